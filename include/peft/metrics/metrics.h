@@ -1,0 +1,39 @@
+#pragma once
+/// Scores of predictions against references (tasks.md 7 and 8). A metric never returns NaN or infinity: where its formula has no
+/// value the result is 0 and `undefined` says so.
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace peft {
+
+/// Predictions and references of one split: class ids (-1 = invalid prediction) or numbers (NaN = unreadable prediction).
+struct Scored {
+  std::vector<double> predictions;
+  std::vector<double> references;
+  std::vector<int64_t> groups;   ///< for grouped metrics; else empty
+  int64_t num_classes = 0;       ///< 0 = unknown
+};
+
+struct MetricValue {
+  double value = 0.0;
+  std::string undefined;         ///< reason; empty = defined
+};
+
+/// accuracy, f1, macro_f1, macro_f1_all, mcc, pearson, spearman. Throws ConfigError on an unknown name (lists the known ones).
+MetricValue compute_metric(const std::string& name, const Scored& scored);
+std::vector<std::string> metric_names();
+bool metric_known(const std::string& name);
+
+struct Interval { double low = 0, high = 0; };
+
+/// Percentile bootstrap, 95 %, splitmix64 draws exactly as tasks.md 8 defines them (unit: the row, or the group).
+Interval bootstrap_interval(const std::string& metric, const Scored& scored, int64_t resamples, uint64_t seed);
+
+}  // namespace peft
