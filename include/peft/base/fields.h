@@ -27,20 +27,22 @@
 namespace peft {
 
 struct FieldInfo {
-  std::string help;                    ///< one line for the schema and the reference page
+  std::string help;  ///< one line for the schema and the reference page
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
-  bool min_exclusive = false;          ///< value > min instead of value >= min
+  bool min_exclusive = false;  ///< value > min instead of value >= min
   bool max_exclusive = false;
-  std::vector<std::string> choices;    ///< of a string; empty = free text
-  bool required = false;               ///< no default: an absent key is an error
+  std::vector<std::string> choices;  ///< of a string; empty = free text
+  bool required = false;             ///< no default: an absent key is an error
 };
 
 class Fields;
 
 /// Anything with `void visit(Fields&)`.
 template <class T>
-concept Section = requires(T& value, Fields& fields) { value.visit(fields); };
+concept Section = requires(T& value, Fields& fields) {
+  value.visit(fields);
+};
 
 /// The visitor. Concrete visitors (parse, print, schema, docs) override `leaf` and the two brackets of a section.
 class Fields {
@@ -48,10 +50,11 @@ class Fields {
   virtual ~Fields() = default;
 
   /// A value of one of the types below.
-  using Leaf = std::variant<bool*, int64_t*, double*, std::string*, std::vector<std::string>*, std::vector<int64_t>*,
-                            std::map<std::string, double>*, std::map<std::string, int64_t>*, std::map<std::string, std::string>*,
-                            std::optional<bool>*, std::optional<int64_t>*, std::optional<double>*, std::optional<std::string>*,
-                            Json* /* any JSON value; the owner checks it in its own visit() or validate() */>;
+  using Leaf =
+      std::variant<bool*, int64_t*, double*, std::string*, std::vector<std::string>*, std::vector<int64_t>*,
+                   std::map<std::string, double>*, std::map<std::string, int64_t>*, std::map<std::string, std::string>*,
+                   std::optional<bool>*, std::optional<int64_t>*, std::optional<double>*, std::optional<std::string>*,
+                   Json* /* any JSON value; the owner checks it in its own visit() or validate() */>;
 
   template <class T>
   void field(std::string_view name, T& value, FieldInfo info) {

@@ -8,7 +8,8 @@
 
 namespace peft {
 
-void log_line(std::string_view level, std::string_view message);  ///< "info" or "warning"; through spdlog, keeps a progress line intact
+void log_line(std::string_view level,
+              std::string_view message);  ///< "info" or "warning"; through spdlog, keeps a progress line intact
 
 template <class... Args>
 void log_info(fmt::format_string<Args...> format, Args&&... args) {

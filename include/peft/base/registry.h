@@ -32,8 +32,8 @@ class Registry {
     const std::string near = nearest_name(name, names());
     std::string known;
     for (const auto& n : names()) known += (known.empty() ? "" : ", ") + n;
-    throw ConfigError("unknown " + kind_ + " \"" + name + "\"" + (near.empty() ? "" : "; did you mean \"" + near + "\"?") +
-                      " (known: " + known + ")");
+    throw ConfigError("unknown " + kind_ + " \"" + name + "\"" +
+                      (near.empty() ? "" : "; did you mean \"" + near + "\"?") + " (known: " + known + ")");
   }
   std::vector<std::string> names() const {
     std::vector<std::string> out;
