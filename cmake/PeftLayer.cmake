@@ -2,7 +2,7 @@
 # would drop self-registering objects). peft_test(NAME LAYERS ... SOURCES ...): one GoogleTest program, one ctest entry.
 
 function(_peft_options target)
-  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/include)
+  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/include PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_features(${target} PUBLIC cxx_std_20)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wnon-virtual-dtor $<$<BOOL:${PEFT_WERROR}>:-Werror>)
   target_compile_definitions(${target} PUBLIC SPDLOG_COMPILED_LIB SPDLOG_FMT_EXTERNAL)

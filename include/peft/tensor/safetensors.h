@@ -10,19 +10,14 @@
 #include <vector>
 
 #include "peft/base/files.h"
+#include "peft/tensor/safetensors_header.h"
 
 namespace peft {
 
-/// One tensor's entry in a header.
-struct TensorEntry {
-  std::string dtype;            ///< as spelled in the file: F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL ...
-  std::vector<int64_t> shape;
-  uint64_t begin = 0, end = 0;  ///< bytes from the start of the file
-};
-
 /// A parsed file. Refused with a DataError naming the file (and the tensor): shorter than its header says, header over 100 MB or not a
 /// JSON object, duplicate names, offsets that overlap, leave gaps or run past the end, sizes that do not equal shape times width,
-/// unknown dtypes, trailing bytes. Pickle files are recognised by their first bytes and never opened: the error says how to convert.
+/// unknown dtypes, trailing bytes. Pickle files are recognised by their first bytes and never opened: the error says how to convert
+/// (so a folder that holds only adapter_model.bin is refused well by opening that file here).
 class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
@@ -32,7 +27,8 @@ class SafetensorsFile {
   const std::filesystem::path& path() const { return path_; }
 
   /// A read-only view into the map (the map lives as long as any view); a copy where the data is not aligned to its type. Never
-  /// write to it in place: clone first. Throws DataError when there is no such tensor.
+  /// write to it in place: clone first. Throws DataError when there is no such tensor, when its dtype has no tensor type here (F8_*,
+  /// F6_*, F4), and for a BOOL byte other than 0 and 1.
   at::Tensor tensor(const std::string& name) const;
 
  private:
@@ -42,7 +38,7 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-/// The tensors of a model folder: model.safetensors, or the shards that model.safetensors.index.json lists (the map is authoritative;
+/// The tensors of a model folder: model.safetensors, or, where there is none, the shards that model.safetensors.index.json lists (the map is authoritative;
 /// a listed tensor missing from its shard, or a missing shard, is a DataError). A folder with only pytorch_model.bin is refused with
 /// the advice how to convert.
 class ModelTensors {
@@ -60,8 +56,10 @@ class ModelTensors {
   std::map<std::string, std::size_t> where_;
 };
 
-/// Writes contiguous copies on the CPU, sorted by name, metadata {"format":"pt"} merged with `metadata`, the header padded with spaces
-/// to a multiple of 8; write_atomic underneath, so the file is complete or absent.
+/// Writes contiguous copies on the CPU, metadata {"format":"pt"} merged with `metadata` (whose keys win), the header padded with spaces
+/// to a multiple of 8; write_atomic underneath, so the file is complete or absent. Tensors lie in the order of the reference
+/// implementation, widest type first, then by name: every tensor is aligned to its type, and a file of one type is sorted by name.
+/// Throws Error for an undefined or sparse tensor, a dtype outside the format, a name that is not UTF-8 or is "__metadata__".
 void write_safetensors(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 

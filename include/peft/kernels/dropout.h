@@ -1,0 +1,37 @@
+#pragma once
+/// Dropout whose masks are named, not drawn: a function of (the adapter's seed, site, step, example, position, column). A bank, a
+/// single run, any packing and any micro-batching see the same masks (methods.md 0.1).
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "peft/tensor/packed_batch.h"
+
+namespace peft {
+
+/// The names a step shares. Not training: every dropout is the identity.
+struct DropoutContext {
+  bool training = false;
+  std::vector<uint64_t> seeds;  ///< [K]
+  std::vector<int64_t> steps;   ///< [K]: adapters of a bank may be at different steps
+};
+
+/// One use of dropout. A site with probability 0, or outside training, is inactive.
+struct DropoutSite {
+  const DropoutContext* context = nullptr;
+  std::string name;             ///< "encoder.3.ffn"
+  double p = 0.0;
+  bool active() const { return context != nullptr && context->training && p > 0.0; }
+};
+
+/// x with every element kept with probability 1 - p and divided by 1 - p.     x_TC, one row per row of `rows`; differentiable
+at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows);
+
+/// Multipliers (0 or 1/(1-p)) of attention probabilities of sequence b.     [H, queries of b, keys], float32 on the CPU
+at::Tensor attention_dropout_mask(const DropoutSite& site, const PackedBatch& queries, int64_t b, int64_t heads, int64_t keys);
+
+}  // namespace peft

@@ -1,0 +1,59 @@
+#pragma once
+/// The only places where a method can touch the frozen network. The network asks, the method answers or stays silent; the default
+/// answer is "nothing", and a method that touches nothing costs nothing (DESIGN 1.2).
+/// T rows, B sequences, K adapters, P virtual rows, C model width, O outputs of a linear map.
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+#include "peft/kernels/attention.h"
+#include "peft/tensor/packed_batch.h"
+
+namespace peft {
+
+/// A named linear map of the network: y = x W^T + b.
+struct Linear {
+  std::string module;      ///< path as peft spells it
+  at::Tensor weight_OC;
+  at::Tensor bias_O;       ///< undefined: none
+  int64_t in_features() const { return weight_OC.size(1); }
+  int64_t out_features() const { return weight_OC.size(0); }
+};
+
+/// Word embeddings on their way into the first layer: before position, type and norm.
+struct Embedded {
+  at::Tensor x_TC;
+  Batch rows;
+  int64_t virtual_rows = 0;  ///< P rows in front of every sequence that stand for no token
+};
+
+/// A bank of linear layers that replaces a module of the head.
+struct TrainedLinear {
+  at::Tensor weight_KOC, bias_KO;
+};
+
+enum class PooledRow {
+  first,  ///< row 0 of the longer sequence: the first virtual row where there is one
+  text    ///< the first row of the text ([CLS])
+};
+
+class Sockets {
+ public:
+  virtual ~Sockets() = default;
+
+  /// Embedding: new rows, and how many of them are virtual.
+  virtual Embedded embed(Embedded tokens) { return tokens; }
+  /// Attention: keys and values in front of those of a layer.
+  virtual PrefixKV prefix(int64_t /*layer*/) { return {}; }
+  /// Linear: what to add to the output of a named map; undefined = nothing. `x_TC` is the map's input, one row per row of `rows`.
+  virtual at::Tensor linear(const Linear& /*site*/, const at::Tensor& /*x_TC*/, const Batch& /*rows*/) { return {}; }
+  /// Head: the trained copies of a module; nullptr = the checkpoint's own.
+  virtual const TrainedLinear* trained_module(const std::string& /*module*/) { return nullptr; }
+
+  /// Rows by which the text's positions move (prefix: P).
+  virtual int64_t position_shift() const { return 0; }
+  virtual PooledRow pooling() const { return PooledRow::text; }
+};
+
+}  // namespace peft

@@ -1,0 +1,121 @@
+#include "peft/kernels/dropout.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <cmath>
+
+#include "peft/base/rng.h"
+
+namespace peft {
+namespace {
+
+/// A block of four Philox words decides eight columns, 16 bits each: probabilities are multiples of 2^-16.
+constexpr int64_t kColumnsPerBlock = 8;
+
+struct MaskRow {
+  PhiloxKey key;
+  uint32_t position, ordinal, step;
+};
+
+PhiloxKey site_key(const DropoutSite& site, int64_t adapter) {
+  const uint64_t name = hash64(site.name, site.context->seeds[adapter]);
+  return {static_cast<uint32_t>(name), static_cast<uint32_t>(name >> 32)};
+}
+
+uint32_t threshold(double p) { return static_cast<uint32_t>(std::lround(p * 65536.0)); }
+
+/// keep[c] = 1 where the 16-bit draw of column c is at or above the threshold. Blocks are independent: the loop vectorises.
+__attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+void fill_keep(uint8_t* keep, int64_t columns, const MaskRow& row, uint32_t first_block, uint32_t limit) {
+  constexpr int64_t kLanes = 16;
+  uint32_t c0[kLanes], c1[kLanes], c2[kLanes], c3[kLanes];
+  for (int64_t begin = 0; begin < columns; begin += kLanes * kColumnsPerBlock) {
+    for (int64_t j = 0; j < kLanes; ++j) {
+      c0[j] = first_block + static_cast<uint32_t>(begin / kColumnsPerBlock + j);
+      c1[j] = row.position;
+      c2[j] = row.ordinal;
+      c3[j] = row.step;
+    }
+    PhiloxKey key = row.key;
+    for (int round = 0; round < 10; ++round) {
+      for (int64_t j = 0; j < kLanes; ++j) {
+        const uint64_t a = uint64_t{0xD2511F53} * c0[j], b = uint64_t{0xCD9E8D57} * c2[j];
+        c0[j] = static_cast<uint32_t>(b >> 32) ^ c1[j] ^ key[0];
+        c1[j] = static_cast<uint32_t>(b);
+        c2[j] = static_cast<uint32_t>(a >> 32) ^ c3[j] ^ key[1];
+        c3[j] = static_cast<uint32_t>(a);
+      }
+      key[0] += 0x9E3779B9;
+      key[1] += 0xBB67AE85;
+    }
+    const int64_t end = std::min(columns, begin + kLanes * kColumnsPerBlock);
+    for (int64_t c = begin; c < end; ++c) {
+      const int64_t j = (c - begin) / kColumnsPerBlock, part = (c - begin) % kColumnsPerBlock;
+      const uint32_t word = part < 2 ? c0[j] : part < 4 ? c1[j] : part < 6 ? c2[j] : c3[j];
+      keep[c] = (part % 2 == 0 ? word & 0xFFFF : word >> 16) >= limit;
+    }
+  }
+}
+
+at::Tensor keep_mask(const DropoutSite& site, const PackedBatch& rows, int64_t columns) {
+  at::Tensor keep = at::empty({rows.rows(), columns}, at::kByte);
+  uint8_t* data = keep.data_ptr<uint8_t>();
+  std::vector<PhiloxKey> keys;
+  for (std::size_t k = 0; k < site.context->seeds.size(); ++k) keys.push_back(site_key(site, static_cast<int64_t>(k)));
+  const uint32_t limit = threshold(site.p);
+  at::parallel_for(0, rows.sequences(), 1, [&](int64_t first, int64_t last) {
+    for (int64_t b = first; b < last; ++b) {
+      const int64_t adapter = rows.adapter(b);
+      for (int64_t t = rows.begin(b); t < rows.begin(b) + rows.length(b); ++t) {
+        const MaskRow row{keys[adapter], static_cast<uint32_t>(rows.position()[t]), static_cast<uint32_t>(rows.ordinal(b)),
+                          static_cast<uint32_t>(site.context->steps[adapter])};
+        fill_keep(data + t * columns, columns, row, 0, limit);
+      }
+    }
+  });
+  return keep.to(rows.device());
+}
+
+double keep_scale(double p) { return 65536.0 / (65536.0 - threshold(p)); }
+
+struct NamedDropout : torch::autograd::Function<NamedDropout> {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& keep, double scale) {
+    ctx->save_for_backward({keep});
+    ctx->saved_data["scale"] = scale;
+    return at::native_dropout_backward(x, keep.view(at::kBool), scale);  // x * keep * scale in one pass
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    return {at::native_dropout_backward(grads[0], saved[0].view(at::kBool), ctx->saved_data["scale"].toDouble()), at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows) {
+  if (!site.active()) return x_TC;
+  return NamedDropout::apply(x_TC, keep_mask(site, *rows, x_TC.size(1)), keep_scale(site.p));
+}
+
+at::Tensor attention_dropout_mask(const DropoutSite& site, const PackedBatch& queries, int64_t b, int64_t heads, int64_t keys) {
+  const int64_t n = queries.length(b), adapter = queries.adapter(b);
+  const uint32_t limit = threshold(site.p);
+  const auto scale = static_cast<float>(keep_scale(site.p));
+  at::Tensor mask = at::empty({heads, n, keys}, at::kFloat);
+  float* out = mask.data_ptr<float>();
+  std::vector<uint8_t> keep(keys);
+  const PhiloxKey key = site_key(site, adapter);
+  for (int64_t h = 0; h < heads; ++h) {
+    for (int64_t i = 0; i < n; ++i) {
+      const MaskRow row{key, static_cast<uint32_t>(queries.position()[queries.begin(b) + i]), static_cast<uint32_t>(queries.ordinal(b)),
+                        static_cast<uint32_t>(site.context->steps[adapter])};
+      fill_keep(keep.data(), keys, row, static_cast<uint32_t>(h) << 20, limit);  // up to 2^23 keys a head
+      for (int64_t j = 0; j < keys; ++j) *out++ = keep[j] ? scale : 0.0F;
+    }
+  }
+  return mask;
+}
+
+}  // namespace peft

@@ -1,0 +1,119 @@
+#include "peft/kernels/grouped_matmul.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <fmt/ranges.h>
+
+#include "peft/base/error.h"
+
+namespace peft {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+at::Tensor range(const at::Tensor& x, const std::vector<int64_t>& groups, std::size_t k) {
+  return x.narrow(0, groups[k], groups[k + 1] - groups[k]);
+}
+
+/// Autograd's own slices would give every group a zero-filled [K,C,R] gradient to sum; this writes each slice once.
+struct GroupedMatmul : torch::autograd::Function<GroupedMatmul> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& w, std::vector<int64_t> groups) {
+    at::Tensor y = at::empty({x.size(0), w.size(2)}, x.options());
+    for (std::size_t k = 0; k + 1 < groups.size(); ++k) {
+      at::Tensor out = range(y, groups, k);
+      if (out.size(0) > 0) at::mm_out(out, range(x, groups, k), w[k]);
+    }
+    ctx->save_for_backward({x, w});
+    ctx->saved_data["groups"] = groups;
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor &x = saved[0], &w = saved[1], &dy = grads[0];
+    const auto groups = ctx->saved_data["groups"].toIntVector();
+    at::Tensor dx, dw;
+    if (ctx->needs_input_grad(0)) dx = at::empty_like(x);
+    if (ctx->needs_input_grad(1)) dw = at::zeros_like(w);
+    for (std::size_t k = 0; k + 1 < groups.size(); ++k) {
+      const at::Tensor d = range(dy, groups, k);
+      if (d.size(0) == 0) continue;
+      if (dx.defined()) {
+        at::Tensor out = range(dx, groups, k);
+        at::mm_out(out, d, w[k].t());
+      }
+      if (dw.defined()) {
+        at::Tensor out = dw[k];
+        at::mm_out(out, range(x, groups, k).t(), d);
+      }
+    }
+    return {dx, dw, at::Tensor()};
+  }
+};
+
+struct PrependRows : torch::autograd::Function<PrependRows> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& bank, const at::Tensor& x, Batch rows, Batch longer) {
+    const int64_t virtual_rows = bank.size(1);
+    at::Tensor y = at::empty({longer->rows(), x.size(1)}, x.options());
+    for (int64_t b = 0; b < rows->sequences(); ++b) {
+      y.narrow(0, longer->begin(b), virtual_rows).copy_(bank[rows->adapter(b)]);
+      y.narrow(0, longer->begin(b) + virtual_rows, rows->length(b)).copy_(x.narrow(0, rows->begin(b), rows->length(b)));
+    }
+    ctx->saved_data["shape"] = bank.sizes().vec();
+    ctx->saved_data["cu"] = rows->cu();
+    ctx->saved_data["longer_cu"] = longer->cu();
+    std::vector<int64_t> adapter;
+    for (int64_t b = 0; b < rows->sequences(); ++b) adapter.push_back(rows->adapter(b));
+    ctx->saved_data["adapter"] = adapter;
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto shape = ctx->saved_data["shape"].toIntVector(), cu = ctx->saved_data["cu"].toIntVector(),
+               longer = ctx->saved_data["longer_cu"].toIntVector(), adapter = ctx->saved_data["adapter"].toIntVector();
+    const at::Tensor& dy = grads[0];
+    at::Tensor dbank, dx;
+    // Sums over sequences run in float32 at least, in the order of the sequences: repeatable, and right under bfloat16.
+    const auto accumulate = dy.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+    if (ctx->needs_input_grad(0)) dbank = at::zeros(shape, dy.options().dtype(accumulate));
+    if (ctx->needs_input_grad(1)) dx = at::empty({cu.back(), dy.size(1)}, dy.options());
+    for (std::size_t b = 0; b + 1 < cu.size(); ++b) {
+      if (dbank.defined()) dbank[adapter[b]].add_(dy.narrow(0, longer[b], shape[1]));
+      if (dx.defined()) dx.narrow(0, cu[b], cu[b + 1] - cu[b]).copy_(dy.narrow(0, longer[b] + shape[1], cu[b + 1] - cu[b]));
+    }
+    return {dbank.defined() ? dbank.to(dy.scalar_type()) : dbank, dx, at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor grouped_matmul(const at::Tensor& x_TC, const at::Tensor& w_KCR, const std::vector<int64_t>& groups) {
+  if (x_TC.dim() != 2 || w_KCR.dim() != 3 || x_TC.size(1) != w_KCR.size(1) ||
+      static_cast<int64_t>(groups.size()) != w_KCR.size(0) + 1 || groups.back() != x_TC.size(0)) {
+    throw_error("grouped_matmul: x {}, w {}, {} group offsets up to {}", fmt::join(x_TC.sizes(), "x"), fmt::join(w_KCR.sizes(), "x"),
+                groups.size(), groups.empty() ? -1 : groups.back());
+  }
+  if (w_KCR.size(0) == 1) return at::mm(x_TC, w_KCR.squeeze(0));
+  return GroupedMatmul::apply(x_TC, w_KCR, groups);
+}
+
+at::Tensor grouped_linear(const at::Tensor& x_TC, const at::Tensor& w_KOC, const at::Tensor& b_KO, const std::vector<int64_t>& groups) {
+  at::Tensor y = grouped_matmul(x_TC, w_KOC.transpose(1, 2), groups);
+  if (!b_KO.defined()) return y;
+  if (b_KO.size(0) == 1) return y + b_KO;
+  std::vector<at::Tensor> per_group;
+  for (std::size_t k = 0; k + 1 < groups.size(); ++k) per_group.push_back(b_KO[k].unsqueeze(0).expand({groups[k + 1] - groups[k], -1}));
+  return y + at::cat(per_group);
+}
+
+at::Tensor gather_adapters(const at::Tensor& bank, const PackedBatch& rows) {
+  std::vector<int64_t> index;
+  for (int64_t b = 0; b < rows.sequences(); ++b) index.push_back(rows.adapter(b));
+  return bank.index_select(0, at::tensor(at::ArrayRef<int64_t>(index), at::TensorOptions().dtype(at::kLong)).to(bank.device()));
+}
+
+at::Tensor prepend_rows(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Batch& rows, const Batch& longer) {
+  return PrependRows::apply(bank_KPC, x_TC, rows, longer);
+}
+
+}  // namespace peft

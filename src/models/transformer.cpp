@@ -1,0 +1,151 @@
+#include "peft/models/transformer.h"
+
+#include <ATen/ATen.h>
+
+#include "peft/base/error.h"
+#include "peft/kernels/grouped_matmul.h"
+
+namespace peft {
+namespace {
+
+at::Tensor activate(const at::Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::none: return x;
+    case Activation::gelu: return at::gelu(x, "none");
+    case Activation::gelu_tanh: return at::gelu(x, "tanh");
+    case Activation::relu: return at::relu(x);
+    case Activation::silu: return at::silu(x);
+    case Activation::tanh: return at::tanh(x);
+  }
+  return x;
+}
+
+at::Tensor normalise(const at::Tensor& x, const Norm& norm, const StackSpec& stack) {
+  if (stack.norm == NormKind::layer_norm) return at::layer_norm(x, {stack.width}, norm.weight_C, norm.bias_C, stack.norm_eps);
+  const auto wide = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;  // statistics in float32, as Llama and T5 have them
+  const at::Tensor x_wide = x.to(wide);
+  return (x_wide * at::rsqrt(x_wide.square().mean(-1, true) + stack.norm_eps)).to(x.scalar_type()) * norm.weight_C;
+}
+
+/// What a method adds is float32 beside a bfloat16 backbone: summed wide, rounded once, as peft does.
+at::Tensor sum_wide(const at::Tensor& y, const at::Tensor& addition) {
+  return addition.scalar_type() == y.scalar_type() ? y + addition : (y + addition).to(y.scalar_type());
+}
+
+/// Token types of the longer sequences: virtual rows have type 0.
+at::Tensor lengthened_types(const at::Tensor& types_T, const PackedBatch& rows, const Embedded& embedded) {
+  at::Tensor longer = at::zeros({embedded.rows->rows()}, types_T.options());
+  for (int64_t b = 0; b < rows.sequences(); ++b) {
+    longer.narrow(0, embedded.rows->begin(b) + embedded.virtual_rows, rows.length(b)).copy_(types_T.narrow(0, rows.begin(b), rows.length(b)));
+  }
+  return longer;
+}
+
+}  // namespace
+
+struct Transformer::Pass {
+  Sockets& sockets;
+  const DropoutContext& dropout;
+  Batch rows;
+  int64_t pooled_offset;  ///< row of each sequence that the classifier reads
+
+  at::Tensor linear(const Linear& map, const at::Tensor& x, const Batch& x_rows) const {
+    return with_addition(map, at::linear(x, map.weight_OC, map.bias_O), x, x_rows);
+  }
+  at::Tensor with_addition(const Linear& map, const at::Tensor& y, const at::Tensor& x, const Batch& x_rows) const {
+    const at::Tensor addition = sockets.linear(map, x, x_rows);
+    return addition.defined() ? sum_wide(y, addition) : y;
+  }
+  DropoutSite site(std::string name, double p) const { return {&dropout, std::move(name), p}; }
+};
+
+at::Tensor Transformer::run_layer(std::size_t index, const at::Tensor& x_TC, const Pass& pass, bool last) const {
+  const Layer& layer = layers_[index];
+  const StackSpec& stack = spec_.stack;
+  const bool pre = stack.norm_place == NormPlace::pre;
+  const std::string name = "layer." + std::to_string(index);
+  const Batch out_rows = last ? pass.rows->picked(pass.pooled_offset) : pass.rows;
+  const at::Tensor picked = last ? pass.rows->picked_rows(pass.pooled_offset) : at::Tensor();
+  const auto pick = [&](const at::Tensor& t) { return last ? t.index_select(0, picked) : t; };
+
+  const at::Tensor h = pre ? normalise(x_TC, layer.attention_norm, stack) : x_TC;
+  const int64_t queries = stack.heads * stack.head_dim, keys = stack.kv_heads * stack.head_dim;
+  at::Tensor q, k, v;
+  if (layer.qkv.weight_OC.defined() && !last) {
+    const at::Tensor qkv = at::linear(h, layer.qkv.weight_OC, layer.qkv.bias_O);
+    q = pass.with_addition(layer.query, qkv.narrow(1, 0, queries), h, pass.rows);
+    k = pass.with_addition(layer.key, qkv.narrow(1, queries, keys), h, pass.rows);
+    v = pass.with_addition(layer.value, qkv.narrow(1, queries + keys, keys), h, pass.rows);
+  } else {
+    q = pass.linear(layer.query, pick(h), out_rows);
+    k = pass.linear(layer.key, h, pass.rows);
+    v = pass.linear(layer.value, h, pass.rows);
+  }
+  const AttentionArgs args{.queries = out_rows,
+                           .keys = pass.rows,
+                           .scale = stack.attention_scale,
+                           .causal = stack.causal && !last,  // the picked row of a causal classifier is the last one: it sees all keys
+                           .prefix = pass.sockets.prefix(static_cast<int64_t>(index)),
+                           .dropout = pass.site(name + ".attention", spec_.dropout.attention)};
+  const auto heads = [&](const at::Tensor& t, int64_t count) { return t.unflatten(1, {count, stack.head_dim}); };
+  const at::Tensor attended =
+      attention(heads(q, stack.heads), heads(k, stack.kv_heads), heads(v, stack.kv_heads), args).flatten(1);
+  const at::Tensor branch = pass.linear(layer.attention_output, attended, out_rows);
+  at::Tensor x = pick(x_TC) + dropout(branch, pass.site(name + ".attention_output", spec_.dropout.hidden), out_rows);
+  if (!pre) x = normalise(x, layer.attention_norm, stack);
+
+  const at::Tensor f = pre ? normalise(x, layer.feed_forward_norm, stack) : x;
+  at::Tensor hidden = pass.linear(layer.up, f, out_rows);
+  if (layer.gate.weight_OC.defined()) {
+    hidden = activate(pass.linear(layer.gate, f, out_rows), stack.activation) * hidden;
+  } else {
+    hidden = activate(hidden, stack.activation);
+  }
+  x = x + dropout(pass.linear(layer.down, hidden, out_rows), pass.site(name + ".feed_forward", spec_.dropout.hidden), out_rows);
+  return pre ? x : normalise(x, layer.feed_forward_norm, stack);
+}
+
+at::Tensor Transformer::pooled(const ModelInput& input, Sockets& sockets, const DropoutContext& context) const {
+  Embedded embedded = sockets.embed({at::embedding(word_, input.ids_T, spec_.embedding.padding), input.rows, 0});
+  at::Tensor x = embedded.x_TC;
+  if (token_type_.defined()) {
+    x = x + at::embedding(token_type_, embedded.virtual_rows > 0 ? lengthened_types(input.types_T, *input.rows, embedded) : input.types_T);
+  }
+  if (position_.defined()) {
+    x = x + position_.index_select(0, embedded.rows->position_T() + (spec_.embedding.position_offset + sockets.position_shift()));
+  }
+  if (embedding_norm_.weight_C.defined()) x = normalise(x, embedding_norm_, spec_.stack);
+  const Pass pass{sockets, context, embedded.rows, sockets.pooling() == PooledRow::text ? embedded.virtual_rows : 0};
+  x = dropout(x, pass.site("embedding", spec_.dropout.hidden), pass.rows);
+  for (std::size_t i = 0; i < layers_.size(); ++i) x = run_layer(i, x, pass, i + 1 == layers_.size());
+  return x;
+}
+
+at::Tensor Transformer::head_logits(const at::Tensor& pooled_BC, const Batch& rows, Sockets& sockets, const DropoutContext& context) const {
+  const Pass pass{sockets, context, rows, 0};
+  at::Tensor x = pooled_BC;
+  for (const HeadLayer& layer : spec_.head) {
+    x = dropout(x, pass.site("head." + layer.module, layer.dropout), rows);
+    if (const TrainedLinear* trained = sockets.trained_module(layer.module)) {
+      x = grouped_linear(x.to(trained->weight_KOC.scalar_type()), trained->weight_KOC, trained->bias_KO, rows->group_rows());
+    } else if (const Linear* map = head_linear(layer.module)) {
+      x = pass.linear(*map, x.to(map->weight_OC.scalar_type()), rows);
+    } else {
+      throw_error<DataError>("{}: tensor {}.weight is missing and no adapter brings it", folder_.string(), layer.module);
+    }
+    x = activate(x, layer.activation);
+  }
+  return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
+}
+
+at::Tensor Transformer::classify(const ModelInput& input, Sockets& sockets, const DropoutContext& context) const {
+  const at::Tensor pooled_BC = pooled(input, sockets, context);
+  return head_logits(pooled_BC, input.rows->picked(0), sockets, context);
+}
+
+const Linear* Transformer::head_linear(const std::string& module) const {
+  const auto it = head_.find(module);
+  return it == head_.end() ? nullptr : &it->second;
+}
+
+}  // namespace peft
