@@ -27,13 +27,13 @@
 namespace peft {
 
 struct FieldInfo {
-  std::string help;  ///< one line for the schema and the reference page
+  std::string help = {};  ///< one line for the schema and the reference page
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
   bool min_exclusive = false;  ///< value > min instead of value >= min
   bool max_exclusive = false;
-  std::vector<std::string> choices;  ///< of a string; empty = free text
-  bool required = false;             ///< no default: an absent key is an error
+  std::vector<std::string> choices = {};  ///< of a string; empty = free text
+  bool required = false;                  ///< no default: an absent key is an error
 };
 
 class Fields;
