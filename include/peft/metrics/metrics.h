@@ -17,23 +17,31 @@ namespace peft {
 struct Scored {
   std::vector<double> predictions;
   std::vector<double> references;
-  std::vector<int64_t> groups;   ///< for grouped metrics; else empty
-  int64_t num_classes = 0;       ///< 0 = unknown
+  std::vector<int64_t> groups;  ///< for grouped metrics; else empty
+  int64_t num_classes = 0;      ///< 0 = unknown
 };
 
 struct MetricValue {
   double value = 0.0;
-  std::string undefined;         ///< reason; empty = defined
+  std::string undefined;  ///< reason; empty = defined
 };
 
-/// accuracy, f1, macro_f1, macro_f1_all, mcc, pearson, spearman. Throws ConfigError on an unknown name (lists the known ones).
+/// accuracy, f1, macro_f1, macro_f1_all, mcc, pearson, spearman; grouped by question or pair: multirc_f1a, multirc_em, multirc_f1m,
+/// gender_parity. Throws ConfigError on an unknown name (lists the known ones) and on missing groups or class count, DataError on
+/// rows that cannot be scored (no rows, unequal numbers of them, a reference that is no class id or no finite number).
 MetricValue compute_metric(const std::string& name, const Scored& scored);
 std::vector<std::string> metric_names();
 bool metric_known(const std::string& name);
 
-struct Interval { double low = 0, high = 0; };
+struct Interval {
+  double low = 0, high = 0;
+};
 
-/// Percentile bootstrap, 95 %, splitmix64 draws exactly as tasks.md 8 defines them (unit: the row, or the group).
+/// Percentile bootstrap, 95 %, splitmix64 draws exactly as tasks.md 8 defines them (unit: the row, or for grouped metrics the group,
+/// in order of first appearance). Undefined resamples count as 0.
 Interval bootstrap_interval(const std::string& metric, const Scored& scored, int64_t resamples, uint64_t seed);
+
+/// Unit taken by draw i of resample b over n units.
+uint64_t bootstrap_draw(uint64_t seed, uint64_t b, uint64_t i, uint64_t n);
 
 }  // namespace peft
