@@ -30,8 +30,9 @@ find_package_handle_standard_args(LibTorch
 
 if(LibTorch_FOUND AND NOT TARGET LibTorch::cpu)
   add_library(LibTorch::cpu INTERFACE IMPORTED)
-  target_include_directories(LibTorch::cpu SYSTEM INTERFACE
-    ${LIBTORCH_INCLUDE_DIR} ${LIBTORCH_INCLUDE_DIR}/torch/csrc/api/include)
+  # The wheel's include folder also holds a newer fmt than the distribution's library: searched last, it is not picked up.
+  target_compile_options(LibTorch::cpu INTERFACE
+    "SHELL:-idirafter ${LIBTORCH_INCLUDE_DIR}" "SHELL:-idirafter ${LIBTORCH_INCLUDE_DIR}/torch/csrc/api/include")
   target_link_libraries(LibTorch::cpu INTERFACE ${LIBTORCH_CPU_LIBRARY} ${LIBTORCH_C10_LIBRARY})
   # The wheel's libtorch_cpu finds libcudart and libcupti by its own run path; the linker need not resolve them.
   target_link_options(LibTorch::cpu INTERFACE LINKER:--allow-shlib-undefined)
