@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "peft/base/error.h"
 #include "peft/base/fields.h"
@@ -17,33 +19,54 @@ Json value_of(const std::string& text) {
   }
 }
 
+bool is_utf8(std::string_view text) {
+  try {
+    Json(text).dump();
+    return true;
+  } catch (const Json::type_error&) {
+    return false;
+  }
+}
+
+/// The keys of `a.b.c`; no key may be empty.
+std::vector<std::string> keys_of(std::string_view path, std::string_view assignment) {
+  std::vector<std::string> keys(1);
+  for (const char c : path) {
+    if (c == '.') {
+      keys.emplace_back();
+    } else {
+      keys.back() += c;
+    }
+  }
+  if (std::count(keys.begin(), keys.end(), "") > 0) {
+    throw_error<ConfigError>("--set {}: empty key in the path \"{}\"", assignment, path);
+  }
+  return keys;
+}
+
 }  // namespace
 
 void apply_set(Json& config, std::string_view assignment) {
+  if (!is_utf8(assignment)) throw_error<ConfigError>("--set {}: not valid UTF-8", short_json(assignment));
   const auto equals = assignment.find('=');
   if (equals == std::string_view::npos || equals == 0) {
     throw_error<ConfigError>("--set {}: expected key.path=value", assignment);
   }
-  const std::string_view path = assignment.substr(0, equals);
-  const std::string value(assignment.substr(equals + 1));
+  const std::vector<std::string> keys = keys_of(assignment.substr(0, equals), assignment);
 
   if (config.is_null()) config = Json::object();
-  Json* section = &config;
-  for (std::size_t start = 0;;) {
-    const auto end = std::min(path.find('.', start), path.size());
-    const std::string key(path.substr(start, end - start));
-    if (key.empty()) throw_error<ConfigError>("--set {}: empty key in the path \"{}\"", assignment, path);
-    if (!section->is_object()) {
-      const std::string_view reached = start == 0 ? std::string_view("the config") : path.substr(0, start - 1);
-      throw_error<ConfigError>("--set {}: {} is {}, not a section", assignment, reached, short_json(*section));
+  Json* value = &config;
+  std::string reached;
+  for (const std::string& key : keys) {
+    if (value->is_null() && !reached.empty()) *value = Json::object();
+    if (!value->is_object()) {
+      throw_error<ConfigError>("--set {}: {} is {}, not a section", assignment,
+                               reached.empty() ? "the config" : reached, short_json(*value));
     }
-    if (end == path.size()) {
-      (*section)[key] = value_of(value);
-      return;
-    }
-    section = &section->emplace(key, Json::object()).first.value();
-    start = end + 1;
+    value = &(*value)[key];
+    reached = joined_path(reached, key);
   }
+  *value = value_of(std::string(assignment.substr(equals + 1)));
 }
 
 }  // namespace peft

@@ -27,7 +27,8 @@ class LeafReader {
     if (json.is_number_float()) {
       const double value = json.get<double>();
       if (value != std::floor(value)) refuse(path, json, expected(&out));
-      if (!(value >= -0x1p63 && value < 0x1p63)) refuse(path, json, "an integer of 64 bits");
+      // Whole numbers beyond 64 bits arrive here rounded, perhaps to the bound itself.
+      if (!(value > -0x1p63 && value < 0x1p63)) refuse(path, json, "an integer of 64 bits");
       out = static_cast<int64_t>(value);
     } else if (json.is_number_unsigned() && json.get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()}) {
       refuse(path, json, "an integer of 64 bits");

@@ -11,8 +11,8 @@
 namespace peft {
 namespace {
 
-constexpr std::size_t max_depth = 64;          // deeper text is an attack or an accident, never a config or a tokenizer
-constexpr std::size_t max_quoted_length = 40;  // of the offending text in a message
+constexpr std::size_t max_depth = 64;  // deeper text is an attack or an accident, never a config or a tokenizer
+constexpr std::size_t longest_message = 120;
 
 /// Input iterator that publishes how far it went: the library's events carry no position.
 class Cursor {
@@ -62,7 +62,7 @@ std::string blank_comments(std::string_view text) {
   return out;
 }
 
-/// The library's message without its number, its own position, and quoted text that is long or not plain ASCII.
+/// The library's message without its number, its own position and the text it read (which may be long, and begins before the fault).
 std::string plain_message(std::string message) {
   const auto drop_through = [&](std::string_view start, std::string_view end) {
     if (message.compare(0, start.size(), start) != 0) return;
@@ -73,14 +73,10 @@ std::string plain_message(std::string message) {
   drop_through("syntax error while parsing", " - ");
 
   const auto start = message.find("; last read: '");
-  if (start == std::string::npos) return message;
-  auto end = message.rfind("'; expected ");
-  end = end == std::string::npos || end < start ? message.size() : end + 1;
-  const auto plain = [](char c) { return c >= ' ' && c <= '~'; };
-  if (end - start > max_quoted_length || !std::all_of(message.begin() + static_cast<std::ptrdiff_t>(start),
-                                                      message.begin() + static_cast<std::ptrdiff_t>(end), plain)) {
-    message.erase(start, end - start);
-  }
+  if (start == std::string::npos)
+    return message.substr(0, longest_message);  // a number of a million digits is quoted whole
+  const auto end = message.rfind("'; expected ");
+  message.erase(start, end == std::string::npos || end < start ? std::string::npos : end + 1 - start);
   return message;
 }
 

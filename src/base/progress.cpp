@@ -31,7 +31,7 @@ std::string progress_text(std::string_view label, int64_t done, int64_t total, i
     const double rate = double(done - first) / seconds;
     text += rate >= 0.1 ? fmt::format(" {:.1f}/s", rate) : fmt::format(" {:.1f} s each", 1 / rate);
     const double left = double(total - done) / rate;
-    if (total >= done && left < longest_time_left) text += fmt::format(" {} left", duration_text(left));
+    if (total >= done && total > 0 && left < longest_time_left) text += fmt::format(" {} left", duration_text(left));
   }
   if (!note.empty()) text += fmt::format(", {}", note);
   return text;
