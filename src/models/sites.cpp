@@ -1,7 +1,5 @@
 #include <ATen/ATen.h>
 
-#include <functional>
-
 #include "peft/models/transformer.h"
 
 namespace peft {
@@ -26,7 +24,6 @@ std::vector<const Linear*> Transformer::linear_sites() const {
   return sites;
 }
 
-/// Calls `visit(name, tensor)` for every tensor of the backbone and of the checkpoint's head.
 void Transformer::for_tensors(const std::function<void(const std::string&, at::Tensor&)>& visit) {
   const auto one = [&](const std::string& name, at::Tensor& tensor) {
     if (tensor.defined()) visit(name, tensor);
@@ -57,9 +54,8 @@ std::map<std::string, at::Tensor> Transformer::named_tensors() const {
   return tensors;
 }
 
-void Transformer::unfreeze() {
+void Transformer::unfuse() {
   for (Layer& layer : layers_) layer.qkv = {};
-  for_tensors([](const std::string&, at::Tensor& tensor) { tensor = tensor.clone().set_requires_grad(true); });
 }
 
 void Transformer::override_dropout(double p) {

@@ -51,8 +51,10 @@ class Transformer {
   std::vector<const Linear*> linear_sites() const;
   /// Every tensor of the backbone under its Hugging Face name; shares memory with the network.
   std::map<std::string, at::Tensor> named_tensors() const;
-  /// Splits the fused maps and makes every floating tensor of the backbone a differentiable leaf: full fine-tuning.
-  void unfreeze();
+  /// Calls `visit` for every tensor of the backbone and of the checkpoint's head; it may put another tensor in its place.
+  void for_tensors(const std::function<void(const std::string& name, at::Tensor& tensor)>& visit);
+  /// Separate query, key and value maps instead of one, so that each can be trained and replaced.
+  void unfuse();
   /// Replaces dropout rates of the checkpoint by one number, everywhere.
   void override_dropout(double p);
 
@@ -70,7 +72,6 @@ class Transformer {
  private:
   struct Pass;  // what the layers of one pass share
 
-  void for_tensors(const std::function<void(const std::string& name, at::Tensor& tensor)>& visit);
   at::Tensor run_layer(std::size_t index, const at::Tensor& x_TC, const Pass& pass, bool last) const;
 
   std::filesystem::path folder_;

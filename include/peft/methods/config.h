@@ -1,0 +1,39 @@
+#pragma once
+/// The section `method` of a run config. `type` chooses the method; the other keys are its own and read like an adapter_config.json.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "peft/base/fields.h"
+
+namespace peft {
+
+/// Keys that every method has (methods.md 0.4). A method derives from it and adds its own in visit().
+struct MethodConfig {
+  std::string type;
+  std::optional<std::string> init_from;  ///< run or adapter folder to start from
+  bool init_head = true;                 ///< take the head of init_from too
+  virtual ~MethodConfig() = default;
+  virtual std::unique_ptr<MethodConfig> clone() const = 0;
+  virtual void visit(Fields& fields);    ///< the common keys; overriders call it
+  /// Contradictions between keys, as ConfigError naming them: `method.r: ...`.
+  virtual void validate() const {}
+};
+
+/// `method` of a run config: owns the struct that `type` chose.
+class MethodSection {
+ public:
+  void visit(Fields& fields);
+  const MethodConfig& operator*() const { return *config_; }
+  const MethodConfig* operator->() const { return config_.get(); }
+  MethodSection();
+  MethodSection(const MethodSection& other) : config_(other.config_->clone()) {}
+  MethodSection& operator=(const MethodSection& other);
+
+ private:
+  std::unique_ptr<MethodConfig> config_;
+};
+
+}  // namespace peft

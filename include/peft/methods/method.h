@@ -1,0 +1,111 @@
+#pragma once
+/// A trainable method as a bank of K adapters: its parameters, its answers at the sockets, and its files. One file per method in
+/// src/methods; the trainer, checkpoints, evaluation and export never name one.
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "peft/base/registry.h"
+#include "peft/base/rng.h"
+#include "peft/methods/adapter.h"
+#include "peft/methods/config.h"
+#include "peft/models/sockets.h"
+#include "peft/models/transformer.h"
+#include "peft/text/tokenizer.h"
+
+namespace peft {
+
+/// A trainable tensor of the bank.
+struct Parameter {
+  std::string name;
+  at::Tensor value;              ///< [K, ...], a leaf
+  std::string group = "adapter"; ///< learning-rate group: adapter, offset, encoder, head, backbone
+  bool decays = true;            ///< weight decay applies: false for tensors that are 1-D without their K
+};
+
+/// What a bank is made for.
+struct BankSpec {
+  std::vector<const MethodConfig*> configs;  ///< [K], equal but for what methods.md 0.1 lets differ
+  std::vector<uint64_t> seeds;               ///< [K], of initial values
+  int64_t outputs = 0;                       ///< of the task: rows of a trained head
+  int64_t max_length = 0;                    ///< of the task, for tables that depend on it
+  const Tokenizer* tokenizer = nullptr;      ///< for initial text
+  at::ScalarType dtype = at::kFloat;         ///< of parameters; float64 in tests
+  int64_t adapters() const { return static_cast<int64_t>(configs.size()); }
+};
+
+class Method : public Sockets {
+ public:
+  /// `model` outlives the method. Full fine-tuning trains the model's own tensors and is the one that changes it.
+  Method(Transformer& model, const BankSpec& bank);
+
+  std::vector<Parameter>& parameters() { return parameters_; }
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+  const Parameter& parameter(const std::string& name) const;
+  int64_t adapters() const { return adapters_; }
+  int64_t trainable_parameters() const;            ///< of one adapter
+  virtual int64_t virtual_tokens() const { return 0; }  ///< positions that the method takes from the text
+
+  /// Once before each step (training) or evaluation: forms what a pass shares and names the dropout streams.
+  virtual void begin_pass(const DropoutContext& context) { context_ = &context; }
+
+  const TrainedLinear* trained_module(const std::string& module) override;
+
+  /// Adapter k in peft's layout where peft knows the method (hf-formats B).
+  virtual AdapterFiles fold(int64_t k) const = 0;
+  /// The inverse: values of adapter k from files of the same shapes. Throws DataError. `head` false leaves the trained modules alone.
+  virtual void load(int64_t k, const AdapterFiles& files, bool head) = 0;
+  /// `full` writes a model folder instead of adapter files.
+  virtual bool writes_model_folder() const { return false; }
+
+ protected:
+  /// Adds a parameter; `fill(k, values)` writes the initial values of adapter k in row-major order.
+  at::Tensor add_parameter(const std::string& name, std::vector<int64_t> shape, const std::string& group,
+                           const std::function<void(int64_t k, std::span<float> values)>& fill);
+  void add_leaf(Parameter parameter) { parameters_.push_back(std::move(parameter)); }
+  RngStream init_stream(int64_t k, const std::string& name) const;
+
+  /// Banks of the head's trained layers: parameters "<module>.weight" [K,N,C] and ".bias" [K,N], starting from the checkpoint's own
+  /// where its shape fits, else N(0, initializer_range) and zero.
+  void add_trained_head();
+  /// The heads as files hold them: "<prefix><module>.weight" and ".bias".
+  void fold_head(int64_t k, const std::string& prefix, AdapterFiles& files) const;
+  void load_head(int64_t k, const std::string& prefix, const AdapterFiles& files);
+  std::vector<std::string> head_modules() const;
+  /// Keys common to all adapter_config.json files.
+  Json base_config(const std::string& peft_type) const;
+  /// A copy of `name` from the files into slice k, with shape check.
+  void load_parameter(int64_t k, const std::string& parameter, const AdapterFiles& files, const std::string& tensor, bool transposed = false);
+
+  Transformer& model_;
+  const BankSpec bank_;
+  const DropoutContext* context_ = nullptr;
+
+ private:
+  int64_t adapters_;
+  std::vector<Parameter> parameters_;
+  std::map<std::string, TrainedLinear> trained_;
+};
+
+struct MethodEntry {
+  std::function<std::unique_ptr<MethodConfig>()> config;
+  std::function<std::unique_ptr<Method>(Transformer&, const BankSpec&)> make;
+  /// A config that reproduces an adapter folder, or nullptr when the files are of another method.
+  std::function<std::unique_ptr<MethodConfig>(const AdapterFiles&)> recognise;
+};
+
+Registry<MethodEntry>& methods();
+
+/// Makes the bank and starts it from init_from where a config says so.
+std::unique_ptr<Method> make_method(Transformer& model, const BankSpec& bank);
+
+/// The config for an adapter folder's files. Throws DataError when no method knows its peft_type.
+std::unique_ptr<MethodConfig> recognise_adapter(const AdapterFiles& files);
+
+}  // namespace peft

@@ -1,0 +1,179 @@
+/// Low-rank addition to frozen linear maps: y = x W + (lora_alpha / r) dropout(x) A B.     [Hu et al. 2021, arXiv:2106.09685]
+///
+/// x_TC tokens in, A_KCR ~ U(-1/sqrt(C), 1/sqrt(C)), B_KRO = 0, so a fresh adapter changes nothing. rsLoRA [arXiv:2312.03732] scales by
+/// lora_alpha / sqrt(r). Token range k of a batch uses adapter k. Trainable numbers per adapter and site: r (C + O). Files hold peft's
+/// transposes, lora_A.weight [r, C] and lora_B.weight [O, r].
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "peft/base/error.h"
+#include "peft/kernels/grouped_matmul.h"
+#include "peft/methods/method.h"
+#include "src/methods/targets.h"
+
+namespace peft {
+namespace {
+
+struct LoraConfig : MethodConfig {
+  int64_t r = 8;
+  double lora_alpha = 8.0, lora_dropout = 0.0;
+  bool use_rslora = false;
+  Json target_modules, init_lora_weights = true;
+  std::map<std::string, int64_t> rank_pattern;
+  std::map<std::string, double> alpha_pattern;
+
+  std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<LoraConfig>(*this); }
+  void visit(Fields& fields) override {
+    MethodConfig::visit(fields);
+    fields.field("r", r, {.help = "rank", .min = 1});
+    fields.field("lora_alpha", lora_alpha, {.help = "scale of the addition: lora_alpha / r", .min = 0, .min_exclusive = true});
+    fields.field("lora_dropout", lora_dropout, {.help = "dropout on the input of A", .min = 0, .max = 1, .max_exclusive = true});
+    fields.field("use_rslora", use_rslora, {.help = "scale by lora_alpha / sqrt(r)"});
+    fields.field("target_modules", target_modules,
+                 {.help = "module names, one regular expression of the whole path, or \"all-linear\"; null: the architecture's default"});
+    fields.field("init_lora_weights", init_lora_weights, {.help = "true: A uniform in +-1/sqrt(C); \"gaussian\": A normal, std 1/r"});
+    fields.field("rank_pattern", rank_pattern, {.help = "module name or regular expression -> r", .min = 1});
+    fields.field("alpha_pattern", alpha_pattern, {.help = "module name or regular expression -> lora_alpha", .min = 0, .min_exclusive = true});
+  }
+  void validate() const override {
+    const bool names = target_modules.is_array() && std::all_of(target_modules.begin(), target_modules.end(), [](const Json& n) { return n.is_string(); });
+    if (!target_modules.is_null() && !target_modules.is_string() && !names) {
+      throw_error<ConfigError>("method.target_modules: found {}, expected a string or a list of strings", target_modules.dump());
+    }
+    if (init_lora_weights != true && init_lora_weights != "gaussian") {
+      throw_error<ConfigError>("method.init_lora_weights: found {}, expected true or \"gaussian\"", init_lora_weights.dump());
+    }
+  }
+  double scaling(const std::string& module) const {
+    const auto rank = static_cast<double>(match_pattern(rank_pattern, module, r));
+    return match_pattern(alpha_pattern, module, lora_alpha) / (use_rslora ? std::sqrt(rank) : rank);
+  }
+};
+
+class Lora : public Method {
+ public:
+  Lora(Transformer& model, const BankSpec& bank) : Method(model, bank), config_(dynamic_cast<const LoraConfig&>(*bank.configs.at(0))) {
+    for (const Linear* map : match_targets(model, config_.target_modules)) {
+      const int64_t in = map->in_features(), out = map->out_features(), rank = match_pattern(config_.rank_pattern, map->module, config_.r);
+      if (rank > std::min(in, out)) {
+        throw_error<ConfigError>("method.r: found {}, expected at most {} for {} ({} to {})", rank, std::min(in, out), map->module, in, out);
+      }
+      Site& site = sites_[map->module];
+      site.a_KCR = add_parameter(map->module + ".lora_A", {in, rank}, "adapter", [&](int64_t k, std::span<float> values) {
+        const RngStream stream = init_stream(k, map->module + ".lora_A");
+        if (config_.init_lora_weights == "gaussian") {
+          stream.fill_normal(values, 0.0F, 1.0F / static_cast<float>(rank));
+        } else {
+          const float bound = 1.0F / std::sqrt(static_cast<float>(in));
+          stream.fill_uniform(values, -bound, bound);
+        }
+      });
+      site.b_KRO = add_parameter(map->module + ".lora_B", {rank, out}, "adapter", [](int64_t, std::span<float>) {});
+      for (const MethodConfig* each : bank.configs) site.scales.push_back(dynamic_cast<const LoraConfig&>(*each).scaling(map->module));
+    }
+    add_trained_head();
+  }
+
+  at::Tensor linear(const Linear& map, const at::Tensor& x_TC, const Batch& rows) override {
+    const auto found = sites_.find(map.module);
+    if (found == sites_.end()) return {};
+    const Site& site = found->second;
+    at::Tensor x = x_TC.to(site.a_KCR.scalar_type());
+    x = dropout(x, {context_, map.module + ".lora_dropout", config_.lora_dropout}, rows);
+    const at::Tensor low_TR = grouped_matmul(x, site.a_KCR, rows->group_rows());
+    return grouped_matmul(scaled(low_TR, site.scales, *rows), site.b_KRO, rows->group_rows());
+  }
+
+  AdapterFiles fold(int64_t k) const override {
+    const auto& own = dynamic_cast<const LoraConfig&>(*bank_.configs.at(k));
+    AdapterFiles files;
+    files.config = base_config("LORA");
+    files.config.update({{"r", own.r}, {"lora_alpha", own.lora_alpha}, {"lora_dropout", own.lora_dropout}, {"use_rslora", own.use_rslora},
+                         {"rank_pattern", own.rank_pattern}, {"alpha_pattern", own.alpha_pattern}, {"bias", "none"}, {"fan_in_fan_out", false},
+                         {"init_lora_weights", true}, {"modules_to_save", {"classifier", "score"}}});
+    std::vector<std::string> targets;  // explicit, whatever the config said: the file must not depend on a default
+    for (const auto& [module, site] : sites_) targets.push_back(module);
+    files.config["target_modules"] = own.target_modules.is_array() ? own.target_modules : Json(targets);
+    for (const auto& [module, site] : sites_) {
+      files.tensors[kPrefix + module + ".lora_A.weight"] = site.a_KCR.detach()[k].t().contiguous();
+      files.tensors[kPrefix + module + ".lora_B.weight"] = site.b_KRO.detach()[k].t().contiguous();
+    }
+    fold_head(k, kPrefix, files);
+    return files;
+  }
+
+  void load(int64_t k, const AdapterFiles& files, bool head) override {
+    for (const auto& [module, site] : sites_) {
+      load_parameter(k, module + ".lora_A", files, kPrefix + module + ".lora_A.weight", true);
+      load_parameter(k, module + ".lora_B", files, kPrefix + module + ".lora_B.weight", true);
+    }
+    if (head) load_head(k, kPrefix, files);
+  }
+
+ private:
+  static constexpr const char* kPrefix = "base_model.model.";
+  struct Site {
+    at::Tensor a_KCR, b_KRO;
+    std::vector<double> scales;  // [K]
+  };
+
+  /// Rows times the scale of their adapter: on the R columns, where it is cheapest.
+  static at::Tensor scaled(const at::Tensor& low_TR, const std::vector<double>& scales, const PackedBatch& rows) {
+    if (std::all_of(scales.begin(), scales.end(), [&](double s) { return s == scales.front(); })) return low_TR * scales.front();
+    at::Tensor factors = at::empty({low_TR.size(0), 1}, low_TR.options().device(at::kCPU));
+    for (std::size_t k = 0; k < scales.size(); ++k) {
+      factors.narrow(0, rows.group_rows()[k], rows.group_rows()[k + 1] - rows.group_rows()[k]).fill_(scales[k]);
+    }
+    return low_TR * factors.to(low_TR.device());
+  }
+
+  const LoraConfig& config_;
+  std::map<std::string, Site> sites_;
+};
+
+std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
+  if (files.config.value("peft_type", "") != "LORA") return nullptr;
+  auto config = std::make_unique<LoraConfig>();
+  const Json& json = files.config;
+  files.read("r", config->r);
+  files.read("lora_alpha", config->lora_alpha);
+  files.read("lora_dropout", config->lora_dropout);
+  files.read("use_rslora", config->use_rslora);
+  files.read("rank_pattern", config->rank_pattern);
+  files.read("alpha_pattern", config->alpha_pattern);
+  // Base weights that change while loading, or tensors that this method has no place for: never guessed at (hf-formats B.2).
+  for (const char* key : {"use_dora", "lora_bias", "use_qalora", "layer_replication", "target_parameters", "trainable_token_indices",
+                          "alora_invocation_tokens", "arrow_config", "corda_config", "eva_config", "lora_ga_config", "kasa_config",
+                          "velora_config", "monteclora_config", "use_bdlora", "ensure_weight_tying"}) {
+    const auto it = json.find(key);
+    if (it != json.end() && !it->is_null() && *it != false) {
+      throw_error<DataError>("{}/adapter_config.json: {}: {} is not supported", files.origin, key, it->dump());
+    }
+  }
+  for (const char* name : {"pissa", "olora", "loftq", "corda", "lora_ga"}) {
+    const auto it = json.find("init_lora_weights");
+    if (it != json.end() && it->is_string() && it->get<std::string>().starts_with(name)) {
+      throw_error<DataError>("{}/adapter_config.json: init_lora_weights: {} changes the base weights and is not supported", files.origin, it->dump());
+    }
+  }
+  if (json.value("bias", Json("none")) != "none") throw_error<DataError>("{}/adapter_config.json: bias: {} is not supported", files.origin, json["bias"].dump());
+  // The tensors decide the targets (their names are whole paths), never target_modules.
+  std::vector<std::string> targets;
+  const std::string prefix = "base_model.model.", suffix = ".lora_A.weight";
+  for (const auto& [name, tensor] : files.tensors) {
+    if (name.starts_with(prefix) && name.ends_with(suffix)) targets.push_back(name.substr(prefix.size(), name.size() - prefix.size() - suffix.size()));
+  }
+  if (targets.empty()) throw_error<DataError>("{}/adapter_model.safetensors: no tensor ends in lora_A.weight", files.origin);
+  config->target_modules = targets;
+  return config;
+}
+
+const bool registered = methods().add("lora", {[] { return std::make_unique<LoraConfig>(); },
+                                               [](Transformer& model, const BankSpec& bank) { return std::make_unique<Lora>(model, bank); },
+                                               recognise});
+
+}  // namespace
+}  // namespace peft

@@ -1,0 +1,134 @@
+#include "peft/methods/method.h"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include "peft/base/error.h"
+
+namespace peft {
+
+Registry<MethodEntry>& methods() {
+  static Registry<MethodEntry> registry("method");
+  return registry;
+}
+
+std::unique_ptr<Method> make_method(Transformer& model, const BankSpec& bank) {
+  return methods().at(bank.configs.at(0)->type).make(model, bank);
+}
+
+std::unique_ptr<MethodConfig> recognise_adapter(const AdapterFiles& files) {
+  for (const std::string& name : methods().names()) {
+    const MethodEntry& entry = methods().at(name);
+    if (!entry.recognise) continue;
+    if (auto config = entry.recognise(files)) {
+      config->type = name;
+      return config;
+    }
+  }
+  throw_error<DataError>("{}/adapter_config.json: peft_type {} is not supported", files.origin,
+                         files.config.contains("peft_type") ? files.config["peft_type"].dump() : "is missing and so");
+}
+
+Method::Method(Transformer& model, const BankSpec& bank) : model_(model), bank_(bank), adapters_(bank.adapters()) {
+  if (adapters_ < 1 || bank.seeds.size() != bank.configs.size()) throw_error("a bank of {} configs and {} seeds", adapters_, bank.seeds.size());
+}
+
+const Parameter& Method::parameter(const std::string& name) const {
+  for (const Parameter& p : parameters_) {
+    if (p.name == name) return p;
+  }
+  throw_error("no trainable tensor named {}", name);
+}
+
+int64_t Method::trainable_parameters() const {
+  int64_t count = 0;
+  for (const Parameter& p : parameters_) count += p.value.numel() / adapters_;
+  return count;
+}
+
+RngStream Method::init_stream(int64_t k, const std::string& name) const { return {bank_.seeds[k], "init/" + name}; }
+
+at::Tensor Method::add_parameter(const std::string& name, std::vector<int64_t> shape, const std::string& group,
+                                 const std::function<void(int64_t, std::span<float>)>& fill) {
+  shape.insert(shape.begin(), adapters_);
+  at::Tensor values = at::zeros(shape, at::kFloat);
+  const int64_t each = values.numel() / adapters_;
+  for (int64_t k = 0; k < adapters_; ++k) fill(k, {values.data_ptr<float>() + k * each, static_cast<std::size_t>(each)});
+  // `to` may return the same tensor: a leaf of its own either way.
+  at::Tensor leaf = values.to(at::TensorOptions().dtype(bank_.dtype).device(model_.device())).detach().set_requires_grad(true);
+  parameters_.push_back({name, leaf, group, shape.size() > 2});
+  return leaf;
+}
+
+const TrainedLinear* Method::trained_module(const std::string& module) {
+  const auto it = trained_.find(module);
+  return it == trained_.end() ? nullptr : &it->second;
+}
+
+void Method::add_trained_head() {
+  const int64_t width = model_.spec().stack.width;
+  for (const HeadLayer& layer : model_.spec().head) {
+    if (!layer.trained) continue;
+    const int64_t out = layer.to_labels ? bank_.outputs : width;
+    const Linear* own = model_.head_linear(layer.module);
+    if (own != nullptr && own->out_features() != out) own = nullptr;
+    const auto from = [&](const at::Tensor& tensor, std::span<float> values) {
+      const at::Tensor flat = tensor.to(at::TensorOptions().dtype(at::kFloat).device(at::kCPU)).contiguous();
+      std::copy_n(flat.data_ptr<float>(), values.size(), values.begin());
+    };
+    TrainedLinear& trained = trained_[layer.module];
+    trained.weight_KOC = add_parameter(layer.module + ".weight", {out, width}, "head", [&](int64_t k, std::span<float> values) {
+      if (own != nullptr) {
+        from(own->weight_OC, values);
+      } else {
+        init_stream(k, layer.module + ".weight").fill_normal(values, 0.0F, static_cast<float>(model_.spec().initializer_range));
+      }
+    });
+    if (own != nullptr && !own->bias_O.defined()) continue;
+    trained.bias_KO = add_parameter(layer.module + ".bias", {out}, "head", [&](int64_t, std::span<float> values) {
+      if (own != nullptr) from(own->bias_O, values);
+    });
+  }
+}
+
+std::vector<std::string> Method::head_modules() const {
+  std::vector<std::string> modules;
+  for (const auto& [module, trained] : trained_) modules.push_back(module);
+  return modules;
+}
+
+void Method::fold_head(int64_t k, const std::string& prefix, AdapterFiles& files) const {
+  for (const auto& [module, trained] : trained_) {
+    files.tensors[prefix + module + ".weight"] = trained.weight_KOC.detach()[k];
+    if (trained.bias_KO.defined()) files.tensors[prefix + module + ".bias"] = trained.bias_KO.detach()[k];
+  }
+}
+
+void Method::load_head(int64_t k, const std::string& prefix, const AdapterFiles& files) {
+  for (const auto& [module, trained] : trained_) {
+    load_parameter(k, module + ".weight", files, prefix + module + ".weight");
+    if (trained.bias_KO.defined()) load_parameter(k, module + ".bias", files, prefix + module + ".bias");
+  }
+}
+
+void Method::load_parameter(int64_t k, const std::string& parameter_name, const AdapterFiles& files, const std::string& tensor, bool transposed) {
+  const auto it = files.tensors.find(tensor);
+  if (it == files.tensors.end()) throw_error<DataError>("{}/adapter_model.safetensors: tensor {} is missing", files.origin, tensor);
+  const at::Tensor target = parameter(parameter_name).value.detach()[k];
+  const at::Tensor source = transposed ? it->second.t() : it->second;
+  if (source.sizes() != target.sizes()) {
+    throw_error<DataError>("{}/adapter_model.safetensors: tensor {} has shape [{}], expected [{}]", files.origin, tensor,
+                           fmt::join(it->second.sizes(), ", "),
+                           fmt::join((transposed ? target.t() : target).sizes(), ", "));
+  }
+  target.copy_(source);
+}
+
+Json Method::base_config(const std::string& peft_type) const {
+  return {{"peft_type", peft_type},
+          {"task_type", "SEQ_CLS"},
+          {"base_model_name_or_path", model_.folder().string()},
+          {"inference_mode", true}};
+}
+
+}  // namespace peft

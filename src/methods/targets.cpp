@@ -1,0 +1,77 @@
+#include "src/methods/targets.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <regex>
+#include <set>
+
+#include "peft/base/error.h"
+
+namespace peft {
+namespace {
+
+std::regex compile(const std::string& pattern, const std::string& key) {
+  try {
+    return std::regex(pattern, std::regex::ECMAScript);
+  } catch (const std::regex_error& error) {
+    throw_error<ConfigError>("method.{}: \"{}\" is no regular expression ({})", key, pattern, error.what());
+  }
+}
+
+bool names_module(const std::string& target, const std::string& module) {
+  return module == target || module.ends_with("." + target);
+}
+
+/// Last parts of the known paths: query, key, dense, ...
+std::string known_names(const std::vector<const Linear*>& sites) {
+  std::set<std::string> names;
+  for (const Linear* site : sites) names.insert(site->module.substr(site->module.rfind('.') + 1));
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+}  // namespace
+
+std::vector<const Linear*> match_targets(const Transformer& model, const Json& targets) {
+  std::vector<const Linear*> sites = model.linear_sites(), matched;
+  std::erase_if(sites, [&](const Linear* site) {  // at or under a trained module of the head
+    return std::any_of(model.spec().head.begin(), model.spec().head.end(), [&](const HeadLayer& layer) {
+      return layer.trained && (site->module == layer.module || site->module.starts_with(layer.module + "."));
+    });
+  });
+  if (targets.is_string()) {
+    const auto text = targets.get<std::string>();
+    std::string lower = text;
+    std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+    if (lower == "all-linear") return sites;
+    const std::regex whole = compile(text, "target_modules");
+    std::copy_if(sites.begin(), sites.end(), std::back_inserter(matched), [&](const Linear* s) { return std::regex_match(s->module, whole); });
+    if (matched.empty()) throw_error<ConfigError>("method.target_modules: \"{}\" matches no linear map (known: {})", text, known_names(sites));
+    return matched;
+  }
+  std::vector<std::string> names = model.spec().default_lora_targets;
+  if (!targets.is_null()) names = targets.get<std::vector<std::string>>();
+  for (const std::string& name : names) {
+    if (std::none_of(sites.begin(), sites.end(), [&](const Linear* s) { return names_module(name, s->module); })) {
+      throw_error<ConfigError>("method.target_modules: no linear map is called \"{}\" (known: {})", name, known_names(sites));
+    }
+  }
+  std::copy_if(sites.begin(), sites.end(), std::back_inserter(matched), [&](const Linear* s) {
+    return std::any_of(names.begin(), names.end(), [&](const std::string& name) { return names_module(name, s->module); });
+  });
+  if (matched.empty()) throw_error<ConfigError>("method.target_modules: an empty list");
+  return matched;
+}
+
+template <class T>
+T match_pattern(const std::map<std::string, T>& pattern, const std::string& module, T fallback) {
+  for (const auto& [key, value] : pattern) {
+    if (std::regex_match(module, compile("(.*\\.)?(" + key + ")", "rank_pattern or alpha_pattern"))) return value;
+  }
+  return fallback;
+}
+
+template int64_t match_pattern(const std::map<std::string, int64_t>&, const std::string&, int64_t);
+template double match_pattern(const std::map<std::string, double>&, const std::string&, double);
+
+}  // namespace peft
