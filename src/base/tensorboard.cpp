@@ -121,10 +121,10 @@ EventWriter::EventWriter(const std::filesystem::path& folder, int64_t first_step
     std::filesystem::create_directories(folder);
     path_ = folder / fmt::format("{}{:010}.{}.{}", kPrefix, next_seconds(folder), host_name(), ::getpid());
   } catch (const std::filesystem::filesystem_error& e) {
-    throw_error("{}: {}", folder.string(), e.code().message());
+    throw_error("{}: cannot create: {}", folder.string(), e.code().message());
   }
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) throw_error("{}: {}", path_.string(), std::strerror(errno));
+  if (descriptor_ < 0) throw_error("{}: cannot create: {}", path_.string(), std::strerror(errno));
 
   std::string version, status, session;
   put_bytes_field(version, event::kFileVersion, "brain.Event:2");
@@ -173,7 +173,7 @@ void EventWriter::flush() {
       const int reason = count < 0 ? errno : ENOSPC;
       // A torn record would hide every later one. Where even the cut fails, the next flush writes over the torn part.
       [[maybe_unused]] const int cut = ::ftruncate(descriptor_, written_);
-      throw_error("{}: {}", path_.string(), std::strerror(reason));
+      throw_error("{}: cannot write: {}", path_.string(), std::strerror(reason));
     }
     done += static_cast<std::size_t>(count);
   }

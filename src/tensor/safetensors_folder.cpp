@@ -86,16 +86,14 @@ ModelTensors::ModelTensors(const std::filesystem::path& folder) : folder_(folder
 
 std::vector<std::string> ModelTensors::names() const { return names_of(where_); }
 
-const TensorEntry& ModelTensors::entry(const std::string& name) const {
+const SafetensorsFile& ModelTensors::file_of(const std::string& name) const {
   const auto found = where_.find(name);
   if (found == where_.end()) throw DataError(no_such_tensor(folder_, name, names()));
-  return files_[found->second].entries().at(name);
+  return files_[found->second];
 }
 
-at::Tensor ModelTensors::tensor(const std::string& name) const {
-  const auto found = where_.find(name);
-  if (found == where_.end()) throw DataError(no_such_tensor(folder_, name, names()));
-  return files_[found->second].tensor(name);
-}
+const TensorEntry& ModelTensors::entry(const std::string& name) const { return file_of(name).entries().at(name); }
+
+at::Tensor ModelTensors::tensor(const std::string& name) const { return file_of(name).tensor(name); }
 
 }  // namespace peft

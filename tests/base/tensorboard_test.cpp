@@ -154,7 +154,7 @@ TEST(EventWriter, FullDiskKeepsWholeRecordsAndLosesNone) {
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &old_limit), 0);
   std::signal(SIGXFSZ, old_handler);
 
-  EXPECT_THAT(message, StartsWith(writer.path().string() + ": "));
+  EXPECT_THAT(message, StartsWith(writer.path().string() + ": cannot write: "));
   EXPECT_EQ(content(writer.path()), before);
   writer.flush();
   EXPECT_THAT(records(writer.path()), SizeIs(4));

@@ -48,6 +48,7 @@ class ModelTensors {
   bool contains(const std::string& name) const { return where_.contains(name); }
   at::Tensor tensor(const std::string& name) const;
   const TensorEntry& entry(const std::string& name) const;
+  const SafetensorsFile& file_of(const std::string& name) const;  ///< the file that holds a tensor
   const std::vector<SafetensorsFile>& files() const { return files_; }
 
  private:
