@@ -17,6 +17,7 @@ ModelSpec parse_bert(const Json& config, const std::string& origin) {
     throw_error<DataError>("{}: position_embedding_type: found \"{}\", expected \"absolute\"", origin, kind);
   }
   ModelSpec spec;
+  spec.classifier_architecture = "BertForSequenceClassification";
   spec.base_prefix = "bert.";
   spec.head_prefixes = {"classifier."};
   spec.ignorable = {R"((bert\.)?embeddings\.position_ids)", R"(cls\..*)"};

@@ -63,6 +63,7 @@ struct HeadLayer {
 
 struct ModelSpec {
   std::string model_type, architecture;             ///< "bert", "BertForSequenceClassification"
+  std::string classifier_architecture;              ///< the class with a classification head
   std::string base_prefix;                          ///< "bert."
   std::vector<std::string> head_prefixes;           ///< tensors that never take the base prefix
   std::vector<std::string> ignorable;               ///< regular expressions of tensor names that may be present and are not used

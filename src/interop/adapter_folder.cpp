@@ -1,0 +1,156 @@
+#include "peft/interop/adapter_folder.h"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include "peft/base/error.h"
+#include "peft/base/files.h"
+#include "peft/base/log.h"
+#include "peft/tensor/safetensors.h"
+
+namespace peft {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr const char* kConfig = "adapter_config.json";
+constexpr const char* kTensors = "adapter_model.safetensors";
+constexpr int64_t kFormatVersion = 1;
+
+/// Fills a fresh folder beside the target, then exchanges the two.
+template <class Fill>
+void fill_and_replace(const fs::path& folder, const Fill& fill) {
+  const fs::path fresh = folder.string() + ".new";
+  fs::remove_all(fresh);
+  fs::create_directories(fresh);
+  try {
+    fill(fresh);
+    replace_folder(fresh, folder);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove_all(fresh, ignored);
+    throw;
+  }
+}
+
+/// Rows of the trained layer that gives the labels, under either prefix that peft uses.
+int64_t head_rows(const Transformer& model, const AdapterFiles& files) {
+  for (const HeadLayer& layer : model.spec().head) {
+    if (!layer.to_labels) continue;
+    for (const char* prefix : {"base_model.model.", "base_model."}) {
+      const auto it = files.tensors.find(prefix + layer.module + ".weight");
+      if (it != files.tensors.end() && it->second.dim() == 2) return it->second.size(0);
+    }
+    throw_error<DataError>("{}/{}: tensor base_model.model.{}.weight is missing", files.origin, kTensors, layer.module);
+  }
+  return 0;
+}
+
+/// What the file holds beyond the method's own tensors.
+void apply_strays(Transformer& model, const Method& method, const AdapterFiles& files) {
+  const AdapterFiles own = method.fold(0);
+  std::map<std::string, at::Tensor> overrides;
+  std::vector<std::string> ignored;
+  const auto base = model.named_tensors();
+  for (const auto& [name, tensor] : files.tensors) {
+    if (own.tensors.contains(name)) continue;
+    std::string parameter = name;
+    for (const std::string prefix : {"base_model.model.", "base_model."}) {
+      if (name.starts_with(prefix)) {
+        parameter = name.substr(prefix.size());
+        break;
+      }
+    }
+    const auto it = base.find(parameter);
+    if (it != base.end() && it->second.sizes() == tensor.sizes()) {
+      overrides[parameter] = tensor;
+    } else {
+      ignored.push_back(name);
+    }
+  }
+  if (!ignored.empty()) log_warning("{}/{}: ignored: {}", files.origin, kTensors, fmt::join(ignored, ", "));
+  if (overrides.empty()) return;
+  model.unfuse();  // the fused map would keep the old values
+  model.for_tensors([&](const std::string& name, at::Tensor& tensor) {
+    if (const auto it = overrides.find(name); it != overrides.end()) {
+      tensor = it->second.to(tensor.options());
+      log_warning("{}/{}: replaces {} of the base model, as peft does", files.origin, kTensors, name);
+    }
+  });
+}
+
+}  // namespace
+
+fs::path find_adapter(const fs::path& path) {
+  for (const fs::path& candidate : {path, path / "best", path / "last"}) {
+    if (fs::exists(candidate / kConfig)) return candidate;
+  }
+  if (!fs::exists(path)) throw_error<DataError>("{}: no such folder", path.string());
+  throw_error<DataError>("{}: no {}, nor best/ or last/ with one; it holds {}", path.string(), kConfig, describe_folder(path));
+}
+
+AdapterFiles read_adapter(const fs::path& folder) {
+  AdapterFiles files;
+  files.origin = folder.string();
+  files.config = read_json_file<DataError>(folder / kConfig);
+  if (!files.config.is_object()) throw_error<DataError>("{}/{}: found {}, expected an object", files.origin, kConfig, files.config.type_name());
+  if (files.config.contains("library")) {
+    int64_t version = 0;
+    files.read("format_version", version);
+    if (version > kFormatVersion) {
+      throw_error<DataError>("{}/{}: format_version {} is newer than {}, the newest known to this program", files.origin, kConfig, version, kFormatVersion);
+    }
+  }
+  if (!fs::exists(folder / kTensors) && fs::exists(folder / "adapter_model.bin")) {
+    const SafetensorsFile refused(folder / "adapter_model.bin");  // throws with the advice how to convert
+  }
+  const SafetensorsFile file(folder / kTensors);
+  for (const auto& [name, entry] : file.entries()) files.tensors[name] = file.tensor(name);
+  return files;
+}
+
+void write_adapter(const fs::path& folder, const AdapterFiles& files) {
+  fill_and_replace(folder, [&](const fs::path& fresh) {
+    write_atomic(fresh / kConfig, to_pretty_string(files.config));
+    write_safetensors(fresh / kTensors, files.tensors);
+  });
+}
+
+void write_model_folder(const fs::path& folder, const AdapterFiles& files, const Transformer& model, const std::vector<std::string>& labels) {
+  Json config = read_json_file<DataError>(model.folder() / "config.json");
+  Json id2label = Json::object(), label2id = Json::object();
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    id2label[std::to_string(i)] = labels[i];
+    label2id[labels[i]] = i;
+  }
+  if (labels.empty()) id2label["0"] = "LABEL_0";  // regression: one output
+  config["id2label"] = id2label;
+  config["label2id"] = label2id;
+  config.erase("num_labels");
+  config["architectures"] = {model.spec().classifier_architecture};
+  config["dtype"] = "float32";
+  config.erase("torch_dtype");
+  fill_and_replace(folder, [&](const fs::path& fresh) {
+    for (const char* name : {"tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"}) {
+      if (fs::exists(model.folder() / name)) write_atomic(fresh / name, MappedFile(model.folder() / name).text());
+    }
+    write_atomic(fresh / "config.json", to_pretty_string(config));
+    write_safetensors(fresh / "model.safetensors", files.tensors);
+  });
+}
+
+LoadedAdapter load_adapter(Transformer& model, const fs::path& path, const Tokenizer* tokenizer) {
+  const AdapterFiles files = read_adapter(find_adapter(path));
+  LoadedAdapter loaded;
+  loaded.config = recognise_adapter(files);
+  loaded.outputs = head_rows(model, files);
+  try {
+    loaded.method = make_method(model, {.configs = {loaded.config.get()}, .seeds = {0}, .outputs = loaded.outputs, .tokenizer = tokenizer});
+  } catch (const ConfigError& error) {  // its keys are those of a file here, not of the user's config
+    throw_error<DataError>("{}/{}: {}", files.origin, kConfig, error.what());
+  }
+  loaded.method->load(0, files, true);
+  apply_strays(model, *loaded.method, files);
+  return loaded;
+}
+
+}  // namespace peft
