@@ -25,8 +25,12 @@ class Case:
 
 
 def cases_of(path: pathlib.Path, suite: str) -> list[Case]:
+    try:
+        elements = list(ElementTree.parse(path).iter("testcase"))
+    except ElementTree.ParseError as error:
+        return [Case(suite, path.name, "failed", f"{path}: {error}")]
     cases = []
-    for element in ElementTree.parse(path).iter("testcase"):
+    for element in elements:
         name = element.get("name") or ""
         if suite != "ctest":
             name = f"{element.get('classname')}.{name}"

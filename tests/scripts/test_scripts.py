@@ -1,0 +1,42 @@
+"""The scripts refuse what they do not know, and the quickstart's table says what the runs say."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
+
+
+@pytest.mark.parametrize("command", ["setup --tests", "build --presets x", "build --preset", "test x", "quickstart --fast", "nightly", "nightly x --since"])
+def test_unknown_argument_ends_with_2_and_the_usage(command):
+    script, *arguments = command.split()
+    result = subprocess.run([SCRIPTS / script, *arguments], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert f"usage: scripts/{script}" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def run_folder(path: pathlib.Path, accuracy: float) -> pathlib.Path:
+    path.mkdir()
+    train = {"trainable_parameters": 76808, "train_samples_per_second": 411.6, "train_runtime": 17.4}
+    (path / "metrics.json").write_text(json.dumps(train))
+    (path / "test.json").write_text(json.dumps({"accuracy": accuracy, "ci95": {"accuracy": [accuracy - 0.04, accuracy + 0.04]}}))
+    return path
+
+
+def test_table_has_one_line_a_run(tmp_path):
+    runs = [run_folder(tmp_path / "lora", 0.83), run_folder(tmp_path / "linear_probe", 0.6)]
+    result = subprocess.run([sys.executable, SCRIPTS / "quickstart_table.py", *runs], capture_output=True, text=True, check=True)
+    lines = result.stdout.splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[2].split() == ["lora", "76,808", "83.0", "[79.0,", "87.0]", "412", "17"]
+    assert lines[3].split()[:3] == ["linear_probe", "76,808", "60.0"]
+
+
+def test_table_names_what_it_cannot_read(tmp_path):
+    result = subprocess.run([sys.executable, SCRIPTS / "quickstart_table.py", tmp_path / "gone"], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1 and "metrics.json" in result.stderr
