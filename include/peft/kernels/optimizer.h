@@ -1,0 +1,25 @@
+#pragma once
+/// One optimiser step on one adapter's slice of a parameter. Slices are contiguous; on the CPU float32 and float64 run in one pass, other
+/// devices in plain ATen. Every adapter of a bank has its own rate, decay and step, so slices are stepped one by one.
+
+#include <ATen/core/Tensor.h>
+
+namespace peft {
+
+/// AdamW [Loshchilov and Hutter 2017, arXiv:1711.05101] exactly as torch.optim.AdamW:
+///   p -= lr weight_decay p;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p -= lr / (1-b1^t) m / (sqrt(v / (1-b2^t)) + eps)
+struct AdamW {
+  double learning_rate = 1e-3, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.0;
+  int64_t step = 1;             ///< t, counted from 1
+  double gradient_scale = 1.0;  ///< of clipping
+};
+void adamw_step(at::Tensor parameter, const at::Tensor& gradient, at::Tensor exp_avg, at::Tensor exp_avg_sq, const AdamW& options);
+
+/// SGD with momentum as torch.optim.SGD, but with decoupled decay: p -= lr weight_decay p;  m = momentum m + g;  p -= lr m
+void sgd_step(at::Tensor parameter, const at::Tensor& gradient, at::Tensor momentum_buffer, double learning_rate, double momentum,
+              double weight_decay, double gradient_scale);
+
+/// Sum of squares in float64, in a fixed order that does not depend on threads or neighbours.
+double sum_of_squares(const at::Tensor& slice);
+
+}  // namespace peft

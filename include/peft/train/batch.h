@@ -1,0 +1,27 @@
+#pragma once
+/// Rows of encoded splits to one packed batch on the device, and the losses of its logits.
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "peft/data/dataset.h"
+#include "peft/models/transformer.h"
+
+namespace peft {
+
+/// One sequence of a batch: a row of a split, for an adapter of the bank.
+struct BatchRow {
+  const EncodedSplit* split = nullptr;
+  int64_t row = 0;
+  int64_t adapter = 0;
+  int64_t ordinal = 0;  ///< number of the example in its adapter's step
+};
+
+/// Rows must be sorted by adapter.
+ModelInput make_input(const std::vector<BatchRow>& rows, int64_t adapters, at::Device device);
+
+/// Loss of each sequence, differentiable: cross entropy of logits [B,N] against class ids, or the squared error of [B,1] for regression.
+at::Tensor sequence_losses(const at::Tensor& logits, const std::vector<double>& labels, bool regression);
+
+}  // namespace peft

@@ -1,0 +1,36 @@
+#include "peft/train/batch.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+namespace peft {
+
+ModelInput make_input(const std::vector<BatchRow>& rows, int64_t adapters, at::Device device) {
+  std::vector<PackedBatch::Sequence> sequences;
+  int64_t tokens = 0;
+  for (const BatchRow& r : rows) {
+    sequences.push_back({r.split->length(r.row), r.adapter, r.ordinal});
+    tokens += sequences.back().length;
+  }
+  const auto options = at::TensorOptions().dtype(at::kLong);
+  at::Tensor ids = at::empty({tokens}, options), types = at::empty({tokens}, options);
+  auto *id = ids.data_ptr<int64_t>(), *type = types.data_ptr<int64_t>();
+  for (const BatchRow& r : rows) {
+    id = std::copy(r.split->row_ids(r.row).begin(), r.split->row_ids(r.row).end(), id);
+    type = std::copy(r.split->row_types(r.row).begin(), r.split->row_types(r.row).end(), type);
+  }
+  return {ids.to(device), types.to(device), std::make_shared<PackedBatch>(sequences, adapters, device)};
+}
+
+at::Tensor sequence_losses(const at::Tensor& logits, const std::vector<double>& labels, bool regression) {
+  if (regression) {
+    const at::Tensor scores = at::tensor(at::ArrayRef<double>(labels)).to(logits.options());
+    return at::square(logits.squeeze(1) - scores);
+  }
+  const std::vector<int64_t> classes(labels.begin(), labels.end());
+  const at::Tensor ids = at::tensor(at::ArrayRef<int64_t>(classes), at::kLong).to(logits.device());
+  return -at::log_softmax(logits, 1).gather(1, ids.unsqueeze(1)).squeeze(1);
+}
+
+}  // namespace peft
