@@ -36,7 +36,7 @@ struct TypeSchema {
   template <class T>
   Json operator()(const std::optional<T>*) const {
     Json schema = (*this)(static_cast<const T*>(nullptr));
-    schema["type"] = {schema["type"], "null"};
+    schema["type"] = Json::array({schema["type"], "null"});
     if (schema.contains("enum")) schema["enum"].push_back(nullptr);
     return schema;
   }

@@ -56,7 +56,7 @@ std::string blank_comments(std::string_view text) {
     } else if (out[i] == '"') {
       in_string = true;
     } else if (out[i] == '/' && i + 1 < out.size() && out[i + 1] == '/') {
-      for (; i < out.size() && out[i] != '\n'; ++i) out[i] = ' ';
+      for (; i < out.size() && out[i] != '\n' && out[i] != '\r'; ++i) out[i] = ' ';
     }
   }
   return out;
@@ -190,13 +190,16 @@ Json parse_json(std::string_view text, std::string_view origin, JsonComments com
   std::string_view strict = text;
   if (comments == JsonComments::allow) strict = blanked = blank_comments(text);
 
+  const auto refuse = [&](std::size_t offset, std::string_view why) {
+    throw std::invalid_argument(fmt::format("{}{}: {}", origin, place_words(text, offset), why));
+  };
+  // The library takes a NUL for the end of the text and would pass over all that follows.
+  if (const auto nul = strict.find('\0'); nul != std::string_view::npos) refuse(nul, "unexpected NUL character");
+
   Builder builder(strict);
   const Cursor first(strict.data(), builder.reached());
   const Cursor last(strict.data() + strict.size(), builder.reached());
-  if (!Json::sax_parse(first, last, &builder)) {
-    throw std::invalid_argument(
-        fmt::format("{}{}: {}", origin, place_words(text, builder.error_offset()), builder.error()));
-  }
+  if (!Json::sax_parse(first, last, &builder)) refuse(builder.error_offset(), builder.error());
   return builder.take();
 }
 

@@ -46,9 +46,8 @@ struct TestConfig {
     f.section("model", {.help = "the frozen network"},
               [this](Fields& s) { s.field("path", path, {.help = "folder", .required = true}); });
     f.section("method", {.help = "what is trained"}, [this](Fields& s) {
-      std::string kind = type;
-      if (const Json* json = s.current(); json != nullptr && json->contains("type"))
-        kind = json->at("type").get<std::string>();
+      Json kind = type;
+      if (const Json* json = s.current(); json != nullptr && json->contains("type")) kind = json->at("type");
       s.field("type", type, {.help = "name", .choices = {"lora", "prompt"}});
       if (kind == "lora") s.field("r", r, {.help = "rank", .min = 1});
       if (kind == "prompt") s.field("num_virtual_tokens", num_virtual_tokens, {.help = "tokens", .min = 1});

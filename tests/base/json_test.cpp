@@ -116,6 +116,12 @@ TEST(ParseJson, RefusesWhatTheStandardRefuses) {
   }
 }
 
+TEST(ParseJson, ANulCharacterDoesNotHideWhatFollows) {
+  EXPECT_EQ(error_of(std::string_view("1\0 x", 4)), "x.json: column 2: unexpected NUL character");
+  EXPECT_EQ(error_of(std::string_view("1\0", 2)), "x.json: column 2: unexpected NUL character");
+  EXPECT_EQ(error_of(R"("\u0000")"), "accepted");
+}
+
 TEST(ParseJson, NestsSixtyFourDeepAndNoDeeper) {
   const auto nested = [](int depth) { return std::string(depth, '[') + std::string(depth, ']'); };
   EXPECT_EQ(error_of(nested(64)), "accepted");

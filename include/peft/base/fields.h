@@ -74,7 +74,8 @@ class Fields {
     end_section();
   }
 
-  /// The raw JSON of the section being visited when parsing, else nullptr: for peeking at a `type` key.
+  /// The raw JSON of the section being visited when parsing (an empty object when it is absent), else nullptr: for peeking at a
+  /// `type` key. Nothing in it is checked yet: the key may be absent or of any type.
   virtual const Json* current() const { return nullptr; }
 
  protected:
@@ -83,9 +84,13 @@ class Fields {
   virtual void end_section() = 0;
 };
 
-/// Fills the struct behind `visit` from `json`. `origin` names the file in messages. Unknown keys (with the nearest known one),
-/// wrong types and values out of range throw ConfigError `ORIGIN: train.learning_rat: unknown key; did you mean "learning_rate"?`.
-/// Top-level keys listed in `ignored` are skipped. An integer field accepts 3 and 3.0, never 3.5; a double field accepts integers.
+/// Fills the struct behind `visit` from `json`; absent keys keep their defaults. `origin` names the file in messages. Throws
+/// ConfigError, one of
+///   `ORIGIN: train.learning_rat: unknown key; did you mean "learning_rate"?`   (or the known keys, when none is near)
+///   `ORIGIN: model.path: missing, but required`
+///   `ORIGIN: train.max_steps: found "ten", expected an integer >= 1`           (wrong type, out of range, not a choice)
+/// Top-level keys listed in `ignored` are skipped. An integer field accepts 3, 3.0 and 1e3, never 3.5; a double field accepts
+/// integers. Range and choices of a list or map hold for its elements. A section may be visited in several parts.
 void parse_fields(const std::function<void(Fields&)>& visit, const Json& json, const std::string& origin,
                   const std::vector<std::string>& ignored = {});
 
@@ -93,6 +98,7 @@ void parse_fields(const std::function<void(Fields&)>& visit, const Json& json, c
 Json print_fields(const std::function<void(Fields&)>& visit);
 
 /// JSON Schema (draft 2020-12) object of the section: types, ranges, choices, defaults, descriptions, additionalProperties false.
+/// It accepts what parse_fields accepts. Whoever writes it as a document of its own adds "$schema".
 Json schema_fields(const std::function<void(Fields&)>& visit);
 
 /// Markdown table of the section: key | default | range | meaning.
