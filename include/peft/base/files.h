@@ -31,6 +31,7 @@ class MappedFile {
 /// Writes a file under a temporary name in the same folder, then fsync, rename, fsync of the folder: after a crash the old or the
 /// new content is there, never a mixture. `write` receives a sink for consecutive pieces. Parent folders are created. Throws Error
 /// naming the path and the system's reason (disk full, permission); the temporary file is removed then and the old file untouched.
+/// A symbolic link keeps naming its file; a device or pipe (/dev/stdout) is written to as it is.
 void write_atomic(const std::filesystem::path& path,
                   const std::function<void(const std::function<void(std::span<const std::byte>)>& sink)>& write);
 void write_atomic(const std::filesystem::path& path, std::string_view content);
