@@ -1,7 +1,9 @@
 #pragma once
 /// The sections `task` and `data` of a run config.
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,12 +12,13 @@
 namespace peft {
 
 struct TaskConfig {
-  std::string name;         ///< tasks.md 2: "sst2", "glue/rte", "classification", "regression", ...
-  std::string data;         ///< file or folder; may be empty when data.files names every split
-  int64_t max_length = 128; ///< tokens of a text with its special tokens, without prompt tokens
+  std::string name;          ///< tasks.md 2: "sst2", "glue/rte", "classification", "regression", ...
+  std::string data;          ///< file or folder; may be empty when data.files names every split
+  int64_t max_length = 128;  ///< tokens of a text with its special tokens, without prompt tokens
   void visit(Fields& fields);
 };
 
+/// Our names of the columns to theirs, for the generic tasks. A nested JSON key is written a.b.
 struct ColumnsConfig {
   std::optional<std::string> text, text_pair, label, idx;
   void visit(Fields& fields);
@@ -29,11 +32,11 @@ struct LimitConfig {
 struct DataConfig {
   std::map<std::string, std::string> files;  ///< split -> file
   ColumnsConfig columns;
-  std::vector<std::string> labels;           ///< id order; empty: from the task, or the sorted set of the train split
-  std::string format = "auto";               ///< auto, glue_tsv, csv, tsv, jsonl
+  std::vector<std::string> labels;  ///< id order; empty: from the task, or the sorted set of the train split
+  std::string format = "auto";      ///< auto, glue_tsv, csv, tsv, jsonl
   std::string delimiter = ",";
-  std::string quoting = "none";              ///< of tsv: none, csv
-  std::string on_bad_row = "error";          ///< error, skip
+  std::string quoting = "none";      ///< of tsv: none, csv
+  std::string on_bad_row = "error";  ///< error, skip
   double max_bad_fraction = 0.01;
   int64_t max_line_bytes = 16 << 20;
   LimitConfig limit;

@@ -1,0 +1,37 @@
+#pragma once
+/// What happens to a bad row (tasks.md 11): the end of the program, or a counted skip with a few examples.
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace peft {
+
+/// Bad rows of one file.
+class BadRows {
+ public:
+  struct Policy {
+    bool skip = false;               ///< false: the first bad row is an error
+    double max_bad_fraction = 0.01;  ///< of a file; above it skipping is an error too
+    bool quiet = false;              ///< no messages: the file is read a second time
+  };
+  BadRows(std::string file, Policy policy) : file_(std::move(file)), policy_(policy) {}
+
+  /// Throws DataError `FILE:LINE: message`, or counts the row under `kind` and prints the first five of a kind.
+  void report(std::string_view kind, int64_t line, std::string_view message);
+
+  /// At the end of the file, with the number of its rows, bad ones included. Throws DataError when too many are bad.
+  void finish(int64_t rows) const;
+
+  const std::map<std::string, int64_t>& counts() const { return counts_; }
+  int64_t total() const;
+  const std::string& file() const { return file_; }
+
+ private:
+  std::string file_;
+  Policy policy_;
+  std::map<std::string, int64_t> counts_;
+};
+
+}  // namespace peft

@@ -1,0 +1,71 @@
+#pragma once
+/// Rows of a split as examples of its task: texts found by column, labels as numbers, bad rows counted.
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "peft/data/bad_rows.h"
+#include "peft/data/rows.h"
+#include "peft/data/split_files.h"
+#include "peft/data/task.h"
+
+namespace peft {
+
+struct Example {
+  std::string_view text;  ///< valid until the next example
+  std::optional<std::string_view> text_pair;
+  double label = 0;  ///< class id or score; NaN = hidden
+  int64_t idx = 0;   ///< of the idx column, else the row number
+  int64_t line = 0;
+};
+
+/// Where the examples of a split come from.
+struct ExampleSource {
+  const TaskSpec& spec;
+  const DataConfig& data;
+  std::string split;  ///< canonical
+  SplitFile file;
+  std::vector<std::string> labels;  ///< class names in id order; empty for regression
+};
+
+class ExampleReader {
+ public:
+  /// Throws DataError as open_rows() does. `quiet`: a second reading of the same file, without messages.
+  ExampleReader(const ExampleSource& source, bool quiet = false);
+  ~ExampleReader();
+
+  /// Next good row; false at the end, when the whole file was checked: DataError when too many rows are bad, when none is left, when
+  /// an idx occurs twice, or when only some labels of a test split are hidden.
+  bool next(Example& example);
+
+  /// For what only the encoder can see.
+  void report(std::string_view kind, int64_t line, std::string_view message) { bad_.report(kind, line, message); }
+
+  const std::map<std::string, int64_t>& skipped() const { return bad_.counts(); }
+  int64_t good() const { return good_; }
+  int64_t rows() const { return rows_->rows(); }                   ///< bad ones included
+  bool hidden() const { return good_ > 0 && first_hidden_ != 0; }  ///< at the end of the file
+  std::string content_hash() const { return rows_->content_hash(); }
+
+ private:
+  struct Parser;
+  void finish() const;
+  void check_idx_unique() const;
+
+  BadRows bad_;
+  std::unique_ptr<RowReader> rows_;
+  std::unique_ptr<Parser> parser_;
+  Row row_;
+  int64_t good_ = 0, first_hidden_ = 0, first_visible_ = 0;  // lines; 0: none
+  std::vector<std::pair<int64_t, int64_t>> idx_lines_;       // (idx, line) where the file has an idx column
+};
+
+/// The labels that occur in a file of the user: sorted as numbers when all are integers, else by bytes.
+std::vector<std::string> infer_labels(const ExampleSource& train);
+
+}  // namespace peft

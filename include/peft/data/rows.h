@@ -1,0 +1,64 @@
+#pragma once
+/// Rows of table-like files (tsv, csv, jsonl) as cells of the columns asked for; no text is copied unless quoting demands it.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "peft/data/bad_rows.h"
+#include "peft/data/lines.h"
+
+namespace peft {
+
+struct Cell {
+  enum class Kind : uint8_t { missing, text, field, integer, real, boolean, null, array, object };
+  Kind kind = Kind::missing;   ///< `field`: text of a file without types (tsv, csv); it may spell a number
+  std::string_view text = {};  ///< of text and field; valid until the next row
+  double number = 0;           ///< of integer, real and boolean
+  int64_t integer = 0;         ///< of integer
+};
+
+/// "a string", "a number", ... for messages.
+std::string_view kind_name(Cell::Kind kind);
+
+struct Row {
+  int64_t line = 0;         ///< where the row starts, 1-based
+  int64_t number = 0;       ///< 0-based row of the file, bad rows counted
+  std::vector<Cell> cells;  ///< in the order of the columns asked for
+};
+
+struct Column {
+  std::string name;
+  bool required = true;  ///< of a header; a JSON row may lack any key, its cell is then missing
+};
+
+enum class Shape { glue_tsv, tsv, csv, jsonl, json };
+
+struct RowFormat {
+  Shape shape = Shape::tsv;
+  char delimiter = '\t';
+  bool quoting = false;                 ///< RFC 4180 quotes; otherwise `"` is a character
+  std::vector<std::string> headerless;  ///< names of the columns of a file without header; empty: line 1 is the header
+  bool header_allowed = false;  ///< with `headerless`: a first line with a wanted column's name is a header after all
+  std::vector<std::string> expected;  ///< columns to name in header errors; empty: the required ones
+  int64_t max_line_bytes = default_max_line_bytes;
+};
+
+class RowReader {
+ public:
+  virtual ~RowReader() = default;
+  /// Next good row; bad ones go to the reader's BadRows and are passed over. False at the end of the file.
+  virtual bool next(Row& row) = 0;
+  virtual std::vector<std::string> names() const = 0;  ///< columns of the file, or keys of the current object
+  virtual int64_t rows() const = 0;                    ///< so far, bad ones included
+  virtual std::string content_hash() const = 0;        ///< at the end of the file
+};
+
+/// Opens a file and checks its header. Throws DataError (missing file, wrong header); `bad` must outlive the reader.
+std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path, const RowFormat& format,
+                                     const std::vector<Column>& columns, BadRows& bad);
+
+}  // namespace peft

@@ -1,0 +1,27 @@
+#pragma once
+/// Which file holds which split (tasks.md 1, "Finding files").
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "peft/data/config.h"
+#include "peft/data/rows.h"
+#include "peft/data/task.h"
+
+namespace peft {
+
+struct SplitFile {
+  std::filesystem::path path;
+  Shape shape = Shape::tsv;
+};
+
+/// Files of all splits that are there, by canonical name: those named in data.files, the others in the folder task.data or in its
+/// subfolder with the name of the task's dump (any case). When task.data is a file it is the only split in `asked`.
+/// Throws ConfigError (unknown split, one file for several splits) and DataError (missing path, two shapes of one split, one file
+/// given for two splits, nothing found of the splits asked for).
+std::map<std::string, SplitFile> find_split_files(const TaskSpec& spec, const TaskConfig& task, const DataConfig& data,
+                                                  const std::vector<std::string>& asked);
+
+}  // namespace peft

@@ -1,0 +1,47 @@
+#include "peft/data/config.h"
+
+namespace peft {
+
+void TaskConfig::visit(Fields& fields) {
+  fields.field("name", name,
+               {.help = "cola, sst2, mrpc, stsb, qnli, rte, wnli, classification, regression", .required = true});
+  fields.field("data", data, {.help = "the task's folder, its parent, or one file"});
+  fields.field("max_length", max_length,
+               {.help = "tokens of an example with special tokens, without prompt tokens", .min = 1});
+}
+
+void ColumnsConfig::visit(Fields& fields) {
+  fields.field("text", text, {.help = "column of the text (default: text)"});
+  fields.field("text_pair", text_pair, {.help = "column of the second text (default: text_pair, where there is one)"});
+  fields.field("label", label, {.help = "column of the label or score (default: label)"});
+  fields.field("idx", idx,
+               {.help = "column of the row's own integer id (default: idx where there is one, else the row number)"});
+}
+
+void LimitConfig::visit(Fields& fields) {
+  fields.field("train", train, {.help = "rows of train to use", .min = 1});
+  fields.field("dev", dev, {.help = "rows of dev to use", .min = 1});
+  fields.field("test", test, {.help = "rows of test to use", .min = 1});
+}
+
+void DataConfig::visit(Fields& fields) {
+  fields.field("files", files, {.help = "split (train, dev, test) to file, in place of looking in task.data"});
+  fields.field("columns", columns,
+               {.help = "our column names to those of the files, for classification and regression"});
+  fields.field("labels", labels,
+               {.help = "class names in id order; empty: the task's own, or those of the train split"});
+  fields.field("format", format,
+               {.help = "shape of the files; auto: by name", .choices = {"auto", "glue_tsv", "csv", "tsv", "jsonl"}});
+  fields.field("delimiter", delimiter, {.help = "one character between the fields of a csv file"});
+  fields.field("quoting", quoting,
+               {.help = "of tsv files: none, or csv for quotes as in csv", .choices = {"none", "csv"}});
+  fields.field("on_bad_row", on_bad_row,
+               {.help = "error: stop at the first bad row; skip: count it", .choices = {"error", "skip"}});
+  fields.field("max_bad_fraction", max_bad_fraction,
+               {.help = "share of bad rows of a file above which skip is an error", .min = 0, .max = 1});
+  fields.field("max_line_bytes", max_line_bytes, {.help = "longer lines are bad rows", .min = 1});
+  fields.field("limit", limit, {.help = "use only the first n rows of a fixed permutation"});
+  fields.field("limit_seed", limit_seed, {.help = "seed of that permutation", .min = 0});
+}
+
+}  // namespace peft

@@ -1,0 +1,121 @@
+#include <algorithm>
+#include <charconv>
+
+#include "peft/base/error.h"
+#include "record_reader.h"
+#include "row_readers.h"
+
+namespace peft {
+namespace {
+
+constexpr std::size_t longest_plausible_name = 40;
+
+bool is_number(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+std::string list_fields(const std::vector<std::string_view>& fields) {
+  std::string list;
+  for (const auto field : fields) list += (list.empty() ? "" : ", ") + shortened(field, longest_plausible_name);
+  return list;
+}
+
+class DelimitedReader final : public RowReader {
+ public:
+  DelimitedReader(const std::filesystem::path& path, const RowFormat& format, const std::vector<Column>& columns,
+                  BadRows& bad)
+      : records_(path, format.delimiter, format.quoting, format.max_line_bytes), bad_(bad) {
+    if (!records_.next()) throw_error<DataError>("{}: no rows", file());
+    const bool names_inside = std::any_of(columns.begin(), columns.end(), [&](const Column& column) {
+      return std::find(records_.fields().begin(), records_.fields().end(), column.name) != records_.fields().end();
+    });
+    if (format.headerless.empty() || (names_inside && format.header_allowed)) {
+      read_header(format, columns);
+    } else {
+      if (names_inside)
+        throw_error<DataError>(
+            "{}:1: header {}; expected no header but rows of {} (task \"classification\" reads files with one)", file(),
+            list_fields(records_.fields()), join_names(format.headerless));
+      names_ = format.headerless;
+      pending_ = true;
+    }
+    for (const Column& column : columns) {
+      const auto at = std::find(names_.begin(), names_.end(), column.name);
+      positions_.push_back(at == names_.end() ? -1 : at - names_.begin());
+    }
+  }
+
+  bool next(Row& row) override {
+    while (pending_ || records_.next()) {
+      pending_ = false;
+      const int64_t number = rows_++;
+      if (!records_.problem_kind().empty()) {
+        bad_.report(records_.problem_kind(), records_.problem_line(), records_.problem());
+        continue;
+      }
+      const auto& fields = records_.fields();
+      if (fields.size() != names_.size()) {
+        bad_.report("columns", records_.line(),
+                    fmt::format("{} columns, expected {} ({})", fields.size(), names_.size(), join_names(names_)));
+        continue;
+      }
+      row.line = records_.line();
+      row.number = number;
+      row.cells.resize(positions_.size());
+      for (std::size_t i = 0; i < positions_.size(); ++i)
+        row.cells[i] =
+            positions_[i] < 0 ? Cell{} : Cell{Cell::Kind::field, fields[static_cast<std::size_t>(positions_[i])]};
+      return true;
+    }
+    return false;
+  }
+
+  std::vector<std::string> names() const override { return names_; }
+  int64_t rows() const override { return rows_; }
+  std::string content_hash() const override { return records_.lines().content_hash(); }
+
+ private:
+  const std::string& file() const { return records_.lines().file(); }
+
+  void read_header(const RowFormat& format, const std::vector<Column>& columns) {
+    if (!records_.problem_kind().empty())
+      throw_error<DataError>("{}:{}: {}", file(), records_.problem_line(), records_.problem());
+    const auto& fields = records_.fields();
+    std::vector<std::string> required;
+    bool complete = true;
+    for (const Column& column : columns) {
+      const auto found = std::count(fields.begin(), fields.end(), column.name);
+      if (found > 1)
+        throw_error<DataError>("{}:1: column {} occurs {} times in the header", file(), column.name, found);
+      if (column.required) required.push_back(column.name);
+      complete = complete && (found == 1 || !column.required);
+    }
+    if (!complete) {
+      const bool data = std::any_of(fields.begin(), fields.end(), [](std::string_view field) {
+        return field.empty() || field.size() > longest_plausible_name || is_number(field);
+      });
+      throw_error<DataError>("{}:1: header {}; expected {}{}", file(), list_fields(fields),
+                             join_names(format.expected.empty() ? required : format.expected),
+                             data ? " (line 1 looks like data)" : "");
+    }
+    names_.assign(fields.begin(), fields.end());
+  }
+
+  RecordReader records_;
+  BadRows& bad_;
+  std::vector<std::string> names_;
+  std::vector<std::ptrdiff_t> positions_;  // of the columns asked for; -1: not in this file
+  bool pending_ = false;                   // the record read to look for a header is a row
+  int64_t rows_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<RowReader> open_delimited(const std::filesystem::path& path, const RowFormat& format,
+                                          const std::vector<Column>& columns, BadRows& bad) {
+  return std::make_unique<DelimitedReader>(path, format, columns, bad);
+}
+
+}  // namespace peft

@@ -1,0 +1,111 @@
+#include <algorithm>
+
+#include "json_cells.h"
+#include "peft/base/error.h"
+#include "row_readers.h"
+
+namespace peft {
+namespace {
+
+constexpr std::size_t max_array_bytes = std::size_t{512} << 20;  // tasks.md 1.5: an array is held whole
+
+// Elements of one array, cut apart by brackets and quotes and parsed one by one, so that messages have lines and a bad
+// element does not take the others with it.
+class JsonArrayReader final : public RowReader {
+ public:
+  JsonArrayReader(const std::filesystem::path& path, const std::vector<Column>& columns, BadRows& bad)
+      : file_(path.string()), columns_(columns), bad_(bad) {
+    LineReader lines(path, max_array_bytes);
+    while (lines.next()) {
+      text_ += lines.text();
+      text_ += lines.ending();
+      if (lines.too_long() || text_.size() > max_array_bytes)
+        throw_error<DataError>("{}: a JSON array of more than 512 MiB; write JSON Lines", file_);
+    }
+    hash_ = lines.content_hash();
+    skip_space();
+    ++at_;  // the bracket that made this an array
+    skip_space();
+    if (at_ < text_.size() && text_[at_] == ']') finish();
+  }
+
+  bool next(Row& row) override {
+    while (!done_) {
+      skip_space();
+      const int64_t line = line_;
+      const std::string_view element = take_element();
+      row.number = rows_++;
+      if (parse_row(element, line, columns_, value_, row, bad_)) return true;
+    }
+    return false;
+  }
+
+  std::vector<std::string> names() const override { return key_names(value_); }
+  int64_t rows() const override { return rows_; }
+  std::string content_hash() const override { return hash_; }
+
+ private:
+  void skip_space() {
+    for (; at_ < text_.size() && std::string_view(" \t\r\n").find(text_[at_]) != std::string_view::npos; ++at_)
+      if (text_[at_] == '\n') ++line_;
+  }
+
+  // Up to the comma or bracket that ends the element, which is passed over too.
+  std::string_view take_element() {
+    const std::size_t begin = at_;
+    const int64_t first_line = line_;
+    std::size_t depth = 0;
+    bool quoted = false;
+    for (; at_ < text_.size(); ++at_) {
+      const char c = text_[at_];
+      if (c == '\n') ++line_;
+      if (quoted) {
+        if (c == '\\') {
+          ++at_;
+        } else if (c == '"') {
+          quoted = false;
+        }
+      } else if (c == '"') {
+        quoted = true;
+      } else if (c == '{' || c == '[') {
+        ++depth;
+      } else if ((c == '}' || c == ']') && depth > 0) {
+        --depth;
+      } else if (depth == 0 && (c == ',' || c == ']')) {
+        const std::string_view element = std::string_view(text_).substr(begin, at_ - begin);
+        if (c == ']') {
+          finish();
+        } else {
+          ++at_;
+        }
+        return element;
+      }
+    }
+    throw_error<DataError>("{}:{}: the array ends inside this value", file_, first_line);
+  }
+
+  // At the closing bracket: nothing but white space may follow.
+  void finish() {
+    ++at_;
+    skip_space();
+    if (at_ < text_.size()) throw_error<DataError>("{}:{}: text after the end of the array", file_, line_);
+    done_ = true;
+  }
+
+  std::string file_, text_, hash_;
+  std::vector<Column> columns_;
+  BadRows& bad_;
+  Json value_;
+  std::size_t at_ = 0;
+  int64_t line_ = 1, rows_ = 0;
+  bool done_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<RowReader> open_json_array(const std::filesystem::path& path, const std::vector<Column>& columns,
+                                           BadRows& bad) {
+  return std::make_unique<JsonArrayReader>(path, columns, bad);
+}
+
+}  // namespace peft

@@ -1,0 +1,86 @@
+#include "json_cells.h"
+
+#include <charconv>
+#include <cstdint>
+#include <stdexcept>
+
+#include "peft/base/error.h"
+
+namespace peft {
+namespace {
+
+// The value of a key, or of a nested key written a.b; nullptr where there is none.
+const Json* find_key(const Json& object, std::string_view path) {
+  const Json* value = &object;
+  if (const auto whole = object.find(path); whole != object.end()) return &*whole;
+  while (true) {
+    const auto dot = path.find('.');
+    const auto found = value->is_object() ? value->find(path.substr(0, dot)) : value->end();
+    if (!value->is_object() || found == value->end()) return nullptr;
+    value = &*found;
+    if (dot == std::string_view::npos) return value;
+    path.remove_prefix(dot + 1);
+  }
+}
+
+Cell cell_of(const Json* value) {
+  if (value == nullptr) return {};
+  switch (value->type()) {
+    case Json::value_t::string:
+      return {Cell::Kind::text, value->get_ref<const std::string&>()};
+    case Json::value_t::boolean:
+      return {Cell::Kind::boolean, {}, value->get<bool>() ? 1.0 : 0.0};
+    case Json::value_t::number_unsigned:
+      if (value->get<uint64_t>() > uint64_t{INT64_MAX}) return {Cell::Kind::real, {}, value->get<double>()};
+      [[fallthrough]];
+    case Json::value_t::number_integer:
+      return {Cell::Kind::integer, {}, value->get<double>(), value->get<int64_t>()};
+    case Json::value_t::number_float:
+      return {Cell::Kind::real, {}, value->get<double>()};
+    case Json::value_t::array:
+      return {.kind = Cell::Kind::array};
+    case Json::value_t::object:
+      return {.kind = Cell::Kind::object};
+    default:
+      return {.kind = Cell::Kind::null};
+  }
+}
+
+}  // namespace
+
+bool parse_row(std::string_view text, int64_t line, const std::vector<Column>& columns, Json& value, Row& row,
+               BadRows& bad) {
+  if (const auto why = encoding_problem(text)) {
+    bad.report("encoding", line, *why);
+    return false;
+  }
+  try {
+    value = parse_json(text, "");
+  } catch (const std::invalid_argument& error) {
+    // ": column 31: ..." of one line, ":2: column 31: ..." of several; the number counts from the start of the value.
+    std::string_view why = error.what();
+    int64_t offset = 1;
+    if (why.starts_with(':')) why.remove_prefix(1);
+    if (const auto [end, failed] = std::from_chars(why.data(), why.data() + why.size(), offset); failed == std::errc())
+      why.remove_prefix(static_cast<std::size_t>(end - why.data()) + 1);
+    if (why.starts_with(' ')) why.remove_prefix(1);
+    bad.report("json", line + offset - 1, why);
+    return false;
+  }
+  if (!value.is_object()) {
+    bad.report("json", line, fmt::format("column 1: {}, expected an object", kind_name(cell_of(&value).kind)));
+    return false;
+  }
+  row.line = line;
+  row.cells.clear();
+  for (const Column& column : columns) row.cells.push_back(cell_of(find_key(value, column.name)));
+  return true;
+}
+
+std::vector<std::string> key_names(const Json& object) {
+  std::vector<std::string> names;
+  for (const auto& item : object.items()) names.push_back(item.key());
+  return names;
+}
+
+}  // namespace peft

@@ -1,0 +1,71 @@
+#include "peft/data/report.h"
+
+#include <fmt/format.h>
+
+namespace peft {
+namespace {
+
+Json describe_split(const EncodedSplit& split, const TaskInfo& task) {
+  const SplitStatistics& statistics = split.statistics;
+  Json out{{"files", statistics.files},
+           {"rows", split.size()},
+           {"skipped", Json::object()},
+           {"hidden_labels", split.hidden},
+           {"all_tokens", split.offsets.back()},
+           {"truncated", statistics.truncated_examples},
+           {"lost_tokens", statistics.lost_tokens},
+           {"empty_texts", statistics.empty_texts}};
+  for (const auto& [kind, count] : statistics.skipped) out["skipped"][kind] = count;
+  for (const auto& [percent, tokens] : statistics.length_percentiles) out["tokens"][std::to_string(percent)] = tokens;
+  for (std::size_t id = 0; id < statistics.label_counts.size(); ++id)
+    out["labels"][task.labels[id]] = statistics.label_counts[id];
+  if (statistics.overlap_with_train) out["overlap_with_train"] = *statistics.overlap_with_train;
+  return out;
+}
+
+std::string list(const Json& object) {
+  std::string text;
+  for (const auto& [key, value] : object.items())
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", key, value.dump());
+  return text.empty() ? "none" : text;
+}
+
+std::string split_text(const EncodedSplit& split, const TaskInfo& task) {
+  const Json facts = describe_split(split, task);
+  std::string text = fmt::format("{}: {} rows", split.name, split.size());
+  for (const auto& file : split.statistics.files) text += fmt::format(" from {}", file);
+  text += "\n";
+  const auto line = [&](std::string_view name, const std::string& value) {
+    text += fmt::format("  {:<19}{}\n", name, value);
+  };
+  line("skipped", list(facts["skipped"]));
+  line("labels", split.hidden ? "hidden" : task.regression ? "scores" : list(facts["labels"]));
+  std::string percentiles;
+  for (const auto& [percent, tokens] : split.statistics.length_percentiles)
+    percentiles += fmt::format("{}{} ({} %)", percentiles.empty() ? "" : ", ", tokens, percent);
+  line("tokens of a row", percentiles);
+  line("tokens", fmt::format("{}", split.offsets.back()));
+  line("truncated",
+       fmt::format("{} rows, {} tokens lost", split.statistics.truncated_examples, split.statistics.lost_tokens));
+  line("empty texts", fmt::format("{}", split.statistics.empty_texts));
+  if (split.statistics.overlap_with_train)
+    line("also in train", fmt::format("{}", *split.statistics.overlap_with_train));
+  return text;
+}
+
+}  // namespace
+
+Json describe_dataset(const Dataset& dataset) {
+  Json out = Json::object();
+  for (const auto& [name, split] : dataset.splits) out[name] = describe_split(split, dataset.task);
+  return out;
+}
+
+std::string describe_dataset_text(const Dataset& dataset) {
+  std::string text;
+  for (const char* name : {"train", "dev", "test"})
+    if (const EncodedSplit* split = dataset.find(name)) text += split_text(*split, dataset.task);
+  return text;
+}
+
+}  // namespace peft

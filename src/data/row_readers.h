@@ -1,0 +1,22 @@
+#pragma once
+/// The readers behind open_rows().
+
+#include "peft/data/rows.h"
+
+namespace peft {
+
+std::unique_ptr<RowReader> open_delimited(const std::filesystem::path& path, const RowFormat& format,
+                                          const std::vector<Column>& columns, BadRows& bad);
+std::unique_ptr<RowReader> open_json_lines(const std::filesystem::path& path, const RowFormat& format,
+                                           const std::vector<Column>& columns, BadRows& bad);
+/// One JSON array of objects.
+std::unique_ptr<RowReader> open_json_array(const std::filesystem::path& path, const std::vector<Column>& columns,
+                                           BadRows& bad);
+
+/// "a, b, c"
+std::string join_names(const std::vector<std::string>& names);
+
+/// The start of a text for a message: at most `bytes` of it, cut between characters.
+std::string shortened(std::string_view text, std::size_t bytes);
+
+}  // namespace peft

@@ -1,0 +1,72 @@
+#include "peft/data/rows.h"
+
+#include "peft/base/error.h"
+#include "row_readers.h"
+
+namespace peft {
+namespace {
+
+// A .json file is an array, or JSON Lines under another name (what the datasets library's to_json writes).
+bool holds_array(const std::filesystem::path& path) {
+  LineReader lines(path);
+  while (lines.next()) {
+    const auto first = lines.text().find_first_not_of(" \t\r");
+    if (first != std::string_view::npos) return lines.text()[first] == '[';
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string_view kind_name(Cell::Kind kind) {
+  switch (kind) {
+    case Cell::Kind::missing:
+      return "missing";
+    case Cell::Kind::text:
+    case Cell::Kind::field:
+      return "a string";
+    case Cell::Kind::integer:
+      return "an integer";
+    case Cell::Kind::real:
+      return "a number";
+    case Cell::Kind::boolean:
+      return "a boolean";
+    case Cell::Kind::null:
+      return "null";
+    case Cell::Kind::array:
+      return "an array";
+    case Cell::Kind::object:
+      return "an object";
+  }
+  return "";
+}
+
+std::string join_names(const std::vector<std::string>& names) {
+  std::string list;
+  for (const auto& name : names) list += (list.empty() ? "" : ", ") + name;
+  return list;
+}
+
+std::string shortened(std::string_view text, std::size_t bytes) {
+  if (text.size() <= bytes) return std::string(text);
+  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xC0) == 0x80) --bytes;
+  return std::string(text.substr(0, bytes)) + "...";
+}
+
+std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path, const RowFormat& format,
+                                     const std::vector<Column>& columns, BadRows& bad) {
+  switch (format.shape) {
+    case Shape::glue_tsv:
+    case Shape::tsv:
+    case Shape::csv:
+      return open_delimited(path, format, columns, bad);
+    case Shape::json:
+      if (holds_array(path)) return open_json_array(path, columns, bad);
+      [[fallthrough]];
+    case Shape::jsonl:
+      return open_json_lines(path, format, columns, bad);
+  }
+  throw_error<Error>("{}: unknown shape", path.string());
+}
+
+}  // namespace peft

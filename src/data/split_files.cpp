@@ -1,0 +1,169 @@
+#include "peft/data/split_files.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "peft/base/error.h"
+#include "peft/base/files.h"
+#include "peft/data/dataset.h"
+
+namespace peft {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::map<std::string, std::vector<std::string>>& spellings() {
+  static const std::map<std::string, std::vector<std::string>> table{
+      {"train", {"train"}}, {"dev", {"dev", "val", "valid", "validation", "eval"}}, {"test", {"test"}}};
+  return table;
+}
+
+std::string lower(std::string text) {
+  for (char& c : text)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return text;
+}
+
+[[noreturn]] void throw_missing(const fs::path& path, const std::string& what) {
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  std::error_code ignored;
+  if (!fs::is_directory(folder, ignored)) throw_error<DataError>("{}: no such {}", path.string(), what);
+  throw_error<DataError>("{}: no such {}; {} holds {}", path.string(), what, folder.string(), describe_folder(folder));
+}
+
+constexpr const char* no_parquet =
+    "Parquet files are not read by this build; write JSON Lines (to_json of the datasets library)";
+
+// The shape a file name promises; nothing when it promises none.
+std::optional<Shape> shape_of_name(const fs::path& path, const TaskSpec& spec) {
+  const std::string extension = lower(path.extension().string());
+  if (extension == ".tsv" || extension == ".txt") return spec.own_files ? Shape::tsv : Shape::glue_tsv;
+  if (extension == ".csv") return Shape::csv;
+  if (extension == ".jsonl") return Shape::jsonl;
+  if (extension == ".json") return Shape::json;
+  return std::nullopt;
+}
+
+// With data.format the file is of that shape whatever its name.
+Shape shape_of_file(const fs::path& path, const TaskSpec& spec, const DataConfig& data) {
+  const auto promised = shape_of_name(path, spec);
+  if (data.format == "glue_tsv") return Shape::glue_tsv;
+  if (data.format == "tsv") return Shape::tsv;
+  if (data.format == "csv") return Shape::csv;
+  if (data.format == "jsonl") return promised == Shape::json ? Shape::json : Shape::jsonl;
+  if (promised) return *promised;
+  if (lower(path.extension().string()) == ".parquet") throw_error<DataError>("{}: {}", path.string(), no_parquet);
+  throw_error<ConfigError>("{}: the name does not tell the format (.tsv, .csv, .jsonl, .json); set data.format",
+                           path.string());
+}
+
+SplitFile named_file(const fs::path& path, const TaskSpec& spec, const DataConfig& data) {
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) throw_error<DataError>("{}: a folder, expected a file", path.string());
+  if (!fs::exists(path, ignored)) throw_missing(path, "file");
+  return {path, shape_of_file(path, spec, data)};
+}
+
+// Extensions looked for in a folder, in this order.
+std::vector<std::string> extensions(const DataConfig& data) {
+  if (data.format == "auto") return {".tsv", ".jsonl", ".json", ".csv"};
+  if (data.format == "csv") return {".csv"};
+  if (data.format == "jsonl") return {".jsonl", ".json"};
+  return {".tsv"};
+}
+
+std::optional<SplitFile> find_in_folder(const fs::path& folder, const std::string& split, const TaskSpec& spec,
+                                        const DataConfig& data) {
+  std::vector<fs::path> found;
+  for (const auto& extension : extensions(data))
+    for (const auto& spelling : spellings().at(split))
+      if (fs::is_regular_file(folder / (spelling + extension))) found.push_back(folder / (spelling + extension));
+  if (found.empty()) return std::nullopt;
+  if (found.size() > 1)
+    throw_error<DataError>("{}: {} and {} both hold the split {}; set data.format or data.files", folder.string(),
+                           found[0].filename().string(), found[1].filename().string(), split);
+  return SplitFile{found[0], shape_of_file(found[0], spec, data)};
+}
+
+bool holds_splits(const fs::path& folder, const TaskSpec& spec, const DataConfig& data) {
+  return std::any_of(spellings().begin(), spellings().end(),
+                     [&](const auto& entry) { return find_in_folder(folder, entry.first, spec, data).has_value(); });
+}
+
+// The folder itself, or the task's folder inside it.
+fs::path task_folder(const fs::path& folder, const TaskSpec& spec, const DataConfig& data) {
+  if (holds_splits(folder, spec, data) || spec.dump.folder.empty()) return folder;
+  std::vector<fs::path> inside;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.is_directory() && lower(entry.path().filename().string()) == lower(spec.dump.folder))
+      inside.push_back(entry.path());
+  if (inside.empty()) return folder;
+  std::sort(inside.begin(), inside.end());
+  return inside.front();
+}
+
+[[noreturn]] void throw_nothing_found(const fs::path& folder, const TaskSpec& spec, const DataConfig& data,
+                                      const std::vector<std::string>& asked) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.path().extension() == ".parquet") throw_error<DataError>("{}: {}", entry.path().string(), no_parquet);
+    if (entry.path().extension() == ".arrow" || name == "dataset_info.json" || name == "dataset_dict.json")
+      throw_error<DataError>("{}: a folder of save_to_disk; write JSON Lines (to_json of the datasets library)",
+                             folder.string());
+  }
+  std::string names;
+  for (const auto& split : asked)
+    for (const auto& extension : extensions(data)) names += (names.empty() ? "" : ", ") + split + extension;
+  if (!spec.dump.folder.empty()) names += " or a folder " + spec.dump.folder;
+  throw_error<DataError>("{}: expected {}; found {}", folder.string(), names, describe_folder(folder));
+}
+
+void refuse_shared_files(const std::map<std::string, SplitFile>& files) {
+  for (auto a = files.begin(); a != files.end(); ++a)
+    for (auto b = std::next(a); b != files.end(); ++b)
+      if (fs::equivalent(a->second.path, b->second.path))
+        throw_error<DataError>("{}: given for both {} and {}", a->second.path.string(), a->first, b->first);
+}
+
+}  // namespace
+
+std::string canonical_split(const std::string& name) {
+  for (const auto& [split, accepted] : spellings())
+    if (std::find(accepted.begin(), accepted.end(), name) != accepted.end()) return split;
+  throw_error<ConfigError>("unknown split \"{}\"; expected train, dev (val, valid, validation, eval) or test", name);
+}
+
+std::map<std::string, SplitFile> find_split_files(const TaskSpec& spec, const TaskConfig& task, const DataConfig& data,
+                                                  const std::vector<std::string>& asked) {
+  if (spec.own_files && data.format == "glue_tsv")
+    throw_error<ConfigError>("data.format: glue_tsv is the format of the GLUE tasks; expected tsv, csv or jsonl for {}",
+                             task.name);
+  std::map<std::string, SplitFile> files;
+  for (const auto& [name, path] : data.files) {
+    const std::string split = canonical_split(name);
+    if (!files.emplace(split, named_file(path, spec, data)).second)
+      throw_error<ConfigError>("data.files: {} is the split {}, which is given twice", name, split);
+  }
+  const fs::path root = task.data;
+  if (root.empty() && files.empty())
+    throw_error<ConfigError>("task.data: missing; expected a file or folder, or data.files");
+  if (!root.empty() && !fs::exists(root)) throw_missing(root, "file or folder");
+  const bool wanted =
+      std::any_of(asked.begin(), asked.end(), [&](const auto& split) { return !files.contains(split); });
+  if (!root.empty() && fs::is_directory(root)) {
+    const fs::path folder = task_folder(root, spec, data);
+    for (const auto& entry : spellings())
+      if (!files.contains(entry.first))
+        if (auto found = find_in_folder(folder, entry.first, spec, data)) files.emplace(entry.first, std::move(*found));
+    const bool any = std::any_of(asked.begin(), asked.end(), [&](const auto& split) { return files.contains(split); });
+    if (!any) throw_nothing_found(folder, spec, data, asked);
+  } else if (!root.empty() && wanted) {
+    if (asked.size() != 1)
+      throw_error<ConfigError>("task.data: {} is one file; name one file per split in data.files", root.string());
+    files.emplace(asked.front(), named_file(root, spec, data));
+  }
+  refuse_shared_files(files);
+  return files;
+}
+
+}  // namespace peft

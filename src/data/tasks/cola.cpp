@@ -1,0 +1,23 @@
+#include "peft/data/task.h"
+
+namespace peft {
+namespace {
+
+// CoLA: is the sentence acceptable English? [Warstadt et al. 2019, arXiv:1805.12471]
+[[maybe_unused]] const bool registered =
+    task_registry().add("cola", {
+                                    .dump = {.folder = "CoLA",
+                                             .train_columns = {"source", "label", "mark", "sentence"},
+                                             .test_columns = {"index", "sentence"},
+                                             .headerless = true,
+                                             .texts = {"sentence"},
+                                             .label = "label",
+                                             .spellings = {"0", "1"},
+                                             .rows = {{"train", 8551}, {"dev", 1043}, {"test", 1063}}},
+                                    .texts = {"sentence"},
+                                    .labels = {"unacceptable", "acceptable"},
+                                    .metrics = {"mcc", "accuracy"},
+                                });
+
+}  // namespace
+}  // namespace peft

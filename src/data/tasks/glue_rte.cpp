@@ -1,0 +1,21 @@
+#include "peft/data/task.h"
+
+namespace peft {
+namespace {
+
+// RTE as GLUE gives it; the copy of SuperGLUE lost quotes in some rows and is another task.
+[[maybe_unused]] const bool registered =
+    task_registry().add("glue/rte", {
+                                        .dump = {.folder = "RTE",
+                                                 .train_columns = {"index", "sentence1", "sentence2", "label"},
+                                                 .test_columns = {"index", "sentence1", "sentence2"},
+                                                 .texts = {"sentence1", "sentence2"},
+                                                 .label = "label",
+                                                 .rows = {{"train", 2490}, {"dev", 277}, {"test", 3000}}},
+                                        .texts = {"sentence1", "sentence2"},
+                                        .labels = {"entailment", "not_entailment"},
+                                        .metrics = {"accuracy"},
+                                    });
+
+}  // namespace
+}  // namespace peft

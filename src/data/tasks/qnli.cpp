@@ -1,0 +1,21 @@
+#include "peft/data/task.h"
+
+namespace peft {
+namespace {
+
+// QNLI: does the sentence answer the question? [Rajpurkar et al. 2016, as recast by GLUE]
+[[maybe_unused]] const bool registered =
+    task_registry().add("qnli", {
+                                    .dump = {.folder = "QNLI",
+                                             .train_columns = {"index", "question", "sentence", "label"},
+                                             .test_columns = {"index", "question", "sentence"},
+                                             .texts = {"question", "sentence"},
+                                             .label = "label",
+                                             .rows = {{"train", 104743}, {"dev", 5463}, {"test", 5463}}},
+                                    .texts = {"question", "sentence"},
+                                    .labels = {"entailment", "not_entailment"},
+                                    .metrics = {"accuracy"},
+                                });
+
+}  // namespace
+}  // namespace peft

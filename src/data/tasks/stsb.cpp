@@ -1,0 +1,24 @@
+#include "peft/data/task.h"
+
+namespace peft {
+namespace {
+
+// STS-B: how similar are two sentences, 0..5? [Cer et al. 2017]
+[[maybe_unused]] const bool registered =
+    task_registry().add("stsb", {
+                                    .dump = {.folder = "STS-B",
+                                             .train_columns = {"index", "genre", "filename", "year", "old_index",
+                                                               "source1", "source2", "sentence1", "sentence2", "score"},
+                                             .test_columns = {"index", "genre", "filename", "year", "old_index",
+                                                              "source1", "source2", "sentence1", "sentence2"},
+                                             .texts = {"sentence1", "sentence2"},
+                                             .label = "score",
+                                             .rows = {{"train", 5749}, {"dev", 1500}, {"test", 1379}}},
+                                    .texts = {"sentence1", "sentence2"},
+                                    .regression = true,
+                                    .bounded = true,
+                                    .metrics = {"pearson", "spearman"},
+                                });
+
+}  // namespace
+}  // namespace peft
