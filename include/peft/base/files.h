@@ -37,7 +37,8 @@ void write_atomic(const std::filesystem::path& path,
 void write_atomic(const std::filesystem::path& path, std::string_view content);
 
 /// Puts the complete folder `fresh` in the place of `target` in one step (exchange, then removal of the old one); both must be on
-/// the same file system. fsyncs files and folders first.
+/// the same file system. fsyncs files and folders first. An absent target is created. Where the file system cannot exchange two
+/// names, the old folder is moved aside first: a crash between the two steps leaves it as `.NAME.PID.N.old`. Throws Error.
 void replace_folder(const std::filesystem::path& fresh, const std::filesystem::path& target);
 
 /// Exclusive lock of a run folder for the life of the object (flock on `.lock` inside). Throws Error "FOLDER: run folder in use".
