@@ -65,22 +65,24 @@ ModelTensors::ModelTensors(const std::filesystem::path& folder) : folder_(folder
   }
 
   const auto shards = weight_map(index);
-  std::map<std::string, std::size_t> opened;
+  std::map<std::string, std::size_t> places;  // shard -> position in files_, in the order of their names
   for (const auto& [name, shard] : shards) {
-    auto place = opened.find(shard);
-    if (place == opened.end()) {
-      if (!is_there(folder / shard)) {
-        throw_error<DataError>("{}: shard {} is missing (it should hold tensor {})", index.string(), quoted_name(shard),
-                               quoted_name(name));
-      }
-      place = opened.emplace(shard, files_.size()).first;
-      files_.emplace_back(folder / shard);
+    if (!is_there(folder / shard)) {
+      throw_error<DataError>("{}: shard {} is missing (it should hold tensor {})", index.string(), quoted_name(shard),
+                             quoted_name(name));
     }
-    if (!files_[place->second].entries().contains(name)) {
+    places.emplace(shard, 0);
+  }
+  for (auto& [shard, place] : places) {
+    place = files_.size();
+    files_.emplace_back(folder / shard);
+  }
+  for (const auto& [name, shard] : shards) {
+    if (!files_[places.at(shard)].entries().contains(name)) {
       throw_error<DataError>("{}: no tensor {}, which {} expects there", (folder / shard).string(), quoted_name(name),
                              kIndex);
     }
-    where_.emplace(name, place->second);
+    where_.emplace(name, places.at(shard));
   }
 }
 
