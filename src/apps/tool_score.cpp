@@ -1,0 +1,239 @@
+#include "tool_score.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cxxopts.hpp>
+#include <limits>
+#include <map>
+#include <stdexcept>
+
+#include "peft/base/error.h"
+#include "peft/base/json.h"
+#include "peft/data/lines.h"
+#include "peft/metrics/metric.h"
+
+namespace peft {
+namespace {
+
+constexpr double unreadable = std::numeric_limits<double>::quiet_NaN();
+constexpr double invalid_class = -1;
+
+struct Values {
+  std::string file;
+  std::vector<Json> lines;
+
+  template <class... Args>
+  [[noreturn]] void fail(std::size_t row, fmt::format_string<Args...> format, Args&&... args) const {
+    throw_error<DataError>("{}:{}: {}", file, row + 1, fmt::format(format, std::forward<Args>(args)...));
+  }
+};
+
+// One JSON value per line; an empty line at the very end is none.
+Values read_values(const std::string& file) {
+  Values values{file, {}};
+  LineReader reader(file);
+  while (reader.next()) {
+    const std::size_t row = values.lines.size();
+    if (reader.too_long()) values.fail(row, "longer than {} bytes", default_max_line_bytes);
+    if (const auto why = encoding_problem(reader.text())) values.fail(row, "{}", *why);
+    if (reader.text().empty() && reader.at_end()) break;
+    try {
+      values.lines.push_back(parse_json(reader.text(), fmt::format("{}:{}", file, reader.line())));
+    } catch (const std::invalid_argument& error) {
+      throw DataError(error.what());
+    }
+  }
+  if (values.lines.empty()) throw_error<DataError>("{}: no rows", file);
+  return values;
+}
+
+void require_equal_lengths(const Values& a, const Values& b) {
+  if (a.lines.size() != b.lines.size())
+    throw_error<DataError>("{}: {} lines, expected {} as in {}", b.file, b.lines.size(), a.lines.size(), a.file);
+}
+
+enum class Side { prediction, reference };
+
+// Class ids of both files: integers as they are, label strings numbered in byte order.
+class ClassReader {
+ public:
+  ClassReader(const Values& predictions, const Values& references, int64_t num_classes) : num_classes_(num_classes) {
+    for (const Values* values : {&references, &predictions})
+      for (std::size_t row = 0; row < values->lines.size(); ++row)
+        if (values->lines[row].is_string()) labels_.emplace(values->lines[row].get<std::string>(), 0.0);
+    double id = 0;
+    for (auto& label : labels_) label.second = id++;
+    if (num_classes > 0 && static_cast<int64_t>(labels_.size()) > num_classes)
+      throw_error<DataError>("{}: {} different labels, expected at most {}", references.file, labels_.size(),
+                             num_classes);
+  }
+
+  bool strings() const { return !labels_.empty(); }
+
+  double operator()(const Values& values, std::size_t row, Side side) const {
+    const Json& value = values.lines[row];
+    if (value.is_string()) return labels_.at(value.get_ref<const std::string&>());
+    if (value.is_null() || value == -1) {
+      if (side == Side::reference) values.fail(row, "{}; a reference needs a class", value.dump());
+      return invalid_class;
+    }
+    const double id = value.is_number() ? value.get<double>() : unreadable;
+    if (!(id >= 0) || id != std::floor(id) || id >= 0x1p53)
+      values.fail(row, "{}; expected a class id or a label", value.dump());
+    if (strings()) values.fail(row, "{}; other lines hold label strings", value.dump());
+    if (num_classes_ > 0 && id >= double(num_classes_))
+      values.fail(row, "{}; expected a class id from 0 to {}", value.dump(), num_classes_ - 1);
+    return id;
+  }
+
+ private:
+  std::map<std::string, double> labels_;
+  int64_t num_classes_;
+};
+
+double read_number(const Values& values, std::size_t row, Side side) {
+  const Json& value = values.lines[row];
+  if (value.is_number()) return value.get<double>();
+  if (value.is_null() && side == Side::prediction) return unreadable;
+  values.fail(row, "{}; expected a number{}", value.dump(), side == Side::prediction ? " or null" : "");
+}
+
+Scored read_scored(Metric::Input input, const Values& predictions, const Values& references, int64_t num_classes,
+                   bool ordered) {
+  Scored scored;
+  scored.num_classes = num_classes;
+  const std::size_t n = references.lines.size();
+  if (input == Metric::Input::numbers) {
+    for (std::size_t row = 0; row < n; ++row) {
+      scored.predictions.push_back(read_number(predictions, row, Side::prediction));
+      scored.references.push_back(read_number(references, row, Side::reference));
+    }
+    return scored;
+  }
+  const ClassReader read(predictions, references, num_classes);
+  if (ordered && read.strings())
+    throw_error<DataError>("{}: label strings; f1 and multirc_f1a need class ids, with 1 the positive class",
+                           references.file);
+  for (std::size_t row = 0; row < n; ++row) {
+    scored.references.push_back(read(references, row, Side::reference));
+    scored.predictions.push_back(read(predictions, row, Side::prediction));
+  }
+  return scored;
+}
+
+// Groups numbered in order of first appearance; 1 and "1" are different ones.
+std::vector<int64_t> read_groups(const Values& values) {
+  std::map<Json, int64_t> numbers;
+  std::vector<int64_t> groups;
+  for (std::size_t row = 0; row < values.lines.size(); ++row) {
+    const Json& value = values.lines[row];
+    if (!value.is_number_integer() && !value.is_string())
+      values.fail(row, "{}; expected an integer or a string", value.dump());
+    groups.push_back(numbers.emplace(value, static_cast<int64_t>(numbers.size())).first->second);
+  }
+  return groups;
+}
+
+// A number -1 is a good prediction.
+int64_t count_invalid(const Scored& scored, Metric::Input input) {
+  return std::count_if(scored.predictions.begin(), scored.predictions.end(), [&](double p) {
+    return std::isnan(p) || (input == Metric::Input::classes && p == invalid_class);
+  });
+}
+
+struct Options {
+  std::vector<std::string> metrics;
+  std::string predictions, references, groups;
+  int64_t num_classes = 0, resamples = 0;
+  uint64_t seed = 0;
+};
+
+Json score(const Options& options) {
+  bool ordered = false, classes = false;
+  for (const auto& name : options.metrics) {
+    const Metric& metric = metric_registry().at(name);
+    ordered = ordered || metric.ordered;
+    classes = classes || metric.input == Metric::Input::classes;
+    if (metric.groups == Metric::Groups::required && options.groups.empty())
+      throw_error<ConfigError>("{} needs --groups", name);
+    if (name == "macro_f1_all" && options.num_classes == 0) throw_error<ConfigError>("{} needs --num-classes", name);
+  }
+
+  const Values predictions = read_values(options.predictions), references = read_values(options.references);
+  require_equal_lengths(references, predictions);
+  std::vector<int64_t> groups;
+  if (!options.groups.empty()) {
+    const Values values = read_values(options.groups);
+    require_equal_lengths(references, values);
+    groups = read_groups(values);
+  }
+  Json out{{"n", references.lines.size()}, {"undefined", Json::array()}};
+  std::map<Metric::Input, Scored> inputs;
+  for (const auto& name : options.metrics) {
+    const Metric::Input input = metric_registry().at(name).input;
+    if (!inputs.contains(input)) {
+      Scored scored = read_scored(input, predictions, references, options.num_classes, ordered);
+      scored.groups = groups;
+      if (input == Metric::Input::classes || !classes) out["invalid"] = count_invalid(scored, input);
+      inputs.emplace(input, std::move(scored));
+    }
+    const Scored& scored = inputs.at(input);
+    const MetricValue value = compute_metric(name, scored);
+    out[name] = value.value;
+    if (!value.undefined.empty()) out["undefined"].push_back(name);
+    if (options.resamples == 0) continue;
+    const Interval interval = bootstrap_interval(name, scored, options.resamples, options.seed);
+    out["ci95"][name] = {interval.low, interval.high};
+  }
+  return out;
+}
+
+}  // namespace
+
+int tool_score(int argc, char** argv) {
+  cxxopts::Options usage("peft-tool score",
+                         "Scores of a predictions file against a references file, one JSON value per line in each.");
+  std::string known;
+  for (const auto& name : metric_names()) known += (known.empty() ? "" : ", ") + name;
+  Options options;
+  std::string metrics;
+  auto add = usage.add_options();
+  add("metric", "metrics, separated by commas: " + known, cxxopts::value(metrics), "NAME[,NAME...]");
+  add("predictions", "class ids or labels (null, -1: invalid), or numbers (null: unreadable)",
+      cxxopts::value(options.predictions), "FILE");
+  add("references", "the right values", cxxopts::value(options.references), "FILE");
+  add("groups", "question or pair of each row: integers or strings", cxxopts::value(options.groups), "FILE");
+  add("num-classes", "number of classes; ids outside 0..N-1 are then errors", cxxopts::value(options.num_classes), "N");
+  add("bootstrap", "resamples for a 95 % interval", cxxopts::value(options.resamples), "B");
+  add("bootstrap-seed", "seed of the resamples (default 0)", cxxopts::value(options.seed), "S");
+  add("h,help", "print this");
+  cxxopts::ParseResult parsed;
+  try {
+    parsed = usage.parse(argc, argv);
+  } catch (const cxxopts::exceptions::exception& error) {
+    throw_error<ConfigError>("score: {}", error.what());
+  }
+  if (parsed.count("help")) {
+    fmt::print("{}\n", usage.help());
+    return static_cast<int>(ExitCode::done);
+  }
+  if (!parsed.unmatched().empty())
+    throw_error<ConfigError>("score: unexpected argument \"{}\"", parsed.unmatched().front());
+  for (const char* name : {"metric", "predictions", "references"})
+    if (!parsed.count(name)) throw_error<ConfigError>("score: --{} is missing", name);
+  if (parsed.count("num-classes") && options.num_classes < 1)
+    throw_error<ConfigError>("score: --num-classes {}; expected at least 1", options.num_classes);
+  if (parsed.count("bootstrap") && options.resamples < 1)
+    throw_error<ConfigError>("score: --bootstrap {}; expected at least 1", options.resamples);
+  for (std::size_t begin = 0; begin <= metrics.size();) {
+    const std::size_t end = std::min(metrics.find(',', begin), metrics.size());
+    options.metrics.push_back(metrics.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  fmt::print("{}\n", score(options).dump());
+  return static_cast<int>(ExitCode::done);
+}
+
+}  // namespace peft
