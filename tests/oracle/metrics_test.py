@@ -1,0 +1,217 @@
+"""peft-tool score against scikit-learn, scipy and numpy on random and awkward inputs."""
+
+import json
+import os
+import pathlib
+import subprocess
+import warnings
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics as sk
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TOOL = pathlib.Path(os.environ.get("PEFT_BIN", ROOT / "build" / "bin")) / "peft-tool"
+CASES = 250  # of each family; five families
+
+
+def score(folder, metrics, predictions, references, *arguments, groups=None):
+    lines = {"predictions": predictions, "references": references}
+    if groups is not None:
+        lines["groups"] = groups
+    command = [str(TOOL), "score", "--metric", metrics, *map(str, arguments)]
+    for name, values in lines.items():
+        path = folder / name
+        path.write_text("".join(json.dumps(v) + "\n" for v in values), encoding="utf-8")
+        command += [f"--{name}", str(path)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def reference_scores(predictions, references, num_classes):
+    """Scores by scikit-learn, with the rules of tasks.md 7 for invalid predictions (None) written out."""
+    extra = num_classes  # one class more
+    with_extra = [extra if p is None else p for p in predictions]
+    opposite = [1 - r if p is None else p for p, r in zip(predictions, references)]
+    present = sorted(set(references) | {p for p in predictions if p is not None})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {
+            "accuracy": sk.accuracy_score(references, with_extra),
+            "f1": sk.f1_score(references, opposite, zero_division=0) if num_classes == 2 else None,
+            "macro_f1": sk.f1_score(references, with_extra, labels=present, average="macro", zero_division=0),
+            "macro_f1_all": sk.f1_score(references, with_extra, labels=list(range(num_classes)), average="macro", zero_division=0),
+            "mcc": sk.matthews_corrcoef(references, with_extra),
+        }
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 7])
+def test_class_metrics_equal_scikit_learn(tmp_path, num_classes):
+    rng = np.random.default_rng(num_classes)
+    for case in range(CASES):
+        n = int(rng.integers(1, 40))
+        # Narrow ranges give rows with one class only, absent classes and all-invalid predictions.
+        high = int(rng.integers(1, num_classes + 1))
+        references = rng.integers(0, high, n).tolist()
+        predictions = rng.integers(0, int(rng.integers(1, num_classes + 1)), n).tolist()
+        if case % 3 == 0:
+            predictions = [None if rng.random() < 0.3 else p for p in predictions]
+        if case % 50 == 0:
+            predictions = [None] * n
+        expected = reference_scores(predictions, references, num_classes)
+        names = [name for name, value in expected.items() if value is not None]
+        got = score(tmp_path, ",".join(names), predictions, references, "--num-classes", num_classes)
+        for name in names:
+            assert abs(got[name] - expected[name]) <= 1e-12, (name, predictions, references)
+        assert got["n"] == n
+        assert got["invalid"] == sum(p is None for p in predictions)
+        one_class = len(set(references)) == 1 or len({num_classes if p is None else p for p in predictions}) == 1
+        assert ("mcc" in got["undefined"]) == one_class
+
+
+def test_label_strings_score_like_ids(tmp_path):
+    rng = np.random.default_rng(5)
+    names = ["entailment", "neutral", "contradiction", "f\u00fcnf"]
+    for _ in range(20):
+        references, predictions = rng.integers(0, 4, 30).tolist(), rng.integers(0, 4, 30).tolist()
+        metrics = "accuracy,macro_f1,macro_f1_all,mcc"
+        ids = score(tmp_path, metrics, predictions, references, "--num-classes", 4)
+        strings = score(tmp_path, metrics, [names[p] for p in predictions], [names[r] for r in references], "--num-classes", 4)
+        for name in metrics.split(","):
+            assert abs(ids[name] - strings[name]) <= 1e-15
+
+
+AWKWARD = [
+    lambda rng, n: rng.normal(size=n),
+    lambda rng, n: rng.integers(0, 4, n).astype(float),  # ties
+    lambda rng, n: 1e3 + 1e-2 * rng.normal(size=n),  # far from zero
+    lambda rng, n: 1e150 * rng.normal(size=n),  # squares overflow
+    lambda rng, n: 1e-200 * rng.normal(size=n),  # squares vanish
+    lambda rng, n: rng.choice([-0.0, 0.0, 1.0], n),
+    lambda rng, n: np.exp(8 * rng.normal(size=n)),  # one large value
+]
+
+
+def pearson(x, y):
+    """In extended precision, after scaling: scipy itself loses 1e150 and 1e-200."""
+    x, y = (np.asarray(v, dtype=np.longdouble) for v in (x, y))
+    x, y = x / (np.abs(x).max() or 1), y / (np.abs(y).max() or 1)
+    x, y = x - x.mean(), y - y.mean()
+    return float((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum()))
+
+
+def test_correlations_equal_scipy(tmp_path):
+    rng = np.random.default_rng(11)
+    for case in range(2 * CASES):
+        n = int(rng.integers(2, 60))
+        x, y = (AWKWARD[int(rng.integers(len(AWKWARD)))](rng, n) for _ in range(2))
+        if case % 2:
+            y = y + x  # correlated where the scales allow
+        got = score(tmp_path, "pearson,spearman", x.tolist(), y.tolist())
+        if len(set(x.tolist())) == 1 or len(set(y.tolist())) == 1:
+            assert got["undefined"] == ["pearson", "spearman"] and got["pearson"] == 0 and got["spearman"] == 0
+            continue
+        assert abs(got["pearson"] - pearson(x, y)) <= 1e-9
+        assert abs(got["spearman"] - stats.spearmanr(x, y).statistic) <= 1e-9
+        if max(np.abs(x).max(), np.abs(y).max()) < 1e100 and min(np.abs(x).max(), np.abs(y).max()) > 1e-100:
+            assert abs(got["pearson"] - stats.pearsonr(x, y).statistic) <= 1e-9
+
+
+def test_unreadable_number_leaves_correlations_undefined(tmp_path):
+    got = score(tmp_path, "pearson,spearman", [1.0, None, 2.0], [1, 2, 3])
+    assert got["undefined"] == ["pearson", "spearman"] and got["invalid"] == 1 and got["pearson"] == 0
+
+
+def splitmix64(state):
+    with np.errstate(over="ignore"):
+        z = state
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def draws(seed, b, n):
+    with np.errstate(over="ignore"):
+        counters = np.uint64(b) * np.uint64(n) + np.arange(1, n + 1, dtype=np.uint64)
+        x = splitmix64(np.uint64(seed) + counters * np.uint64(0x9E3779B97F4A7C15))
+    return [int(v) * n >> 64 for v in x.tolist()]
+
+
+def test_draws_have_the_documented_values():
+    assert draws(42, 0, 10)[:8] == [7, 1, 2, 3, 0, 8, 2, 8]
+
+
+def interval(values):
+    return np.quantile(values, [0.025, 0.975]).tolist()
+
+
+@pytest.mark.parametrize("seed", [0, 42, 2**64 - 1])
+def test_bootstrap_of_rows_is_reproduced(tmp_path, seed):
+    rng = np.random.default_rng(seed % 1000)
+    n, resamples = 37, 200
+    references = rng.integers(0, 3, n)
+    predictions = np.where(rng.random(n) < 0.7, references, rng.integers(0, 3, n))
+    names = {
+        "accuracy": lambda p, r: sk.accuracy_score(r, p),
+        "macro_f1": lambda p, r: sk.f1_score(r, p, average="macro", zero_division=0),
+        "mcc": lambda p, r: sk.matthews_corrcoef(r, p),
+        "spearman": lambda p, r: stats.spearmanr(p, r).statistic,
+        "pearson": lambda p, r: stats.pearsonr(p, r).statistic,
+    }
+    got = score(tmp_path, ",".join(names), predictions.tolist(), references.tolist(),
+                "--bootstrap", resamples, "--bootstrap-seed", seed)
+    for name, metric in names.items():
+        values = [metric(predictions[d], references[d]) for d in (draws(seed, b, n) for b in range(resamples))]
+        assert np.allclose(got["ci95"][name], interval(values), rtol=0, atol=1e-9), name
+
+
+def test_undefined_resamples_count_as_zero(tmp_path):
+    predictions, references = np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])
+    values = []
+    for b in range(300):
+        d = draws(1, b, 3)
+        values.append(0.0 if len(set(d)) == 1 else stats.pearsonr(predictions[d], references[d]).statistic)
+    got = score(tmp_path, "pearson", predictions.tolist(), references.tolist(), "--bootstrap", 300, "--bootstrap-seed", 1)
+    assert np.allclose(got["ci95"]["pearson"], interval(values), rtol=0, atol=1e-9)
+
+
+def test_grouped_metrics_resample_whole_groups(tmp_path):
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(12), rng.integers(1, 5, 12))
+    names = [f"q{g}" for g in groups]
+    references = rng.integers(0, 2, len(groups))
+    predictions = np.where(rng.random(len(groups)) < 0.8, references, 1 - references)
+    rows = [np.flatnonzero(groups == g) for g in range(12)]
+    all_right = np.array([float((predictions[r] == references[r]).all()) for r in rows])
+    inside = np.array([sk.f1_score(references[r], predictions[r], average="macro", zero_division=0) for r in rows])
+    drawn = [draws(9, b, 12) for b in range(200)]
+    f1a = [sk.f1_score(*(np.concatenate([side[rows[g]] for g in d]) for side in (references, predictions)), zero_division=0)
+           for d in drawn]
+    got = score(tmp_path, "multirc_f1a,multirc_em,multirc_f1m", predictions.tolist(), references.tolist(),
+                "--bootstrap", 200, "--bootstrap-seed", 9, groups=names)
+    assert abs(got["multirc_em"] - all_right.mean()) <= 1e-12
+    assert abs(got["multirc_f1m"] - inside.mean()) <= 1e-12
+    assert abs(got["multirc_f1a"] - sk.f1_score(references, predictions)) <= 1e-12
+    assert np.allclose(got["ci95"]["multirc_em"], interval([all_right[d].mean() for d in drawn]), rtol=0, atol=1e-9)
+    assert np.allclose(got["ci95"]["multirc_f1m"], interval([inside[d].mean() for d in drawn]), rtol=0, atol=1e-9)
+    assert np.allclose(got["ci95"]["multirc_f1a"], interval(f1a), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("bad, message, code", [
+    ('1\nNaN\n', "predictions:2:", 3), ('1\n\n1\n', "predictions:2:", 3), ('1\n1.5\n', "predictions:2:", 3),
+    ('1\n-2\n', "predictions:2:", 3), ('1\ntrue\n', "predictions:2:", 3), ('1\n[1]\n', "predictions:2:", 3),
+    ('1\n2\n', "predictions:2:", 3), ('1\n', "1 lines, expected 2", 3), ('', "no rows", 3), ('1\n1 1\n', "predictions:2:", 3),
+])
+def test_bad_lines_name_file_and_line(tmp_path, bad, message, code):
+    (tmp_path / "predictions").write_text(bad)
+    (tmp_path / "references").write_text("0\n1\n")
+    done = subprocess.run([str(TOOL), "score", "--metric", "accuracy", "--num-classes", "2", "--predictions",
+                           str(tmp_path / "predictions"), "--references", str(tmp_path / "references")],
+                          capture_output=True, text=True)
+    assert done.returncode == code and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_unknown_metric_is_bad_usage(tmp_path):
+    done = subprocess.run([str(TOOL), "score", "--metric", "acuracy", "--predictions", "p", "--references", "r"],
+                          capture_output=True, text=True)
+    assert done.returncode == 2 and 'did you mean "accuracy"' in done.stderr
