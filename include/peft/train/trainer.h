@@ -1,0 +1,31 @@
+#pragma once
+/// Training of a bank: a list of run configs that differ only where one backbone can carry them together (methods.md 0.1). peft-train
+/// passes a list of one.
+
+#include <string>
+#include <vector>
+
+#include "peft/base/error.h"
+#include "peft/train/config.h"
+
+namespace peft {
+
+struct TrainOptions {
+  bool resume = false;  ///< go on from each run folder's checkpoint; from the start where there is none; nothing where it is finished
+};
+
+/// How one job ended.
+struct JobResult {
+  ExitCode code = ExitCode::done;  ///< done, interrupted or guard
+  std::string message;             ///< of a guard
+  Json metrics;                    ///< metrics.json, when done
+};
+
+/// Loads model, tokenizer and data, opens the run folders and trains all jobs to their ends. Throws ConfigError and DataError before
+/// anything is written; a guard that stops one job leaves the others running.
+std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const TrainOptions& options);
+
+/// What --dry-run prints: everything resolved, parameter counts, data sizes, token statistics, a memory estimate. Trains nothing.
+std::string dry_run(const RunConfig& config);
+
+}  // namespace peft

@@ -1,0 +1,80 @@
+#include "peft/train/checkpoint.h"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include "peft/base/error.h"
+#include "peft/tensor/safetensors.h"
+
+namespace peft {
+namespace {
+
+/// Everything that goes into the file, sharing memory with the bank.
+std::map<std::string, at::Tensor> tensors_of(const Method& method, const Optimizer& optimizer, int64_t k) {
+  auto tensors = optimizer.state(k);
+  for (const Parameter& p : method.parameters()) tensors["parameter/" + p.name] = p.value.detach()[k];
+  return tensors;
+}
+
+}  // namespace
+
+Json JobState::to_json() const {
+  return {{"step", step}, {"updates", updates}, {"best_score", best_score ? Json(*best_score) : Json()}, {"best_step", best_step},
+          {"evaluations_without_better", evaluations_without_better}, {"nonfinite_in_a_row", nonfinite_in_a_row},
+          {"nonfinite_steps", nonfinite_steps}, {"window_loss", window_loss}, {"window_steps", window_steps}, {"loss_sum", loss_sum},
+          {"first_losses", first_losses}, {"smoothed_loss", smoothed_loss}, {"samples", samples}, {"tokens", tokens}, {"log_bytes", log_bytes},
+          {"unmoved", unmoved}, {"unmoved_reported", unmoved_reported}};
+}
+
+JobState JobState::from_json(const Json& json, const std::string& origin) {
+  JobState state;
+  try {
+    json.at("step").get_to(state.step);
+    json.at("updates").get_to(state.updates);
+    if (!json.at("best_score").is_null()) state.best_score = json.at("best_score").get<double>();
+    json.at("best_step").get_to(state.best_step);
+    json.at("evaluations_without_better").get_to(state.evaluations_without_better);
+    json.at("nonfinite_in_a_row").get_to(state.nonfinite_in_a_row);
+    json.at("nonfinite_steps").get_to(state.nonfinite_steps);
+    json.at("window_loss").get_to(state.window_loss);
+    json.at("window_steps").get_to(state.window_steps);
+    json.at("loss_sum").get_to(state.loss_sum);
+    json.at("first_losses").get_to(state.first_losses);
+    json.at("smoothed_loss").get_to(state.smoothed_loss);
+    json.at("samples").get_to(state.samples);
+    json.at("tokens").get_to(state.tokens);
+    json.at("log_bytes").get_to(state.log_bytes);
+    json.at("unmoved").get_to(state.unmoved);
+    json.at("unmoved_reported").get_to(state.unmoved_reported);
+  } catch (const Json::exception& error) {
+    throw_error<DataError>("{}: metadata \"state\": {}", origin, error.what());
+  }
+  return state;
+}
+
+void save_checkpoint(const std::filesystem::path& file, const JobState& state, const Method& method, const Optimizer& optimizer, int64_t k) {
+  write_safetensors(file, tensors_of(method, optimizer, k), {{"state", state.to_json().dump()}});
+}
+
+JobState load_checkpoint(const std::filesystem::path& path, Method& method, Optimizer& optimizer, int64_t k) {
+  const SafetensorsFile file(path);
+  const auto targets = tensors_of(method, optimizer, k);
+  const auto metadata = file.metadata().find("state");
+  if (metadata == file.metadata().end()) throw_error<DataError>("{}: no metadata \"state\"", path.string());
+  JobState state;
+  try {
+    state = JobState::from_json(parse_json(metadata->second, path.string()), path.string());
+  } catch (const std::invalid_argument& error) {
+    throw DataError(error.what());
+  }
+  for (const auto& [name, target] : targets) {  // all checked before any is written
+    const at::Tensor saved = file.tensor(name);
+    if (saved.sizes() != target.sizes() || saved.scalar_type() != target.scalar_type()) {
+      throw_error<DataError>("{}: tensor {} has shape [{}], expected [{}]", path.string(), name, fmt::join(saved.sizes(), ", "), fmt::join(target.sizes(), ", "));
+    }
+  }
+  for (const auto& [name, target] : targets) at::Tensor(target).copy_(file.tensor(name));
+  return state;
+}
+
+}  // namespace peft

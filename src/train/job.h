@@ -1,0 +1,74 @@
+#pragma once
+/// One run inside a bank: its config, data, order, schedule, folder and counters. Private to src/train.
+
+#include <memory>
+
+#include "peft/data/dataset.h"
+#include "peft/data/sampler.h"
+#include "peft/models/transformer.h"
+#include "peft/train/checkpoint.h"
+#include "peft/train/evaluate.h"
+#include "peft/train/optimizer.h"
+#include "peft/train/schedule.h"
+#include "peft/train/trainer.h"
+#include "src/train/run_folder.h"
+
+namespace peft {
+
+/// What all jobs of a bank share.
+struct Bank {
+  Transformer model;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<Method> method;
+  std::unique_ptr<Optimizer> optimizer;
+};
+
+class Job {
+ public:
+  /// Reads the data (shared between jobs that name the same) and looks at the run folder; writes nothing.
+  Job(RunConfig config, const TrainOptions& options, const Tokenizer& tokenizer, std::map<std::string, std::shared_ptr<const Dataset>>& datasets);
+
+  const RunConfig& config() const { return config_; }
+  const Dataset& data() const { return *data_; }
+  bool finished_before() const { return folder_.found() == RunFolder::Found::finished; }
+  bool active() const { return active_; }
+  const JobResult& result() const { return result_; }
+  int64_t step() const { return state_.step; }
+  int64_t total_steps() const { return schedule_.total_steps(); }
+  int64_t steps_in_epoch() const { return sampler_.steps_in_epoch(0); }
+
+  /// Opens the run folder and goes on from its checkpoint where there is one.
+  void open(Bank& bank, int64_t k, const Json& provenance);
+
+  Step next() const { return sampler_.at(state_.step); }
+  const EncodedSplit& train_split() const { return *train_; }
+  /// After backward: clip, update, log, evaluate, save, as the config says. Ends the job at its last step, on early stopping or a guard.
+  void finish_step(Bank& bank, const Step& step, double loss, int64_t tokens, double seconds);
+  void save(Bank& bank);
+  void stop(ExitCode code, std::string message);
+  std::string progress_note() const;
+
+ private:
+  void update(Bank& bank, double loss);
+  void log_training(double epoch);
+  void evaluate_now(Bank& bank, double epoch);
+  void check_gradients();
+  bool diverged() const;
+  void write_adapter_folder(const Bank& bank, const char* name) const;
+  void complete(Bank& bank);
+  bool due(const std::optional<int64_t>& every, bool epoch_ends) const;
+
+  RunConfig config_;
+  std::shared_ptr<const Dataset> data_;
+  const EncodedSplit *train_, *dev_;
+  Sampler sampler_;
+  Schedule schedule_;
+  RunFolder folder_;
+  JobState state_;
+  JobResult result_;
+  int64_t k_ = 0;
+  double seconds_ = 0.0, gradient_norm_ = 0.0, last_score_ = 0.0;
+  bool active_ = false, stop_early_ = false;
+};
+
+}  // namespace peft

@@ -1,0 +1,101 @@
+#include "src/train/run_folder.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "peft/base/error.h"
+#include "peft/train/config.h"
+
+namespace peft {
+
+namespace fs = std::filesystem;
+
+RunFolder::Descriptor::~Descriptor() {
+  if (number >= 0) ::close(number);
+}
+
+RunFolder::RunFolder(fs::path folder, bool resume) : folder_(std::move(folder)) {
+  if (fs::exists(folder_) && !fs::is_directory(folder_)) throw_error<ConfigError>("output: {} is no folder", folder_.string());
+  if (fs::exists(folder_ / "metrics.json")) {
+    found_ = Found::finished;
+  } else if (fs::exists(checkpoint())) {
+    found_ = Found::checkpoint;
+  }
+  const bool holds_run = found_ != Found::nothing || fs::exists(folder_ / "config.json");
+  if (holds_run && !resume) throw_error<ConfigError>("output: {} already holds a run; go on with --resume, or choose another folder", folder_.string());
+}
+
+void RunFolder::open() {
+  std::error_code failed;
+  fs::create_directories(folder_, failed);
+  if (failed) throw_error("{}: {}", folder_.string(), failed.message());
+  lock_ = std::make_unique<FolderLock>(folder_);
+  if (found_ != Found::nothing) return;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "config.json" || name == "log.jsonl" || name == "best" || name == "last" || name == "predictions" || name == "checkpoint" ||
+        name.starts_with("events.out.tfevents.")) {
+      fs::remove_all(entry.path());
+    }
+  }
+}
+
+void RunFolder::write_config(const Json& config, const Json& provenance) {
+  Json complete = config;
+  complete["provenance"] = provenance;
+  const fs::path file = folder_ / "config.json";
+  if (found_ == Found::checkpoint && fs::exists(file)) {
+    const Json stored = read_json_file<ConfigError>(file);
+    if (const std::string key = first_difference(stored, complete); !key.empty()) {
+      const Json::json_pointer pointer("/" + [&] {
+        std::string path = key;
+        for (char& c : path) c = c == '.' ? '/' : c;
+        return path;
+      }());
+      const auto shown = [&](const Json& json) { return json.contains(pointer) ? json[pointer].dump() : "nothing"; };
+      throw_error<ConfigError>("{}: {}: the run was started with {}, found {}; it cannot go on with another value", file.string(), key,
+                               shown(stored), shown(complete));
+    }
+    for (const char* what : {"model", "tokenizer", "data"}) {
+      const Json before = stored.value("provenance", Json::object()).value(what, Json());
+      if (!before.is_null() && before != provenance.value(what, Json())) {
+        throw_error<DataError>("{}: the {} files changed since the run was started; it cannot go on with others", file.string(), what);
+      }
+    }
+  }
+  write_atomic(file, to_pretty_string(complete));
+}
+
+void RunFolder::start_log(int64_t bytes, int64_t step) {
+  const fs::path file = folder_ / "log.jsonl";
+  log_ = std::make_unique<Descriptor>(::open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
+  if (log_->number < 0 || ::ftruncate(log_->number, bytes) != 0 || ::lseek(log_->number, bytes, SEEK_SET) != bytes) {
+    throw_error("{}: {}", file.string(), std::strerror(errno));
+  }
+  log_bytes_ = bytes;
+  events_ = std::make_unique<EventWriter>(folder_, step + 1);
+}
+
+void RunFolder::log(const Json& line) {
+  const std::string text = line.dump() + "\n";
+  for (std::size_t done = 0; done < text.size();) {
+    const ssize_t n = ::write(log_->number, text.data() + done, text.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw_error("{}: {}", (folder_ / "log.jsonl").string(), std::strerror(errno));
+    done += static_cast<std::size_t>(n);
+  }
+  log_bytes_ += static_cast<int64_t>(text.size());
+  if (!line.contains("step")) return;
+  for (const auto& [key, value] : line.items()) {
+    if (!value.is_number() || key == "step") continue;
+    const std::string tag = key.starts_with("eval_") ? "eval/" + key.substr(5) : "train/" + key;  // as transformers names them
+    events_->add_scalar(tag, value.get<double>(), line["step"].get<int64_t>());
+  }
+}
+
+void RunFolder::flush() { events_->flush(); }
+
+}  // namespace peft

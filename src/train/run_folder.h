@@ -1,0 +1,53 @@
+#pragma once
+/// The files of one run (DESIGN 2.3). Private to src/train.
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "peft/base/files.h"
+#include "peft/base/json.h"
+#include "peft/base/tensorboard.h"
+
+namespace peft {
+
+class RunFolder {
+ public:
+  enum class Found { nothing, checkpoint, finished };
+
+  /// Only looks; creates nothing. Throws ConfigError when the folder holds a run and `resume` is false.
+  RunFolder(std::filesystem::path folder, bool resume);
+  Found found() const { return found_; }
+
+  /// Creates and locks the folder. A folder without a checkpoint is cleared of what an earlier start left.
+  void open();
+  /// config.json; with a checkpoint it must say the same as the stored one (ConfigError naming the key) about the same model and data
+  /// (DataError).
+  void write_config(const Json& config, const Json& provenance);
+
+  /// Cuts the log back to `bytes` and goes on from there; TensorBoard's files get a new session that starts at `step`.
+  void start_log(int64_t bytes, int64_t step);
+  /// One line of log.jsonl, and its numbers as TensorBoard scalars where it has a "step".
+  void log(const Json& line);
+  int64_t log_bytes() const { return log_bytes_; }
+  void flush();
+
+  std::filesystem::path checkpoint() const { return folder_ / "checkpoint" / "state.safetensors"; }
+  /// Seconds spent in steps so far, beside the checkpoint: the clock has no place in the state.
+  std::filesystem::path runtime() const { return folder_ / "checkpoint" / "runtime.json"; }
+  const std::filesystem::path& path() const { return folder_; }
+
+ private:
+  std::filesystem::path folder_;
+  Found found_ = Found::nothing;
+  std::unique_ptr<FolderLock> lock_;
+  std::unique_ptr<EventWriter> events_;
+  struct Descriptor {
+    int number = -1;
+    ~Descriptor();
+  };
+  std::unique_ptr<Descriptor> log_;
+  int64_t log_bytes_ = 0;
+};
+
+}  // namespace peft

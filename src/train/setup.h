@@ -1,0 +1,18 @@
+#pragma once
+/// From configs to a bank that is ready to train. Private to src/train.
+
+#include "src/train/job.h"
+
+namespace peft {
+
+/// Throws ConfigError naming the first key in which two configs of a bank may not differ.
+void check_bank(const std::vector<RunConfig>& configs);
+void set_threads(const TrainConfig& config);
+/// Model and tokenizer on the config's device. Throws ConfigError and DataError (vocabulary larger than the word table).
+Bank load_backbone(const RunConfig& config);
+/// The method with its start values, and the optimiser. Checks lengths against the model's positions.
+void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs);
+/// Versions and fingerprints of code, model and tokenizer.
+Json make_provenance(const Bank& bank);
+
+}  // namespace peft

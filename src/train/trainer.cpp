@@ -1,0 +1,134 @@
+#include "peft/train/trainer.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "peft/base/log.h"
+#include "peft/base/progress.h"
+#include "peft/train/batch.h"
+#include "peft/train/interrupt.h"
+#include "src/train/job.h"
+#include "src/train/setup.h"
+
+namespace peft {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// The active jobs' micro-batch number m as one packed batch: rows sorted by adapter, each with the weight 1 / (examples of its step).
+struct MicroBatch {
+  std::vector<BatchRow> rows;
+  std::vector<double> labels, weights;
+};
+
+MicroBatch gather(const std::vector<std::unique_ptr<Job>>& jobs, const std::vector<Step>& steps, std::size_t m, std::vector<int64_t>& ordinals) {
+  MicroBatch batch;
+  for (std::size_t k = 0; k < jobs.size(); ++k) {
+    if (m >= steps[k].micro_batches.size()) continue;
+    const EncodedSplit& split = jobs[k]->train_split();
+    for (const int64_t row : steps[k].micro_batches[m]) {
+      batch.rows.push_back({&split, row, static_cast<int64_t>(k), ordinals[k]++});
+      batch.labels.push_back(split.labels[row]);
+      batch.weights.push_back(1.0 / static_cast<double>(steps[k].examples));
+    }
+  }
+  return batch;
+}
+
+/// Forward and backward of one step of every active job. Adds each job's mean loss and tokens to `losses` and `tokens`.
+void run_step(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const std::vector<Step>& steps, const DropoutContext& dropout,
+              std::vector<double>& losses, std::vector<int64_t>& tokens) {
+  const bool regression = jobs.front()->data().task.regression;
+  std::vector<int64_t> ordinals(jobs.size(), 0);
+  std::size_t micro_batches = 0;
+  for (const Step& step : steps) micro_batches = std::max(micro_batches, step.micro_batches.size());
+  bank.optimizer->zero_gradients();
+  for (std::size_t m = 0; m < micro_batches; ++m) {
+    const MicroBatch batch = gather(jobs, steps, m, ordinals);
+    const ModelInput input = make_input(batch.rows, static_cast<int64_t>(jobs.size()), bank.model.device());
+    bank.method->begin_pass(dropout);
+    const at::Tensor logits = bank.model.classify(input, *bank.method, dropout);
+    const at::Tensor each = sequence_losses(logits, batch.labels, regression);
+    // A sum over adapters of means over their own examples: the gradients of one never depend on the others.
+    (each * at::tensor(at::ArrayRef<double>(batch.weights)).to(each.options())).sum().backward();
+    const at::Tensor values = each.detach().to(at::kCPU, at::kDouble);
+    const double* value = values.const_data_ptr<double>();
+    for (std::size_t i = 0; i < batch.rows.size(); ++i) {
+      losses[batch.rows[i].adapter] += value[i] * batch.weights[i];
+      tokens[batch.rows[i].adapter] += batch.rows[i].split->length(batch.rows[i].row);
+    }
+  }
+}
+
+void train_loop(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
+  const InterruptGuard interrupts;
+  int64_t done = 0, total = 0;
+  for (const auto& job : jobs) total += job->total_steps();
+  Progress progress("training", total);
+  DropoutContext dropout{.training = true, .seeds = {}, .steps = std::vector<int64_t>(jobs.size())};
+  for (const auto& job : jobs) dropout.seeds.push_back(static_cast<uint64_t>(job->config().train.seed));
+  const auto any_active = [&] { return std::any_of(jobs.begin(), jobs.end(), [](const auto& job) { return job->active(); }); };
+  while (any_active()) {
+    if (InterruptGuard::requested()) {
+      for (const auto& job : jobs) {
+        if (!job->active()) continue;
+        job->save(bank);
+        job->stop(ExitCode::interrupted, fmt::format("{}: saved at step {}; go on with --resume", job->config().output, job->step()));
+      }
+      return;
+    }
+    const auto start = Clock::now();
+    std::vector<Step> steps(jobs.size());
+    std::vector<double> losses(jobs.size(), 0.0);
+    std::vector<int64_t> tokens(jobs.size(), 0);
+    int64_t running = 0;
+    for (std::size_t k = 0; k < jobs.size(); ++k) {
+      if (!jobs[k]->active()) continue;
+      steps[k] = jobs[k]->next();
+      dropout.steps[k] = jobs[k]->step();
+      ++running;
+    }
+    run_step(bank, jobs, steps, dropout, losses, tokens);
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count() / static_cast<double>(running);
+    done = 0;
+    for (std::size_t k = 0; k < jobs.size(); ++k) {
+      if (jobs[k]->active()) jobs[k]->finish_step(bank, steps[k], losses[k], tokens[k], seconds);
+      done += jobs[k]->active() ? jobs[k]->step() : jobs[k]->total_steps();
+    }
+    progress.update(done, jobs.size() == 1 ? jobs[0]->progress_note() : fmt::format("{} jobs", running));
+  }
+}
+
+}  // namespace
+
+std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const TrainOptions& options) {
+  check_bank(configs);
+  std::vector<JobResult> results(configs.size());
+  std::vector<std::size_t> open;
+  for (std::size_t i = 0; i < configs.size(); ++i) {  // finished runs need no model
+    const RunFolder folder(configs[i].output, options.resume);
+    if (folder.found() == RunFolder::Found::finished) {
+      results[i].metrics = read_json_file<DataError>(folder.path() / "metrics.json");
+      log_info("{}: finished before", configs[i].output);
+    } else {
+      open.push_back(i);
+    }
+  }
+  if (open.empty()) return results;
+
+  set_threads(configs.front().train);
+  Bank bank = load_backbone(configs.front());
+  std::vector<std::unique_ptr<Job>> jobs;
+  std::map<std::string, std::shared_ptr<const Dataset>> datasets;
+  for (const std::size_t i : open) jobs.push_back(std::make_unique<Job>(configs[i], options, *bank.tokenizer, datasets));
+  attach_method(bank, jobs);
+  const Json provenance = make_provenance(bank);
+  for (std::size_t k = 0; k < jobs.size(); ++k) jobs[k]->open(bank, static_cast<int64_t>(k), provenance);
+  train_loop(bank, jobs);
+  for (std::size_t k = 0; k < jobs.size(); ++k) results[open[k]] = jobs[k]->result();
+  return results;
+}
+
+}  // namespace peft
