@@ -1,0 +1,39 @@
+/// peft-train: trains one run config.
+
+#include <iostream>
+
+#include "peft/base/error.h"
+#include "peft/train/trainer.h"
+#include "src/apps/main.h"
+
+namespace peft {
+namespace {
+
+int train(int argc, char** argv) {
+  cxxopts::Options options("peft-train", "Trains a small module on a frozen pretrained transformer, as a JSON config says.");
+  options.add_options()("config", "run config (keys: peft-tool schema, docs/configuration.md)", cxxopts::value<std::string>(), "FILE")(
+      "set", "set a key of the config: VALUE is JSON, else a string; repeatable", cxxopts::value<std::vector<std::string>>(), "KEY.PATH=VALUE")(
+      "resume", "go on from the checkpoint; start where there is none; end at once where the run is finished")(
+      "dry-run", "resolve everything, print parameter counts, data sizes and a memory estimate; train nothing");
+  const auto arguments = parse_command_line(options, argc, argv);
+  if (!arguments) return 0;
+  if (arguments->count("config") != 1) throw ConfigError("--config FILE is required, once (see --help)");
+  std::vector<std::string> sets;  // as given: cxxopts would split a list at its commas
+  for (const cxxopts::KeyValue& argument : arguments->arguments()) {
+    if (argument.key() == "set") sets.push_back(argument.value());
+  }
+  const RunConfig config = RunConfig::read((*arguments)["config"].as<std::string>(), sets);
+  if (arguments->count("dry-run") > 0) {
+    std::cout << dry_run(config);
+    return 0;
+  }
+  const JobResult result = train_bank({config}, {.resume = arguments->count("resume") > 0}).front();
+  if (result.code != ExitCode::done) throw Error(result.message, result.code);
+  std::cout << to_pretty_string(result.metrics);
+  return 0;
+}
+
+}  // namespace
+}  // namespace peft
+
+int main(int argc, char** argv) { return peft::run_program("peft-train", argc, argv, peft::train); }
