@@ -14,15 +14,6 @@ bool touches_word(std::string_view text, std::size_t start, std::size_t stop) {
   return stop < text.size() && is_word_character(next_code_point(text, stop));
 }
 
-std::size_t before_white_space(std::string_view text, std::size_t start) {
-  while (start > 0) {
-    std::size_t previous = start;
-    if (!is_white_space(previous_code_point(text, previous))) break;
-    start = previous;
-  }
-  return start;
-}
-
 std::size_t behind_white_space(std::string_view text, std::size_t stop) {
   while (stop < text.size()) {
     std::size_t next = stop;

@@ -114,6 +114,15 @@ bool is_chinese_character(char32_t point) {
                      [&](const CodeRange& block) { return block.first <= point && point <= block.last; });
 }
 
+std::size_t before_white_space(std::string_view text, std::size_t end) {
+  while (end > 0) {
+    std::size_t previous = end;
+    if (!is_white_space(previous_code_point(text, previous))) break;
+    end = previous;
+  }
+  return end;
+}
+
 Lowercase lowercase(char32_t point) {
   if (point == 0x130) return {{U'i', 0x307}, 2};  // the one code point whose lowercase is two
   if (point >= kFirstNewCapital)

@@ -46,6 +46,9 @@ bool is_word_character(char32_t point);     ///< \w
 bool is_white_space(char32_t point);        ///< White_Space
 bool is_chinese_character(char32_t point);  ///< the ideograph blocks of BERT's handle_chinese_chars
 
+/// Start of the white space that ends at `end`; `end` itself where there is none.
+std::size_t before_white_space(std::string_view text, std::size_t end);
+
 /// Full lowercase mapping of one code point, without context (no final sigma). At most two code points.
 struct Lowercase {
   std::array<char32_t, 2> points;

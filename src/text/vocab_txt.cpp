@@ -14,12 +14,13 @@ namespace {
 struct SpecialName {
   const char* key;
   const char* usual;
+  bool needed;  ///< by the model or the template; the others can be switched off with null
 };
-constexpr std::array<SpecialName, 5> kSpecialNames = {{{"unk_token", "[UNK]"},
-                                                       {"sep_token", "[SEP]"},
-                                                       {"pad_token", "[PAD]"},
-                                                       {"cls_token", "[CLS]"},
-                                                       {"mask_token", "[MASK]"}}};
+constexpr std::array<SpecialName, 5> kSpecialNames = {{{"unk_token", "[UNK]", true},
+                                                       {"sep_token", "[SEP]", true},
+                                                       {"pad_token", "[PAD]", false},
+                                                       {"cls_token", "[CLS]", true},
+                                                       {"mask_token", "[MASK]", false}}};
 
 /// The rule for a vocabulary that says nothing about case: cased if a token outside [...] holds an ASCII capital.
 bool looks_cased(const Vocabulary& vocabulary) {
@@ -100,7 +101,7 @@ TokenizerParts read_vocab_txt(const SourceText& file, const std::optional<Source
     if (options.has(special.key)) {
       const JsonSection section = options.at(special.key);
       list.add(read_special_token(section), std::nullopt, section);
-    } else if (vocabulary.find(special.usual)) {
+    } else if ((special.needed || !json.contains(special.key)) && vocabulary.find(special.usual)) {
       list.add({.content = special.usual, .special = true}, std::nullopt, options);
     }
   }

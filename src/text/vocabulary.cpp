@@ -4,6 +4,7 @@
 
 #include "peft/base/error.h"
 #include "peft/text/utf8.h"
+#include "src/text/unicode.h"
 
 namespace peft::text {
 
@@ -32,13 +33,13 @@ Vocabulary Vocabulary::from_lines(std::string_view text, const std::string& orig
   Vocabulary vocabulary;
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
-    std::string_view token = text.substr(0, end);
+    const std::string_view line = text.substr(0, end);
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-    if (token.ends_with('\r')) token.remove_suffix(1);
     const int32_t id = static_cast<int32_t>(vocabulary.tokens_.size());
-    if (const auto bad = find_invalid_utf8(token))
-      throw_error<DataError>("{}:{}: {}", origin, id + 1, describe_invalid_utf8(token, *bad));
-    if (!vocabulary.table_.insert(token, id)) {
+    if (const auto bad = find_invalid_utf8(line))
+      throw_error<DataError>("{}:{}: {}", origin, id + 1, describe_invalid_utf8(line, *bad));
+    std::string_view token = line.substr(0, before_white_space(line, line.size()));
+    if (!vocabulary.table_.insert(token, id) && (token == line || !vocabulary.table_.insert(token = line, id))) {
       throw_error<DataError>("{}:{}: token \"{}\" is already in line {}", origin, id + 1, token,
                              *vocabulary.table_.find(token) + 1);
     }

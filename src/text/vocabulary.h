@@ -16,8 +16,9 @@ class Vocabulary {
  public:
   /// {"token": id, ...} as in tokenizer.json. Throws DataError when an id is used twice or left out.
   static Vocabulary from_json(const JsonSection& section);
-  /// One token a line, its id the line number from 0. Lines end at LF, a CR before it is dropped. Throws DataError naming both
-  /// lines of a token that occurs twice, and the line that is no UTF-8.
+  /// One token a line, its id the line number from 0. Lines end at LF; white space before it goes, as in the reference, unless that
+  /// would make the token equal to another one. Throws DataError naming both lines of a token that occurs twice, and the line that
+  /// is no UTF-8.
   static Vocabulary from_lines(std::string_view text, const std::string& origin);
 
   std::optional<int32_t> find(std::string_view token) const { return table_.find(token); }

@@ -98,6 +98,13 @@ def save(tokenizer, folder):
     return folder
 
 
+def save_lines(vocabulary, folder):
+    """vocab.txt of the tokens that survive it: the reference trims lines."""
+    tokens = [token for token in vocabulary if token == token.strip()]
+    (folder / "vocab.txt").write_text("".join(token + "\n" for token in tokens), encoding="utf-8", newline="")
+    return tokens
+
+
 def real_vocabulary(data, name):
     tokens = (data / "tokenizers" / name / "vocab.txt").read_text(encoding="utf-8").rstrip("\n").split("\n")
     return {token: i for i, token in enumerate(tokens)}
@@ -181,19 +188,18 @@ def test_other_normalizers_and_no_pre_tokenizer(tmp_path, steps):
 @pytest.mark.parametrize("kind", ["vocab.txt", "tokenizer.json"])
 def test_pairs_types_and_truncation_as_transformers(tmp_path, kind):
     rng = random.Random(f"pairs {kind}")
-    vocabulary = lines.random_vocabulary(rng)
-    (tmp_path / "vocab.txt").write_text("".join(token + "\n" for token in vocabulary), encoding="utf-8", newline="")
+    known = sorted(save_lines(lines.random_vocabulary(rng), tmp_path))
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true}')
     reference = transformers.BertTokenizerFast.from_pretrained(tmp_path)
     folder = tmp_path if kind == "vocab.txt" else save(reference.backend_tokenizer, tmp_path / "json")
 
     requests = []
     for _ in range(6000):
-        request = {"text": lines.line(rng, sorted(vocabulary)), "special": rng.random() < 0.8}
+        request = {"text": lines.line(rng, known), "special": rng.random() < 0.8}
         if rng.random() < 0.7:
-            request["pair"] = lines.line(rng, sorted(vocabulary))
+            request["pair"] = lines.line(rng, known)
         if rng.random() < 0.8:
-            request["max_length"] = rng.randint(3, 40)
+            request["max_length"] = rng.randint(4, 40)  # for 3 the library drops both texts whatever the strategy
             request["truncation"] = rng.choice(["longest_first", "only_first", "only_second"])
         requests.append(request)
     done = subprocess.run(
@@ -217,7 +223,7 @@ def test_pairs_types_and_truncation_as_transformers(tmp_path, kind):
             kept = answer.get("ids")
             assert kept is None or len(kept) == request["max_length"], refusal
             continue
-        assert answer["ids"] == ids, ascii(request)
+        assert answer.get("ids") == ids, (ascii(request), answer)
         assert answer["types"] == types, ascii(request)
         assert answer["lost"] == len(whole) - len(ids), ascii(request)
         compared += 1
@@ -241,8 +247,7 @@ CONFIGS = [
 def test_vocab_txt_with_options_as_transformers(tmp_path, config):
     rng = random.Random(str(config))
     fixed = dict.fromkeys([*lines.SPECIALS, "a"])
-    tokens = list(fixed | dict.fromkeys(sorted(lines.random_vocabulary(rng))))
-    (tmp_path / "vocab.txt").write_text("".join(token + "\n" for token in tokens), encoding="utf-8", newline="")
+    tokens = save_lines(fixed | dict.fromkeys(sorted(lines.random_vocabulary(rng))), tmp_path)
     if config:
         (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     # Without a word about case transformers takes lowercase; ours looks at the vocabulary, which has capitals here.

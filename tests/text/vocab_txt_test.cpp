@@ -69,6 +69,12 @@ TEST(VocabTxt, UsualTokensThatTheVocabularyLacksAreUnknown) {
   EXPECT_EQ(tokenizer->size(), 4);
 }
 
+TEST(VocabTxt, NullSwitchesATokenOff) {
+  const auto tokenizer = make(kUncased, R"({"pad_token": null, "mask_token": null, "cls_token": null})");
+  EXPECT_EQ(tokenizer->pad_id(), std::nullopt);
+  EXPECT_THAT(tokenizer->encode("[PAD][SEP]").ids, ElementsAre(2, 1, 1, 1, 3, 3));
+}
+
 TEST(VocabTxt, DecoderTokensKeepTheirFlags) {
   const auto tokenizer =
       make(kUncased, R"({"added_tokens_decoder": {"8": {"content": "Qq", "lstrip": true, "normalized": false,

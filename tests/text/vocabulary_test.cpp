@@ -44,12 +44,13 @@ TEST(Vocabulary, JsonIdsHaveNoHolesAndNoDuplicates) {
 }
 
 TEST(Vocabulary, LinesNumberFromZero) {
-  const Vocabulary vocabulary = Vocabulary::from_lines("a\r\n\n b\nc", "v.txt");
-  EXPECT_EQ(vocabulary.size(), 4);
+  const Vocabulary vocabulary = Vocabulary::from_lines("a\r\n\n b\nc \nc\xE3\x80\x80\n", "v.txt");
+  EXPECT_EQ(vocabulary.size(), 5);
   EXPECT_EQ(vocabulary.find("a"), 0);
   EXPECT_EQ(vocabulary.find(""), 1);
   EXPECT_EQ(vocabulary.find(" b"), 2);
-  EXPECT_EQ(vocabulary.find("c"), 3);
+  EXPECT_EQ(vocabulary.find("c"), 3) << "white space at the end of a line goes";
+  EXPECT_EQ(vocabulary.find("c\xE3\x80\x80"), 4) << "unless the token would be another one's";
 }
 
 TEST(Vocabulary, LinesMustBeDistinctUtf8) {
