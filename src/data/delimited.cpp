@@ -29,7 +29,8 @@ class DelimitedReader final : public RowReader {
       : records_(path, format.delimiter, format.quoting, format.max_line_bytes), bad_(bad) {
     if (!records_.next()) throw_error<DataError>("{}: no rows", file());
     const bool names_inside = std::any_of(columns.begin(), columns.end(), [&](const Column& column) {
-      return std::find(records_.fields().begin(), records_.fields().end(), column.name) != records_.fields().end();
+      return !column.name.empty() &&
+             std::find(records_.fields().begin(), records_.fields().end(), column.name) != records_.fields().end();
     });
     if (format.headerless.empty() || (names_inside && format.header_allowed)) {
       read_header(format, columns);
@@ -43,7 +44,7 @@ class DelimitedReader final : public RowReader {
     }
     for (const Column& column : columns) {
       const auto at = std::find(names_.begin(), names_.end(), column.name);
-      positions_.push_back(at == names_.end() ? -1 : at - names_.begin());
+      positions_.push_back(column.name.empty() || at == names_.end() ? -1 : at - names_.begin());
     }
   }
 
@@ -86,6 +87,7 @@ class DelimitedReader final : public RowReader {
     std::vector<std::string> required;
     bool complete = true;
     for (const Column& column : columns) {
+      if (column.name.empty()) continue;
       const auto found = std::count(fields.begin(), fields.end(), column.name);
       if (found > 1)
         throw_error<DataError>("{}:1: column {} occurs {} times in the header", file(), column.name, found);

@@ -73,7 +73,8 @@ bool parse_row(std::string_view text, int64_t line, const std::vector<Column>& c
   }
   row.line = line;
   row.cells.clear();
-  for (const Column& column : columns) row.cells.push_back(cell_of(find_key(value, column.name)));
+  for (const Column& column : columns)
+    row.cells.push_back(column.name.empty() ? Cell{} : cell_of(find_key(value, column.name)));
   return true;
 }
 

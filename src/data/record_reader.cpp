@@ -54,6 +54,13 @@ void RecordReader::split_plain(std::string_view text) {
   fields_.push_back(text);
 }
 
+void RecordReader::limit_unquoted() {
+  if (unquoted_.size() <= max_bytes_) return;
+  set_problem("long_line", fmt::format("longer than {} bytes (data.max_line_bytes)", max_bytes_));
+  problem_line_ = line_;
+  unquoted_.clear();  // bounded memory; only the closing quote is looked for
+}
+
 void RecordReader::read_quoted() {
   bool readable = check_line();
   if (lines_.too_long()) return;  // where its quotes stand is unknown: the next line starts afresh
@@ -93,15 +100,13 @@ void RecordReader::read_quoted() {
     }
     if (state != State::quoted) break;
     unquoted_ += lines_.ending();
-    if (unquoted_.size() > max_bytes_) {
-      set_problem("long_line", fmt::format("longer than {} bytes (data.max_line_bytes)", max_bytes_));
-      unquoted_.clear();  // bounded memory; only the closing quote is looked for
-    }
+    limit_unquoted();
     if (!lines_.next()) throw_error<DataError>("{}:{}: quote is never closed", lines_.file(), opened);
     check_line();
     if (lines_.too_long()) return;
   }
   ends_.push_back(unquoted_.size());
+  limit_unquoted();
   if (!problem_kind_.empty()) return;
   std::size_t begin = 0;
   for (const std::size_t end : ends_) {

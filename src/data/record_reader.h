@@ -32,8 +32,9 @@ class RecordReader {
 
  private:
   void split_plain(std::string_view text);
-  void read_quoted();  // from the current line on, as many as the quotes span
-  bool check_line();   // false: too long or no text; the record then has a problem
+  void read_quoted();     // from the current line on, as many as the quotes span
+  void limit_unquoted();  // a record longer than a line may be has a problem and is no longer held
+  bool check_line();      // false: too long or no text; the record then has a problem
   void set_problem(std::string_view kind, std::string message);
 
   LineReader lines_;

@@ -64,7 +64,7 @@ MetricValue correlation(std::span<const double> x, std::span<const double> y, st
     yy += times[i] * v * v;
     xy += times[i] * u * v;
   }
-  return {std::clamp(xy / (std::sqrt(xx) * std::sqrt(yy)), -1.0, 1.0), {}};
+  return {std::clamp(xy / std::sqrt(xx * yy), -1.0, 1.0), {}};
 }
 
 // Rows whose prediction is not finite; a resample that holds one has no correlation.

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "f1.h"
@@ -23,9 +24,8 @@ Evaluate mcc(const Scored& scored) {
     const Wide spread_predicted = rows * rows - predicted, spread_referenced = rows * rows - referenced;
     if (spread_referenced == 0) return {0.0, "one class only in the references"};
     if (spread_predicted == 0) return {0.0, "one class only in the predictions"};
-    return {
-        double(correct * rows - cross) / (std::sqrt(double(spread_predicted)) * std::sqrt(double(spread_referenced))),
-        {}};
+    const double norm = std::sqrt(double(spread_predicted) * double(spread_referenced));
+    return {std::clamp(double(correct * rows - cross) / norm, -1.0, 1.0), {}};
   };
 }
 

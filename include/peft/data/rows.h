@@ -31,7 +31,7 @@ struct Row {
 };
 
 struct Column {
-  std::string name;
+  std::string name;      ///< empty: no such column, its cells are missing
   bool required = true;  ///< of a header; a JSON row may lack any key, its cell is then missing
 };
 
