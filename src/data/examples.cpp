@@ -124,7 +124,8 @@ struct ExampleReader::Parser {
     has_idx = idx.kind != Cell::Kind::missing;
     example.idx = row.number;
     example.line = row.line;
-    if (!has_idx && layout.idx.required) {
+    // A benchmark's file without header has no idx column; every other file was asked for it.
+    if (!has_idx && layout.idx.required && layout.format.headerless.empty()) {
       bad.report("missing", row.line,
                  fmt::format("no key {}; the keys are {}", layout.idx.name, join_names(rows.names())));
       return false;

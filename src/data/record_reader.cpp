@@ -56,8 +56,10 @@ void RecordReader::split_plain(std::string_view text) {
 
 void RecordReader::limit_unquoted() {
   if (unquoted_.size() <= max_bytes_) return;
-  set_problem("long_line", fmt::format("longer than {} bytes (data.max_line_bytes)", max_bytes_));
-  problem_line_ = line_;
+  if (problem_kind_.empty()) {
+    set_problem("long_line", fmt::format("longer than {} bytes (data.max_line_bytes)", max_bytes_));
+    problem_line_ = line_;  // where the record starts
+  }
   unquoted_.clear();  // bounded memory; only the closing quote is looked for
 }
 
