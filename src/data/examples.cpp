@@ -133,8 +133,8 @@ struct ExampleReader::Parser {
     if (has_idx) {
       const auto number = integer_of(idx);
       if (!number) {
-        const std::string found =
-            idx.kind == Cell::Kind::field ? fmt::format("\"{}\"", idx.text) : std::string(kind_name(idx.kind));
+        const std::string found = idx.kind == Cell::Kind::field ? fmt::format("\"{}\"", shortened(idx.text, 60))
+                                                                : std::string(kind_name(idx.kind));
         bad.report("type", row.line, fmt::format("{} is {}, expected an integer", layout.idx.name, found));
         return false;
       }

@@ -13,10 +13,10 @@ std::unique_ptr<RowReader> open_json_lines(const std::filesystem::path& path, co
 std::unique_ptr<RowReader> open_json_array(const std::filesystem::path& path, const std::vector<Column>& columns,
                                            BadRows& bad);
 
-/// "a, b, c"
+/// "a, b, c", for messages.
 std::string join_names(const std::vector<std::string>& names);
 
-/// The start of a text for a message: at most `bytes` of it, cut between characters.
+/// The start of a text for a message of one line: at most `bytes` of it, cut between characters, control characters as \\x0a.
 std::string shortened(std::string_view text, std::size_t bytes);
 
 }  // namespace peft

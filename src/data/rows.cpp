@@ -1,5 +1,7 @@
 #include "peft/data/rows.h"
 
+#include <algorithm>
+
 #include "peft/base/error.h"
 #include "row_readers.h"
 
@@ -41,16 +43,26 @@ std::string_view kind_name(Cell::Kind kind) {
   return "";
 }
 
-std::string join_names(const std::vector<std::string>& names) {
-  std::string list;
-  for (const auto& name : names) list += (list.empty() ? "" : ", ") + name;
-  return list;
+std::string shortened(std::string_view text, std::size_t bytes) {
+  std::size_t end = std::min(text.size(), bytes);
+  while (end < text.size() && end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  std::string out;
+  for (const char c : text.substr(0, end)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7F) {
+      out += fmt::format("\\x{:02x}", byte);
+    } else {
+      out += c;
+    }
+  }
+  return end < text.size() ? out + "..." : out;
 }
 
-std::string shortened(std::string_view text, std::size_t bytes) {
-  if (text.size() <= bytes) return std::string(text);
-  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xC0) == 0x80) --bytes;
-  return std::string(text.substr(0, bytes)) + "...";
+std::string join_names(const std::vector<std::string>& names) {
+  constexpr std::size_t longest_name = 60;
+  std::string list;
+  for (const auto& name : names) list += (list.empty() ? "" : ", ") + shortened(name, longest_name);
+  return list;
 }
 
 std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path, const RowFormat& format,
