@@ -60,9 +60,10 @@ void for_groups(const PackedBatch& queries, const Body& body) {
 
 /// The sequence part runs one sequence at a time, the prefix part one adapter at a time over all its rows; both meet in `merge`.
 struct CpuAttention : torch::autograd::Function<CpuAttention> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& pk,
-                            const at::Tensor& pv, const std::shared_ptr<const AttentionArgs>& args) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::optional<at::Tensor>& prefix_k,
+                            const std::optional<at::Tensor>& prefix_v, const std::shared_ptr<const AttentionArgs>& args) {
     at::AutoDispatchBelowADInplaceOrView guard;
+    const at::Tensor pk = prefix_k.value_or(at::Tensor()), pv = prefix_v.value_or(at::Tensor());
     at::Tensor out = at::zeros({q.size(0), q.size(1), v.size(2)}, q.options());
     at::Tensor lse = at::full({q.size(0), q.size(1)}, -std::numeric_limits<double>::infinity(), q.options().dtype(accumulation_type(q)));
     for_sequences(*args->queries, [&](int64_t b) {
@@ -136,10 +137,14 @@ void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const 
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
   check(q, k, v, args);
+  if (args.prefix.defined() && args.prefix.k_KPGD.size(1) == 0) {  // the CPU op ends the process on zero keys
+    AttentionArgs bare = args;
+    bare.prefix = {};
+    return attention(q, k, v, bare);
+  }
   // The CPU op knows no dropout on the probabilities, and other devices have no packed backend yet.
   if (args.dropout.active() || !q.device().is_cpu()) return attention_explicit(q, k, v, args);
-  return CpuAttention::apply(q, k, v, args.prefix.defined() ? args.prefix.k_KPGD.to(q.scalar_type()) : at::Tensor(),
-                             args.prefix.defined() ? args.prefix.v_KPGD.to(q.scalar_type()) : at::Tensor(),
+  return CpuAttention::apply(q, k, v, prefix_input(args.prefix.k_KPGD, q), prefix_input(args.prefix.v_KPGD, q),
                              std::make_shared<const AttentionArgs>(args));
 }
 

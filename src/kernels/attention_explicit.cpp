@@ -72,9 +72,10 @@ class SequenceView {
 };
 
 struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& pk,
-                            const at::Tensor& pv, const std::shared_ptr<const AttentionArgs>& args) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::optional<at::Tensor>& prefix_k,
+                            const std::optional<at::Tensor>& prefix_v, const std::shared_ptr<const AttentionArgs>& args) {
     at::AutoDispatchBelowADInplaceOrView guard;
+    const at::Tensor pk = prefix_k.value_or(at::Tensor()), pv = prefix_v.value_or(at::Tensor());
     at::Tensor out = at::zeros({q.size(0), q.size(1), v.size(2)}, q.options());
     at::Tensor lse = at::zeros({q.size(0), q.size(1), 1}, q.options().dtype(accumulation_type(q)));
     for_sequences(*args->queries, [&](int64_t b) {
@@ -134,9 +135,8 @@ struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
 }  // namespace
 
 at::Tensor attention_explicit(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
-  return ExplicitAttention::apply(q, k, v, args.prefix.defined() ? args.prefix.k_KPGD.to(q.scalar_type()) : at::Tensor(),
-                                  args.prefix.defined() ? args.prefix.v_KPGD.to(q.scalar_type()) : at::Tensor(),
-                                  std::make_shared<const AttentionArgs>(args));
+  return ExplicitAttention::apply(q, k, v, prefix_input(args.prefix.k_KPGD, q), prefix_input(args.prefix.v_KPGD, q),
+                             std::make_shared<const AttentionArgs>(args));
 }
 
 }  // namespace peft

@@ -41,6 +41,11 @@ void for_sequences(const PackedBatch& queries, const Body& body) {
   }
 }
 
+/// An autograd input that may be absent: an undefined tensor cannot be one.
+inline std::optional<at::Tensor> prefix_input(const at::Tensor& prefix, const at::Tensor& like) {
+  return prefix.defined() ? std::optional(prefix.to(like.scalar_type())) : std::nullopt;
+}
+
 /// The type of sums and log-sum-exps.
 inline at::ScalarType accumulation_type(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
 

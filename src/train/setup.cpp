@@ -106,7 +106,8 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
 Json make_provenance(const Bank& bank) {
   Hasher model;
   model.add(hash_file(bank.model.folder() / "config.json"));
-  for (const SafetensorsFile& file : ModelTensors(bank.model.folder()).files()) model.add(hash_file(file.path()));
+  const ModelTensors tensors(bank.model.folder());
+  for (const SafetensorsFile& file : tensors.files()) model.add(hash_file(file.path()));
   return {{"library", "peft.cpp"}, {"version", PEFT_VERSION}, {"torch", TORCH_VERSION}, {"model", model.hex()}, {"tokenizer", bank.tokenizer->fingerprint()}};
 }
 

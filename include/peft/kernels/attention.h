@@ -20,8 +20,8 @@ struct AttentionArgs {
   Batch keys;
   double scale = 1.0;    ///< always explicit (T5: 1)
   bool causal = false;   ///< query i of a sequence sees keys 0..i; needs equal query and key lengths
-  PrefixKV prefix;
-  DropoutSite dropout;   ///< on the probabilities
+  PrefixKV prefix = {};
+  DropoutSite dropout = {};  ///< on the probabilities
 };
 
 /// softmax(scale q [Kpre_k ; k_b]^T) [Vpre_k ; v_b] for every sequence b of adapter k.     q [Tq,H,D], k, v [Tk,G,D] -> [Tq,H,D]
