@@ -14,14 +14,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool exists(const fs::path& path) {
+bool present(const fs::path& path) {
   std::error_code ignored;
   return fs::exists(path, ignored);
 }
 
 /// Hugging Face's config.json of a model, as against the config.json of a run.
 bool is_model_folder(const fs::path& folder) {
-  if (!exists(folder / "config.json")) return false;
+  if (!present(folder / "config.json")) return false;
   const Json config = read_json_file<DataError>(folder / "config.json");
   return config.is_object() && config.contains("model_type");
 }
@@ -30,9 +30,10 @@ std::optional<RunConfig> find_run(const fs::path& folder) {
   const fs::path own = fs::absolute(folder / ".").lexically_normal();  // ends in "/", whose parent is the folder itself
   for (const fs::path& place : {own.parent_path(), own.parent_path().parent_path()}) {
     const fs::path file = place / "config.json";
-    if (!exists(file)) continue;
+    if (!present(file)) continue;
     const Json config = read_json_file<ConfigError>(file, JsonComments::allow);
-    if (config.is_object() && config.contains("method") && config.contains("task")) return RunConfig::from_json(config, file.string());
+    if (config.is_object() && config.contains("method") && config.contains("task"))
+      return RunConfig::from_json(config, file.string());
   }
   return std::nullopt;
 }
@@ -40,7 +41,7 @@ std::optional<RunConfig> find_run(const fs::path& folder) {
 /// The folder itself, its best/ or its last/, when that is a model of full fine-tuning and no adapter.
 std::optional<fs::path> find_model(const fs::path& folder) {
   for (const fs::path& candidate : {folder, folder / "best", folder / "last"}) {
-    if (exists(candidate / "adapter_config.json")) return std::nullopt;
+    if (present(candidate / "adapter_config.json")) return std::nullopt;
     if (is_model_folder(candidate)) return candidate;
   }
   return std::nullopt;
@@ -50,26 +51,33 @@ fs::path base_model(const fs::path& adapter, const EvalOptions& options, const s
   if (options.model) return *options.model;
   if (run) return run->model.path;
   std::string name;
-  const AdapterFiles files{.config = read_json_file<DataError>(adapter / "adapter_config.json"), .tensors = {}, .origin = adapter.string()};
+  const AdapterFiles files{
+      .config = read_json_file<DataError>(adapter / "adapter_config.json"), .tensors = {}, .origin = adapter.string()};
   if (files.config.is_object()) files.read("base_model_name_or_path", name);
-  if (!name.empty() && exists(fs::path(name) / "config.json")) return name;
-  throw_error<ConfigError>("{}: --model DIR is missing: no run config lies beside the adapter, and its base_model_name_or_path \"{}\" is no folder here",
-                           adapter.string(), name);
+  if (!name.empty() && present(fs::path(name) / "config.json")) return name;
+  throw_error<ConfigError>(
+      "{}: --model DIR is missing: no run config lies beside the adapter, and its base_model_name_or_path \"{}\" is no "
+      "folder here",
+      adapter.string(), name);
 }
 
 /// Rows: those of the run, unless the command line names another task or other files.
-void choose_rows(const fs::path& folder, const EvalOptions& options, const std::optional<RunConfig>& run, EvalTarget& target) {
+void choose_rows(const fs::path& folder, const EvalOptions& options, const std::optional<RunConfig>& run,
+                 EvalTarget& target) {
   if (run) {
     target.task = run->task;
     target.data = run->data;
     target.length_chosen = true;
   }
   if (options.task && (!run || resolve_task_name(*options.task) != resolve_task_name(run->task.name))) {
-    if (!options.data) throw_error<ConfigError>("{}: --data PATH is missing for --task {}", folder.string(), *options.task);
+    if (!options.data)
+      throw_error<ConfigError>("{}: --data PATH is missing for --task {}", folder.string(), *options.task);
     target.task.name = *options.task;
     target.data = {};  // columns and labels were those of the other task
   }
-  if (target.task.name.empty()) throw_error<ConfigError>("{}: --task NAME and --data PATH are missing, and no run config lies beside the adapter", folder.string());
+  if (target.task.name.empty())
+    throw_error<ConfigError>("{}: --task NAME and --data PATH are missing, and no run config lies beside the adapter",
+                             folder.string());
   if (options.data) {
     target.task.data = *options.data;
     target.data.files.clear();

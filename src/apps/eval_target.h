@@ -22,7 +22,7 @@ struct EvalTarget {
   std::string dtype = "float32";
   TaskConfig task;
   DataConfig data;
-  bool length_chosen = false;                    ///< task.max_length was given, by the command line or the run
+  bool length_chosen = false;  ///< task.max_length was given, by the command line or the run
 };
 
 /// Looks for an adapter or a model folder in DIR, DIR/best and DIR/last, and for the run's config.json in DIR and above it. A folder

@@ -32,7 +32,8 @@ int report(std::string_view name, std::string message, ExitCode code) {
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 void flush_results() {
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw_error("stdout: {}", std::generic_category().message(errno));
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    throw_error("stdout: {}", std::generic_category().message(errno));
 }
 
 }  // namespace

@@ -19,7 +19,8 @@ class BareModel : public Method {
 
 at::Device choose_device(const std::string& name) {
   const bool available = at::hasCUDA();
-  if (name == "cuda" && !available) throw ConfigError("--device cuda: this build or machine has no GPU; configure with -DPEFT_CUDA=ON, or use cpu");
+  if (name == "cuda" && !available)
+    throw ConfigError("--device cuda: this build or machine has no GPU; configure with -DPEFT_CUDA=ON, or use cpu");
   return name == "cuda" || (name == "auto" && available) ? at::kCUDA : at::kCPU;
 }
 
@@ -28,8 +29,10 @@ int64_t own_outputs(const Transformer& model) {
   for (const HeadLayer& layer : model.spec().head) {
     const Linear* map = model.head_linear(layer.module);
     if (map == nullptr) {
-      throw_error<DataError>("{}: tensor {}.weight is missing: architecture {} has no classification head, and no adapter brings one",
-                             model.folder().string(), layer.module, model.spec().architecture.empty() ? "(unnamed)" : model.spec().architecture);
+      throw_error<DataError>(
+          "{}: tensor {}.weight is missing: architecture {} has no classification head, and no adapter brings one",
+          model.folder().string(), layer.module,
+          model.spec().architecture.empty() ? "(unnamed)" : model.spec().architecture);
     }
     if (layer.to_labels) return map->out_features();
   }
@@ -38,13 +41,14 @@ int64_t own_outputs(const Transformer& model) {
 
 }  // namespace
 
-ModelSession::ModelSession(const std::filesystem::path& model, const std::optional<std::filesystem::path>& adapter, const std::string& dtype,
-                           const std::string& device)
+ModelSession::ModelSession(const std::filesystem::path& model, const std::optional<std::filesystem::path>& adapter,
+                           const std::string& dtype, const std::string& device)
     : model_(Transformer::load(model, dtype, choose_device(device))) {
   tokenizer_ = Tokenizer::load(model);
   if (tokenizer_->size() > model_.spec().embedding.vocabulary) {
-    throw_error<DataError>("{}: the tokenizer has ids up to {}, the model only {} word vectors (config.json: vocab_size)", model.string(),
-                           tokenizer_->size() - 1, model_.spec().embedding.vocabulary);
+    throw_error<DataError>(
+        "{}: the tokenizer has ids up to {}, the model only {} word vectors (config.json: vocab_size)", model.string(),
+        tokenizer_->size() - 1, model_.spec().embedding.vocabulary);
   }
   if (adapter) {
     LoadedAdapter loaded = load_adapter(model_, *adapter, tokenizer_.get());
@@ -56,12 +60,14 @@ ModelSession::ModelSession(const std::filesystem::path& model, const std::option
     outputs_ = own_outputs(model_);
   }
   if (longest_text() < 1) {
-    throw_error<DataError>("{}: {} virtual tokens leave no room for text in the {} positions of {}", adapter->string(), method_->virtual_tokens(),
-                           model_.spec().embedding.usable_positions(), model.string());
+    throw_error<DataError>("{}: {} virtual tokens leave no room for text in the {} positions of {}", adapter->string(),
+                           method_->virtual_tokens(), model_.spec().embedding.usable_positions(), model.string());
   }
 }
 
-int64_t ModelSession::longest_text() const { return model_.spec().embedding.usable_positions() - method_->virtual_tokens(); }
+int64_t ModelSession::longest_text() const {
+  return model_.spec().embedding.usable_positions() - method_->virtual_tokens();
+}
 
 void ModelSession::check_rows(const EncodedSplit& split) const {
   const EmbeddingSpec& embedding = model_.spec().embedding;
@@ -70,8 +76,9 @@ void ModelSession::check_rows(const EncodedSplit& split) const {
   }
   const auto highest = std::max_element(split.types.begin(), split.types.end());
   if (highest != split.types.end() && *highest >= std::max<int64_t>(embedding.token_types, 1)) {
-    throw_error<DataError>("{}: the tokenizer gives token type {}, the model has only {} (config.json: type_vocab_size)",
-                           model_.folder().string(), *highest, embedding.token_types);
+    throw_error<DataError>(
+        "{}: the tokenizer gives token type {}, the model has only {} (config.json: type_vocab_size)",
+        model_.folder().string(), *highest, embedding.token_types);
   }
 }
 

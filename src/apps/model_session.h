@@ -15,14 +15,14 @@ class ModelSession {
  public:
   /// Without an adapter the checkpoint's own head answers. `dtype`: float32, bfloat16, auto. `device`: auto, cpu, cuda. Throws DataError
   /// for bad folders, a head that nobody brings, and a tokenizer with more ids than the model has word vectors.
-  ModelSession(const std::filesystem::path& model, const std::optional<std::filesystem::path>& adapter, const std::string& dtype,
-               const std::string& device);
+  ModelSession(const std::filesystem::path& model, const std::optional<std::filesystem::path>& adapter,
+               const std::string& dtype, const std::string& device);
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const Transformer& model() const { return model_; }
   Method& method() { return *method_; }
-  int64_t outputs() const { return outputs_; }   ///< N, rows of the head in use
-  int64_t longest_text() const;                  ///< tokens: the model's positions less those that virtual tokens take
+  int64_t outputs() const { return outputs_; }  ///< N, rows of the head in use
+  int64_t longest_text() const;                 ///< tokens: the model's positions less those that virtual tokens take
 
   /// Throws DataError when a row has no token, or a token type that the model lacks. Lengths are the caller's to check.
   void check_rows(const EncodedSplit& split) const;

@@ -52,11 +52,12 @@ int tool(int argc, char** argv) {
   if (argc < 2) throw_error<ConfigError>("the name of a subcommand is missing (known: {})", fmt::join(names(), ", "));
   const std::string name = argv[1];
   if (name == "--help" || name == "-h" || name == "help") return help();
-  const auto found = std::find_if(subcommands().begin(), subcommands().end(), [&](const Subcommand& each) { return each.name == name; });
+  const auto found = std::find_if(subcommands().begin(), subcommands().end(),
+                                  [&](const Subcommand& each) { return each.name == name; });
   if (found != subcommands().end()) return found->run(argc - 1, argv + 1);
   const std::string near = nearest_name(name, names());
-  throw_error<ConfigError>("unknown subcommand \"{}\"{} (known: {})", name, near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near),
-                           fmt::join(names(), ", "));
+  throw_error<ConfigError>("unknown subcommand \"{}\"{} (known: {})", name,
+                           near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near), fmt::join(names(), ", "));
 }
 
 }  // namespace

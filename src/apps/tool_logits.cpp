@@ -18,13 +18,16 @@ namespace {
 std::optional<std::string_view> text_of(const Cell& cell, const char* key, bool optional, const std::string& where) {
   if (cell.kind == Cell::Kind::text) return cell.text;
   if (optional && (cell.kind == Cell::Kind::missing || cell.kind == Cell::Kind::null)) return std::nullopt;
-  throw_error<DataError>("{}: {}: found {}, expected a string", where, key, cell.kind == Cell::Kind::missing ? "nothing" : kind_name(cell.kind));
+  throw_error<DataError>("{}: {}: found {}, expected a string", where, key,
+                         cell.kind == Cell::Kind::missing ? "nothing" : kind_name(cell.kind));
 }
 
 /// `max_length` 0: texts are not cut, and one longer than the model's positions is an error.
 EncodedSplit read_texts(const std::string& file, const ModelSession& session, int64_t max_length) {
   BadRows bad(file, {});
-  const auto rows = open_rows(file, {.shape = Shape::jsonl}, {{"text", false}, {"text_pair", false}}, bad);
+  RowFormat format;
+  format.shape = Shape::jsonl;
+  const auto rows = open_rows(file, format, {{"text", false}, {"text_pair", false}}, bad);
   EncodedSplit split;
   split.name = "input";
   split.hidden = true;
@@ -32,11 +35,12 @@ EncodedSplit read_texts(const std::string& file, const ModelSession& session, in
   for (Row row; rows->next(row);) {
     const std::string where = fmt::format("{}:{}", file, row.line);
     const auto text = text_of(row.cells[0], "text", false, where);
-    const Encoding encoding = session.tokenizer().encode(*text, text_of(row.cells[1], "text_pair", true, where), {.max_length = max_length});
+    const Encoding encoding =
+        session.tokenizer().encode(*text, text_of(row.cells[1], "text_pair", true, where), {.max_length = max_length});
     const auto length = static_cast<int64_t>(encoding.ids.size());
     if (length > session.longest_text()) {
-      throw_error<DataError>("{}: {} tokens, the model has positions for {}; --max-length {} cuts longer texts", where, length,
-                             session.longest_text(), session.longest_text());
+      throw_error<DataError>("{}: {} tokens, the model has positions for {}; --max-length {} cuts longer texts", where,
+                             length, session.longest_text(), session.longest_text());
     }
     split.ids.insert(split.ids.end(), encoding.ids.begin(), encoding.ids.end());
     split.types.insert(split.types.end(), encoding.types.begin(), encoding.types.end());
@@ -57,8 +61,8 @@ int tool_logits(int argc, char** argv) {
   std::string dtype, device;
   options.add_options()("model", "model folder", cxxopts::value<std::string>(), "DIR")(
       "adapter", "adapter or run folder on it", cxxopts::value<std::string>(), "DIR")(
-      "dtype", "of weights and activations: float32, bfloat16, auto", cxxopts::value(dtype)->default_value("float32"), "TYPE")(
-      "device", "auto, cpu, cuda", cxxopts::value(device)->default_value("cpu"), "NAME")(
+      "dtype", "of weights and activations: float32, bfloat16, auto", cxxopts::value(dtype)->default_value("float32"),
+      "TYPE")("device", "auto, cpu, cuda", cxxopts::value(device)->default_value("cpu"), "NAME")(
       "input", "JSON Lines with text and, optionally, text_pair", cxxopts::value<std::string>(), "FILE")(
       "output", "safetensors file for logits and cu_seqlens", cxxopts::value<std::string>(), "FILE")(
       "max-length", "cut longer texts to N tokens, special tokens included", cxxopts::value<int64_t>(), "N");
@@ -74,10 +78,12 @@ int tool_logits(int argc, char** argv) {
   ModelSession session((*parsed)["model"].as<std::string>(), adapter, dtype, device);
   const auto max_length = given<int64_t>(*parsed, "max-length");
   if (max_length && (*max_length < 1 || *max_length > session.longest_text())) {
-    throw_error<ConfigError>("--max-length {}: expected 1 to {}, the positions left for text", *max_length, session.longest_text());
+    throw_error<ConfigError>("--max-length {}: expected 1 to {}, the positions left for text", *max_length,
+                             session.longest_text());
   }
   const EncodedSplit split = read_texts((*parsed)["input"].as<std::string>(), session, max_length.value_or(0));
-  TaskInfo task{.name = "logits", .regression = session.outputs() == 1};
+  TaskInfo task;  // of one output or of N classes without names: all that evaluation asks for
+  task.regression = session.outputs() == 1;
   if (!task.regression) task.labels.resize(session.outputs());
   const Evaluation evaluation = evaluate(session.model(), session.method(), 0, split, task);
   write_logits((*parsed)["output"].as<std::string>(), evaluation.logits);

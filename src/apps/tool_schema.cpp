@@ -14,8 +14,10 @@ namespace {
 constexpr const char* kIntroduction =
     "# Run config\n"
     "\n"
-    "Written by `peft-tool schema --markdown`. A run config is JSON with `//` comments. Unknown and duplicate keys, wrong types and\n"
-    "numbers out of range are errors that name the key. `--set key.path=value` overrides one key. Paths are relative to the working\n"
+    "Written by `peft-tool schema --markdown`. A run config is JSON with `//` comments. Unknown and duplicate keys, "
+    "wrong types and\n"
+    "numbers out of range are errors that name the key. `--set key.path=value` overrides one key. Paths are relative "
+    "to the working\n"
     "directory. `peft-tool schema` prints the same as a JSON Schema for editors.\n";
 
 template <class T>
@@ -26,8 +28,11 @@ std::string table(T& part) {
 std::string reference_page() {
   RunConfig config;
   std::string page = kIntroduction;
-  const auto add = [&](const std::string& title, const std::string& content) { page += fmt::format("\n## {}\n\n{}", title, content); };
-  add("output", "| key | default | range | meaning |\n|---|---|---|---|\n| `output` | required | a string | the run folder |\n");
+  const auto add = [&](const std::string& title, const std::string& content) {
+    page += fmt::format("\n## {}\n\n{}", title, content);
+  };
+  add("output",
+      "| key | default | range | meaning |\n|---|---|---|---|\n| `output` | required | a string | the run folder |\n");
   add("model", table(config.model));
   add("task", table(config.task));
   add("data", table(config.data));
@@ -61,15 +66,16 @@ Json section_schema(const std::string& section) {
 int tool_schema(int argc, char** argv) {
   cxxopts::Options options("peft-tool schema", "JSON Schema of a run config, or of one of its sections");
   std::string section;
-  options.add_options()("section", "model, task, data, method, train; all without it", cxxopts::value(section), "SECTION")(
-      "markdown", "the reference page instead");
+  options.add_options()("section", "model, task, data, method, train; all without it", cxxopts::value(section),
+                        "SECTION")("markdown", "the reference page instead");
   options.parse_positional("section");
   options.positional_help("[SECTION]");
   const auto parsed = parse_command_line(options, argc, argv);
   if (!parsed) return static_cast<int>(ExitCode::done);
   if (parsed->count("section") > 1) throw ConfigError("peft-tool schema: one SECTION expected");
   const bool markdown = parsed->count("markdown") != 0;
-  if (markdown && !section.empty()) throw ConfigError("peft-tool schema: --markdown prints the whole page; leave SECTION out");
+  if (markdown && !section.empty())
+    throw ConfigError("peft-tool schema: --markdown prints the whole page; leave SECTION out");
   fmt::print("{}", markdown ? reference_page() : to_pretty_string(section_schema(section)));
   return static_cast<int>(ExitCode::done);
 }

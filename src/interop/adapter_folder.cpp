@@ -32,15 +32,25 @@ void fill_and_replace(const fs::path& folder, const Fill& fill) {
   }
 }
 
-/// Rows of the trained layer that gives the labels, under either prefix that peft uses.
-int64_t head_rows(const Transformer& model, const AdapterFiles& files) {
+/// Rows of the trained layer that gives the labels, under either prefix that peft uses; nothing when the files hold none.
+std::optional<int64_t> head_rows(const Transformer& model, const AdapterFiles& files) {
   for (const HeadLayer& layer : model.spec().head) {
     if (!layer.to_labels) continue;
     for (const char* prefix : {"base_model.model.", "base_model."}) {
       const auto it = files.tensors.find(prefix + layer.module + ".weight");
       if (it != files.tensors.end() && it->second.dim() == 2) return it->second.size(0);
     }
-    throw_error<DataError>("{}/{}: tensor base_model.model.{}.weight is missing", files.origin, kTensors, layer.module);
+  }
+  return std::nullopt;
+}
+
+/// Rows of the checkpoint's own head, which an adapter without task_type leaves in place (peft stores heads for SEQ_CLS only).
+int64_t kept_head_rows(const Transformer& model, const AdapterFiles& files, const std::string& task_type) {
+  for (const HeadLayer& layer : model.spec().head) {
+    if (!layer.to_labels) continue;
+    const Linear* own = task_type.empty() ? model.head_linear(layer.module) : nullptr;
+    if (own == nullptr) throw_error<DataError>("{}/{}: tensor base_model.model.{}.weight is missing", files.origin, kTensors, layer.module);
+    return own->out_features();
   }
   return 0;
 }
@@ -140,15 +150,21 @@ void write_model_folder(const fs::path& folder, const AdapterFiles& files, const
 
 LoadedAdapter load_adapter(Transformer& model, const fs::path& path, const Tokenizer* tokenizer) {
   const AdapterFiles files = read_adapter(find_adapter(path));
+  std::string task_type;
+  files.read("task_type", task_type);
+  if (!task_type.empty() && task_type != "SEQ_CLS") {
+    throw_error<DataError>("{}/{}: task_type: \"{}\" is not supported, expected \"SEQ_CLS\" or null", files.origin, kConfig, task_type);
+  }
   LoadedAdapter loaded;
   loaded.config = recognise_adapter(files);
-  loaded.outputs = head_rows(model, files);
+  const std::optional<int64_t> rows = head_rows(model, files);
+  loaded.outputs = rows ? *rows : kept_head_rows(model, files, task_type);
   try {
-    loaded.method = make_method(model, {.configs = {loaded.config.get()}, .seeds = {0}, .outputs = loaded.outputs, .tokenizer = tokenizer});
+    loaded.method = make_method(model, {.configs = {loaded.config.get()}, .seeds = {0}, .outputs = loaded.outputs, .tokenizer = tokenizer, .from_files = true});
   } catch (const ConfigError& error) {  // its keys are those of a file here, not of the user's config
     throw_error<DataError>("{}/{}: {}", files.origin, kConfig, error.what());
   }
-  loaded.method->load(0, files, true);
+  loaded.method->load(0, files, rows.has_value());
   apply_strays(model, *loaded.method, files);
   return loaded;
 }

@@ -58,7 +58,7 @@ class Lora : public Method {
   Lora(Transformer& model, const BankSpec& bank) : Method(model, bank), config_(dynamic_cast<const LoraConfig&>(*bank.configs.at(0))) {
     for (const Linear* map : match_targets(model, config_.target_modules)) {
       const int64_t in = map->in_features(), out = map->out_features(), rank = match_pattern(config_.rank_pattern, map->module, config_.r);
-      if (rank > std::min(in, out)) {
+      if (rank > std::min(in, out) && !bank.from_files) {
         throw_error<ConfigError>("method.r: found {}, expected at most {} for {} ({} to {})", rank, std::min(in, out), map->module, in, out);
       }
       Site& site = sites_[map->module];
@@ -162,9 +162,15 @@ std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
   if (json.value("bias", Json("none")) != "none") throw_error<DataError>("{}/adapter_config.json: bias: {} is not supported", files.origin, json["bias"].dump());
   // The tensors decide the targets (their names are whole paths), never target_modules.
   std::vector<std::string> targets;
-  const std::string prefix = "base_model.model.", suffix = ".lora_A.weight";
+  const std::string prefix = "base_model.model.", a = ".lora_A.weight", b = ".lora_B.weight";
   for (const auto& [name, tensor] : files.tensors) {
-    if (name.starts_with(prefix) && name.ends_with(suffix)) targets.push_back(name.substr(prefix.size(), name.size() - prefix.size() - suffix.size()));
+    if (name.find(".lora_") == std::string::npos) continue;
+    if (!name.starts_with(prefix) || (!name.ends_with(a) && !name.ends_with(b))) {
+      throw_error<DataError>("{}/adapter_model.safetensors: tensor {} is not supported", files.origin, name);
+    }
+    const std::string module = name.substr(0, name.size() - a.size());
+    if (!files.tensors.contains(module + a)) throw_error<DataError>("{}/adapter_model.safetensors: tensor {}{} is missing", files.origin, module, a);
+    if (name.ends_with(a)) targets.push_back(module.substr(prefix.size()));
   }
   if (targets.empty()) throw_error<DataError>("{}/adapter_model.safetensors: no tensor ends in lora_A.weight", files.origin);
   config->target_modules = targets;

@@ -16,17 +16,36 @@ std::unique_ptr<Method> make_method(Transformer& model, const BankSpec& bank) {
   return methods().at(bank.configs.at(0)->type).make(model, bank);
 }
 
+namespace {
+
+/// The ranges of a run config hold for the values of an adapter_config.json too.
+void check_ranges(MethodConfig& config, const AdapterFiles& files) {
+  const auto visit = [&](Fields& fields) { config.visit(fields); };
+  try {
+    parse_fields(visit, print_fields(visit), files.origin + "/adapter_config.json");
+  } catch (const ConfigError& error) {
+    throw DataError(error.what());
+  }
+}
+
+}  // namespace
+
 std::unique_ptr<MethodConfig> recognise_adapter(const AdapterFiles& files) {
+  const auto peft_type = files.config.find("peft_type");
+  if (peft_type == files.config.end() || !peft_type->is_string()) {
+    throw_error<DataError>("{}/adapter_config.json: peft_type: {}, expected a string", files.origin,
+                           peft_type == files.config.end() ? "missing" : "found " + peft_type->dump());
+  }
   for (const std::string& name : methods().names()) {
     const MethodEntry& entry = methods().at(name);
     if (!entry.recognise) continue;
     if (auto config = entry.recognise(files)) {
       config->type = name;
+      check_ranges(*config, files);
       return config;
     }
   }
-  throw_error<DataError>("{}/adapter_config.json: peft_type {} is not supported", files.origin,
-                         files.config.contains("peft_type") ? files.config["peft_type"].dump() : "is missing and so");
+  throw_error<DataError>("{}/adapter_config.json: peft_type {} is not supported", files.origin, peft_type->dump());
 }
 
 Method::Method(Transformer& model, const BankSpec& bank) : model_(model), bank_(bank), adapters_(bank.adapters()) {

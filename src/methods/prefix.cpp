@@ -8,6 +8,7 @@
 
 #include "peft/base/error.h"
 #include "peft/methods/method.h"
+#include "src/methods/prompt_rows.h"
 
 namespace peft {
 namespace {
@@ -95,6 +96,7 @@ std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
   if (files.config.value("peft_type", "") != "PREFIX_TUNING") return nullptr;
   auto config = std::make_unique<PrefixConfig>();
   files.read("num_virtual_tokens", config->num_virtual_tokens);
+  check_prompt_rows(files, config->num_virtual_tokens);
   return config;
 }
 

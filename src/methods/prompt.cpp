@@ -9,6 +9,7 @@
 #include "peft/base/error.h"
 #include "peft/kernels/grouped_matmul.h"
 #include "peft/methods/method.h"
+#include "src/methods/prompt_rows.h"
 
 namespace peft {
 namespace {
@@ -97,6 +98,7 @@ std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
   if (files.config.value("peft_type", "") != "PROMPT_TUNING") return nullptr;
   auto config = std::make_unique<PromptConfig>();
   files.read("num_virtual_tokens", config->num_virtual_tokens);
+  check_prompt_rows(files, config->num_virtual_tokens);
   files.read("pooling", config->pooling);
   return config;
 }

@@ -37,6 +37,7 @@ struct BankSpec {
   int64_t max_length = 0;                    ///< of the task, for tables that depend on it
   const Tokenizer* tokenizer = nullptr;      ///< for initial text
   at::ScalarType dtype = at::kFloat;         ///< of parameters; float64 in tests
+  bool from_files = false;                   ///< the values will be loaded: limits that only a fresh start needs do not hold
   int64_t adapters() const { return static_cast<int64_t>(configs.size()); }
 };
 
