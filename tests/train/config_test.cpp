@@ -1,0 +1,85 @@
+#include "peft/train/config.h"
+
+#include <gmock/gmock.h>
+
+#include "peft/base/error.h"
+#include "tests/support/tiny_task.h"
+
+namespace peft {
+namespace {
+
+using testing::HasSubstr;
+
+Json minimal() {
+  return {{"model", {{"path", "m"}}}, {"task", {{"name", "sst2"}, {"data", "d"}}}, {"method", {{"type", "lora"}}}, {"output", "o"}};
+}
+
+std::string refusal(const Json& json) {
+  try {
+    RunConfig::from_json(json, "x.json");
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(RunConfig, ResolvedConfigIsItselfAConfig) {
+  const Json once = RunConfig::from_json(minimal(), "x.json").to_json();
+  EXPECT_EQ(RunConfig::from_json(once, "x.json").to_json(), once);
+  EXPECT_TRUE(once["output"].get<std::string>().starts_with("/"));
+  EXPECT_EQ(once["train"]["batch_size"], 32);
+}
+
+TEST(RunConfig, ProvenanceIsIgnoredOnInput) {
+  Json json = minimal();
+  json["provenance"] = {{"anything", 1}};
+  EXPECT_EQ(refusal(json), "accepted");
+}
+
+TEST(RunConfig, UnknownKeysSuggestTheNearest) {
+  Json json = minimal();
+  json["train"]["learning_rat"] = 1;
+  EXPECT_EQ(refusal(json), "x.json: train.learning_rat: unknown key; did you mean \"learning_rate\"?");
+  json = minimal();
+  json["method"]["lora_alpa"] = 1;
+  EXPECT_THAT(refusal(json), HasSubstr("method.lora_alpa: unknown key; did you mean \"lora_alpha\"?"));
+}
+
+TEST(RunConfig, UnknownMethodListsTheKnown) {
+  Json json = minimal();
+  json["method"]["type"] = "lroa";
+  EXPECT_THAT(refusal(json), HasSubstr("did you mean \"lora\"?"));
+}
+
+TEST(RunConfig, Contradictions) {
+  const auto with = [](const char* key, const Json& value, const char* other = nullptr, const Json& other_value = {}) {
+    Json json = minimal();
+    json["train"][key] = value;
+    if (other != nullptr) json["train"][other] = other_value;
+    return refusal(json);
+  };
+  EXPECT_THAT(with("batch_size", 8, "batch_tokens", 100), HasSubstr("train.batch_tokens"));
+  EXPECT_THAT(with("lr_scheduler_type", "constant", "warmup_steps", 3), HasSubstr("constant_with_warmup"));
+  EXPECT_THAT(with("max_steps", 0), HasSubstr("train.max_steps"));
+  EXPECT_THAT(with("momentum", 0.9), HasSubstr("train.momentum"));
+  EXPECT_THAT(with("learning_rates", Json{{"heads", 0.1}}), HasSubstr("train.learning_rates.heads"));
+  Json json = minimal();
+  json["model"]["dropout"] = 1.5;
+  EXPECT_THAT(refusal(json), HasSubstr("model.dropout"));
+  json = minimal();
+  json["method"]["target_modules"] = 3;
+  EXPECT_THAT(refusal(json), HasSubstr("method.target_modules"));
+}
+
+TEST(FirstDifference, NamesTheKeyAndPassesOverHarmlessOnes) {
+  const Json a = RunConfig::from_json(minimal(), "x.json").to_json();
+  Json b = a;
+  b["output"] = "/elsewhere";
+  b["train"]["logging_steps"] = 3;
+  EXPECT_EQ(first_difference(a, b), "");
+  b["train"]["learning_rate"] = 0.5;
+  EXPECT_EQ(first_difference(a, b), "train.learning_rate");
+}
+
+}  // namespace
+}  // namespace peft

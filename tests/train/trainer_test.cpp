@@ -1,0 +1,111 @@
+#include "peft/train/trainer.h"
+
+#include <gmock/gmock.h>
+
+#include "peft/interop/adapter_folder.h"
+#include "tests/support/tiny_task.h"
+
+namespace peft {
+namespace {
+
+using testing::HasSubstr;
+
+const std::vector<Json> kBankMethods{{{"type", "lora"}, {"r", 2}, {"lora_alpha", 4}},
+                                     {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"prompt_tuning_init", "SAMPLE_VOCAB"}},
+                                     {{"type", "prefix"}, {"num_virtual_tokens", 3}},
+                                     {{"type", "linear_probe"}}};
+
+/// Largest difference of two adapters' tensors, relative to the larger norm of each tensor.
+double difference(const std::filesystem::path& a, const std::filesystem::path& b) {
+  const AdapterFiles left = read_adapter(a), right = read_adapter(b);
+  EXPECT_EQ(left.tensors.size(), right.tensors.size());
+  double worst = 0.0;
+  for (const auto& [name, tensor] : left.tensors) {
+    const at::Tensor x = tensor.to(at::kDouble), y = right.tensors.at(name).to(at::kDouble);
+    worst = std::max(worst, (x - y).norm().item<double>() / std::max(1e-12, x.norm().item<double>()));
+  }
+  return worst;
+}
+
+class BankOfFour : public testing::TestWithParam<Json> {};
+
+/// Seeds, rates, decays, schedules, step counts and data orders differ; dropout is on.
+TEST_P(BankOfFour, EqualsFourSingleRuns) {
+  const TinyTask task("bank_" + GetParam()["type"].get<std::string>(), 0.1);
+  const std::vector<Json> train{{{"seed", 1}, {"learning_rate", 0.01}},
+                                {{"seed", 2}, {"learning_rate", 0.003}, {"weight_decay", 0.1}},
+                                {{"seed", 3}, {"learning_rate", 0.02}, {"lr_scheduler_type", "cosine"}, {"warmup_steps", 3}, {"max_grad_norm", 0.1}},
+                                {{"seed", 4}, {"learning_rate", 0.005}, {"data_seed", 9}, {"max_steps", 7}}};
+  std::vector<RunConfig> bank;
+  for (std::size_t k = 0; k < train.size(); ++k) bank.push_back(task.run("bank" + std::to_string(k), GetParam(), train[k]));
+  for (const JobResult& result : train_bank(bank, {})) EXPECT_EQ(result.code, ExitCode::done) << result.message;
+  for (std::size_t k = 0; k < train.size(); ++k) {
+    const RunConfig single = task.run("single" + std::to_string(k), GetParam(), train[k]);
+    ASSERT_EQ(train_bank({single}, {}).front().code, ExitCode::done);
+    // float32 products over other row counts round differently; AdamW's first steps divide by gradients of that size.
+    EXPECT_LT(difference(bank[k].output + "/last", single.output + "/last"), 2e-5) << "adapter " << k;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, BankOfFour, testing::ValuesIn(kBankMethods),
+                         [](const auto& info) { return info.param["type"].template get<std::string>(); });
+
+TEST(TrainBank, SameConfigTwiceGivesEqualBytes) {
+  const TinyTask task("repeatable", 0.1);
+  for (const Json& method : kBankMethods) {
+    for (const char* output : {"a", "b"}) {
+      std::filesystem::remove_all(task.folder / output);
+      ASSERT_EQ(train_bank({task.run(output, method)}, {}).front().code, ExitCode::done);
+    }
+    for (const char* file : {"best/adapter_model.safetensors", "last/adapter_model.safetensors", "last/adapter_config.json", "log.jsonl",
+                             "checkpoint/state.safetensors", "predictions/dev.jsonl"}) {
+      EXPECT_EQ(file_text(task.folder / "a" / file), file_text(task.folder / "b" / file)) << method["type"] << " " << file;
+    }
+  }
+}
+
+TEST(TrainBank, MicroBatchesOfAStepEqualOneBatch) {
+  const TinyTask task("accumulation", 0.1);
+  const Json method = {{"type", "lora"}, {"r", 2}};
+  const RunConfig whole = task.run("whole", method, {{"batch_size", 8}});
+  const RunConfig parts = task.run("parts", method, {{"batch_size", 2}, {"gradient_accumulation_steps", 4}});
+  for (const RunConfig& config : {whole, parts}) ASSERT_EQ(train_bank({config}, {}).front().code, ExitCode::done);
+  EXPECT_LT(difference(whole.output + "/last", parts.output + "/last"), 2e-5);  // the same masks too: they are named by example
+}
+
+TEST(TrainBank, RefusesAFolderThatHoldsARun) {
+  const TinyTask task("refused");
+  const RunConfig config = task.run("run", {{"type", "linear_probe"}});
+  ASSERT_EQ(train_bank({config}, {}).front().code, ExitCode::done);
+  EXPECT_THROW(train_bank({config}, {}), ConfigError);
+  const JobResult again = train_bank({config}, {.resume = true}).front();
+  EXPECT_EQ(again.code, ExitCode::done);
+  EXPECT_TRUE(again.metrics.contains("eval_accuracy"));
+}
+
+TEST(TrainBank, RefusesJobsThatCannotShareABank) {
+  const TinyTask task("unequal");
+  const RunConfig a = task.run("a", {{"type", "lora"}, {"r", 2}}), b = task.run("b", {{"type", "lora"}, {"r", 4}});
+  try {
+    train_bank({a, b}, {});
+    FAIL();
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("method.r"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(a.output));
+}
+
+TEST(TrainBank, PositionsIncludeVirtualTokens) {
+  const TinyTask task("positions");
+  Json config = task.config("run", {{"type", "prompt"}, {"num_virtual_tokens", 5}});
+  config["task"]["max_length"] = 36;  // 40 positions
+  try {
+    train_bank({RunConfig::from_json(config, "test.json")}, {});
+    FAIL();
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("expected at most 35"));
+  }
+}
+
+}  // namespace
+}  // namespace peft
