@@ -9,6 +9,12 @@
 namespace peft {
 namespace {
 
+double dropout_probability(const Json& config, const std::string& key, double fallback, const std::string& origin) {
+  const auto p = config_value(config, key, fallback, origin);
+  if (!(p >= 0.0 && p < 1.0)) throw_error<DataError>("{}: {}: found {}, expected a number in [0, 1)", origin, key, Json(p).dump());
+  return p;
+}
+
 ModelSpec parse_bert(const Json& config, const std::string& origin) {
   for (const char* key : {"is_decoder", "add_cross_attention"}) {
     if (config_value(config, key, false, origin)) throw_error<DataError>("{}: {}: true is not supported for model_type bert", origin, key);
@@ -30,7 +36,8 @@ ModelSpec parse_bert(const Json& config, const std::string& origin) {
   stack.feed_forward = config_value<int64_t>(config, "intermediate_size", 3072, origin);
   stack.norm_eps = config_value(config, "layer_norm_eps", 1e-12, origin);
   stack.activation = parse_activation(config_value<std::string>(config, "hidden_act", "gelu", origin), origin + ": hidden_act");
-  if (stack.heads < 1 || stack.width % stack.heads != 0) {
+  if (stack.layers < 1) throw_error<DataError>("{}: num_hidden_layers: found {}, expected at least 1", origin, stack.layers);
+  if (stack.width < 1 || stack.heads < 1 || stack.width % stack.heads != 0) {
     throw_error<DataError>("{}: hidden_size {} is no multiple of num_attention_heads {}", origin, stack.width, stack.heads);
   }
   stack.kv_heads = stack.heads;
@@ -57,9 +64,9 @@ ModelSpec parse_bert(const Json& config, const std::string& origin) {
   embedding.padding = 0;
   embedding.token_types = config_value<int64_t>(config, "type_vocab_size", 2, origin);
 
-  spec.dropout.hidden = config_value(config, "hidden_dropout_prob", 0.1, origin);
-  spec.dropout.attention = config_value(config, "attention_probs_dropout_prob", 0.1, origin);
-  spec.dropout.classifier = config_value(config, "classifier_dropout", spec.dropout.hidden, origin);
+  spec.dropout.hidden = dropout_probability(config, "hidden_dropout_prob", 0.1, origin);
+  spec.dropout.attention = dropout_probability(config, "attention_probs_dropout_prob", 0.1, origin);
+  spec.dropout.classifier = dropout_probability(config, "classifier_dropout", spec.dropout.hidden, origin);
   spec.head = {{.module = "bert.pooler.dense", .activation = Activation::tanh},
                {.module = "classifier", .to_labels = true, .trained = true, .dropout = spec.dropout.classifier}};
   spec.labels = config_labels(config, 2);

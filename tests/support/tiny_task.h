@@ -17,9 +17,12 @@ namespace peft {
 struct TinyTask {
   std::filesystem::path folder;
 
-  explicit TinyTask(const std::string& name, double dropout = 0.0) : folder(std::filesystem::path(testing::TempDir()) / name) {
+  explicit TinyTask(const std::string& name, double dropout = 0.0)
+      : folder(std::filesystem::path(testing::TempDir()) / name) {
     std::filesystem::remove_all(folder);
-    TinyBert{.width = 16, .heads = 2, .layers = 2, .feed_forward = 32, .vocabulary = 23, .labels = 0, .dropout = dropout}.write(folder / "model");
+    TinyBert{
+        .width = 16, .heads = 2, .layers = 2, .feed_forward = 32, .vocabulary = 23, .labels = 0, .dropout = dropout}
+        .write(folder / "model");
     std::string vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
     for (int i = 0; i < 18; ++i) vocab += "w" + std::to_string(i) + "\n";
     write_atomic(folder / "model" / "vocab.txt", vocab);
@@ -28,11 +31,13 @@ struct TinyTask {
   }
 
   Json config(const std::string& output, const Json& method, const Json& train = Json::object()) const {
-    Json json = {{"model", {{"path", (folder / "model").string()}}},
-                 {"task", {{"name", "classification"}, {"data", (folder / "data").string()}, {"max_length", 16}}},
-                 {"method", method},
-                 {"train", {{"batch_size", 8}, {"max_steps", 12}, {"learning_rate", 0.01}, {"logging_steps", 1}, {"device", "cpu"}}},
-                 {"output", (folder / output).string()}};
+    Json json = {
+        {"model", {{"path", (folder / "model").string()}}},
+        {"task", {{"name", "classification"}, {"data", (folder / "data").string()}, {"max_length", 16}}},
+        {"method", method},
+        {"train",
+         {{"batch_size", 8}, {"max_steps", 12}, {"learning_rate", 0.01}, {"logging_steps", 1}, {"device", "cpu"}}},
+        {"output", (folder / output).string()}};
     json["train"].update(train);
     return json;
   }

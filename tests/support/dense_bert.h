@@ -1,0 +1,89 @@
+#pragma once
+/// BERT as its paper and hf-formats A.3 describe it, with padding and masks, in float64: shares no code with src/.
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tests/support/tiny_bert.h"
+
+namespace peft {
+
+struct DenseBert {
+  std::map<std::string, at::Tensor> weights;  ///< BertForSequenceClassification's names
+  int64_t heads = 2, layers = 2;
+  int64_t padding = 3;                        ///< pad columns beyond the longest text
+  at::Tensor prompt_PC = {};                  ///< rows in front of every text
+  bool pool_first = true;                     ///< with a prompt: the first row; else the text's first
+  at::Tensor keys_LPC = {}, values_LPC = {};  ///< prefix pairs; text positions start at P
+
+  explicit DenseBert(const TinyBert& tiny) : heads(tiny.heads), layers(tiny.layers) {
+    for (const auto& [name, tensor] : tiny.tensors()) weights[name] = tensor.to(at::kDouble);
+  }
+
+  at::Tensor logits(const std::vector<Text>& texts) const {
+    const int64_t batch = static_cast<int64_t>(texts.size()), extra = prompt_PC.defined() ? prompt_PC.size(0) : 0;
+    int64_t longest = 0;
+    for (const Text& text : texts) longest = std::max(longest, static_cast<int64_t>(text.ids.size()));
+    const int64_t columns = extra + longest + padding;
+    at::Tensor ids = at::zeros({batch, columns}, at::kLong), types = at::zeros({batch, columns}, at::kLong),
+               mask = at::zeros({batch, columns}, at::kDouble);
+    for (int64_t b = 0; b < batch; ++b) {
+      mask[b].narrow(0, 0, extra + static_cast<int64_t>(texts[b].ids.size())).fill_(1.0);
+      for (std::size_t i = 0; i < texts[b].ids.size(); ++i) {
+        ids[b][extra + static_cast<int64_t>(i)] = texts[b].ids[i];
+        types[b][extra + static_cast<int64_t>(i)] = texts[b].types[i];
+      }
+    }
+    at::Tensor x = w("bert.embeddings.word_embeddings.weight").index({ids});
+    for (int64_t b = 0; b < batch && extra > 0; ++b) x[b].narrow(0, 0, extra).copy_(prompt_PC);
+    const int64_t shift = keys_LPC.defined() ? keys_LPC.size(1) : 0;
+    x = x + w("bert.embeddings.token_type_embeddings.weight").index({types}) +
+        w("bert.embeddings.position_embeddings.weight").narrow(0, shift, columns).unsqueeze(0);
+    x = norm(x, "bert.embeddings.LayerNorm");
+    for (int64_t i = 0; i < layers; ++i) {
+      const std::string layer = "bert.encoder.layer." + std::to_string(i) + ".";
+      x = norm(x + linear(attention(x, mask, layer + "attention.self.", i), layer + "attention.output.dense"),
+               layer + "attention.output.LayerNorm");
+      const at::Tensor up = linear(x, layer + "intermediate.dense"),
+                       hidden = up * 0.5 * (1.0 + at::erf(up / std::sqrt(2.0)));
+      x = norm(x + linear(hidden, layer + "output.dense"), layer + "output.LayerNorm");
+    }
+    const at::Tensor pooled = x.select(1, pool_first ? 0 : extra);
+    return linear(at::tanh(linear(pooled, "bert.pooler.dense")), "classifier");
+  }
+
+ private:
+  const at::Tensor& w(const std::string& name) const { return weights.at(name); }
+  at::Tensor linear(const at::Tensor& x, const std::string& module) const {
+    return at::matmul(x, w(module + ".weight").t()) + w(module + ".bias");
+  }
+  at::Tensor norm(const at::Tensor& x, const std::string& module) const {
+    const at::Tensor centred = x - x.mean(-1, true);
+    return centred / at::sqrt(centred.square().mean(-1, true) + 1e-12) * w(module + ".weight") + w(module + ".bias");
+  }
+  at::Tensor attention(const at::Tensor& x, at::Tensor mask_BN, const std::string& module, int64_t layer) const {
+    const int64_t batch = x.size(0), width = x.size(2), head = width / heads;
+    at::Tensor keys = linear(x, module + "key"), values = linear(x, module + "value");
+    if (keys_LPC.defined()) {
+      const auto in_front = [&](const at::Tensor& pairs, const at::Tensor& rows) {
+        return at::cat({pairs[layer].expand({batch, -1, -1}), rows}, 1);
+      };
+      keys = in_front(keys_LPC, keys);
+      values = in_front(values_LPC, values);
+      mask_BN = at::cat({at::ones({batch, keys_LPC.size(1)}, at::kDouble), mask_BN}, 1);
+    }
+    const auto split = [&](const at::Tensor& t) { return t.view({batch, -1, heads, head}).transpose(1, 2); };
+    at::Tensor scores = at::matmul(split(linear(x, module + "query")), split(keys).transpose(2, 3)) /
+                        std::sqrt(static_cast<double>(head));
+    scores = scores.masked_fill(mask_BN.eq(0).unsqueeze(1).unsqueeze(1), -std::numeric_limits<double>::infinity());
+    return at::matmul(at::softmax(scores, -1), split(values)).transpose(1, 2).reshape({batch, -1, width});
+  }
+};
+
+}  // namespace peft
