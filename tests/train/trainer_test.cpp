@@ -48,7 +48,7 @@ TEST_P(BankOfFour, EqualsFourSingleRuns) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, BankOfFour, testing::ValuesIn(kBankMethods),
-                         [](const auto& info) { return info.param["type"].template get<std::string>(); });
+                         [](const auto& instance) { return instance.param["type"].template get<std::string>(); });
 
 TEST(TrainBank, SameConfigTwiceGivesEqualBytes) {
   const TinyTask task("repeatable", 0.1);
