@@ -1,0 +1,301 @@
+/// What holds for every method (methods.md 0.5).
+
+#include <gmock/gmock.h>
+
+#include "peft/base/error.h"
+#include "peft/kernels/optimizer.h"
+#include "tests/base/temporary_folder.h"
+#include "tests/support/banks.h"
+#include "tests/support/dense_bert.h"
+
+namespace peft {
+namespace {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+struct Example {
+  std::string name;
+  Json config;
+  bool identity;                                ///< a fresh adapter changes nothing
+  std::vector<std::string> zero_at_start = {};  ///< ends of the names of tensors without gradient at the start
+};
+
+std::ostream& operator<<(std::ostream& out, const Example& example) { return out << example.name; }
+
+std::vector<Example> adapters() {
+  return {
+      {"lora", {{"type", "lora"}, {"r", 2}, {"lora_alpha", 6}, {"target_modules", "all-linear"}}, true, {".lora_A"}},
+      {"prompt", {{"type", "prompt"}, {"num_virtual_tokens", 3}}, false},
+      {"prompt_cls", {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"pooling", "cls"}}, false},
+      {"prefix", {{"type", "prefix"}, {"num_virtual_tokens", 3}}, false},
+      {"prefix_zero", {{"type", "prefix"}, {"num_virtual_tokens", 3}, {"init_weights", "zero"}}, false},
+      {"linear_probe", {{"type", "linear_probe"}}, true}};
+}
+
+std::vector<Example> all_methods() {
+  auto all = adapters();
+  all.push_back({"full", {{"type", "full"}}, true});
+  return all;
+}
+
+std::vector<Text> texts_of(const std::vector<int64_t>& lengths) {
+  std::vector<Text> texts;
+  for (const int64_t length : lengths) texts.push_back(random_text(texts.size() + 1, length));
+  return texts;
+}
+
+bool key_bias(const std::string& name) {
+  return name.ends_with("self.key.bias");
+}  // softmax ignores it: its gradient is zero
+
+class Methods : public testing::TestWithParam<Example> {
+ protected:
+  Transformer load(const TinyBert& tiny = {}, const std::string& dtype = "float64") {
+    return Transformer::load(tiny.write(folder_.path()), dtype);
+  }
+  const Json& config() { return GetParam().config; }
+  bool full() { return GetParam().name == "full"; }
+  TemporaryFolder folder_;
+};
+class AdapterMethods : public Methods {};
+
+TEST_P(Methods, ValueAtInit) {
+  Transformer model = load();
+  const auto texts = texts_of({4, 1, 7});
+  const at::Tensor bare = bare_logits(model, texts);
+  Bank bank(model, config());
+  const double difference = relative_error(bank.logits(model, make_input(texts)), bare);
+  if (GetParam().identity) {
+    EXPECT_LT(difference, 1e-12);
+  } else {
+    EXPECT_GT(difference, 1e-3);
+  }
+}
+
+TEST_P(Methods, ZeroGradientsAtInit) {
+  Transformer model = load();
+  Bank bank(model, config());
+  const auto grads = gradients(weighted_sum(bank.logits(model, make_input(texts_of({4, 1, 7})))), bank.leaves());
+  const auto& parameters = bank->parameters();
+  for (std::size_t i = 0; i < grads.size(); ++i) {
+    const auto& zero = GetParam().zero_at_start;
+    const bool expected = std::any_of(zero.begin(), zero.end(),
+                                      [&](const std::string& end) { return parameters[i].name.ends_with(end); });
+    if (key_bias(parameters[i].name)) continue;
+    EXPECT_EQ(grads[i].abs().max().item<double>() == 0.0, expected) << parameters[i].name;
+  }
+}
+
+TEST_P(Methods, EveryTensorGetsGradient) {
+  Transformer model = load();
+  Bank bank(model, config());
+  bank.perturb();
+  const auto grads = gradients(weighted_sum(bank.logits(model, make_input(texts_of({4, 3, 7})))), bank.leaves());
+  for (std::size_t i = 0; i < grads.size(); ++i) {
+    const std::string& name = bank->parameters()[i].name;
+    if (key_bias(name)) continue;
+    at::Tensor parts = grads[i].abs();
+    if (name.starts_with("prefix_")) parts = parts.flatten(2).amax(-1);  // every layer of the table
+    EXPECT_GT(name.starts_with("prefix_") ? parts.min().item<double>() : parts.max().item<double>(), 0.0) << name;
+  }
+}
+
+TEST_P(Methods, Gradcheck) {
+  Transformer model = load({.vocabulary = 9, .positions = 9});
+  Bank bank(model, config(), full() ? std::vector<uint64_t>{1} : std::vector<uint64_t>{1, 2});
+  bank.perturb(0.1);
+  const ModelInput input = make_input({random_text(1, 4, 9), random_text(2, 2, 9)},
+                                      full() ? std::vector<int64_t>{} : std::vector<int64_t>{0, 1}, full() ? 1 : 2);
+  EXPECT_LT(gradient_error([&] { return weighted_sum(bank.logits(model, input)); }, bank.leaves()),
+            kGradcheckTolerance);
+}
+
+TEST_P(Methods, BatchInvariance) {
+  Transformer model = load();
+  Bank bank(model, config());
+  bank.perturb();
+  const auto texts = texts_of({5, 1, 12, 3, 8, 2, 20, 5});
+  const at::Tensor together = bank.logits(model, make_input(texts));
+  const auto reversed = std::vector<Text>(texts.rbegin(), texts.rend());
+  EXPECT_LT(relative_error(bank.logits(model, make_input(reversed)).flip(0), together), 1e-12);
+  for (std::size_t b = 0; b < texts.size(); ++b) {
+    EXPECT_LT(relative_error(bank.logits(model, make_input({texts[b]}))[0], together[static_cast<int64_t>(b)]), 1e-12);
+  }
+}
+
+TEST_P(Methods, FoldedEqualsTrained) {
+  for (const auto& [name, dtype] : {std::pair{"float64", at::kDouble}, std::pair{"float32", at::kFloat}}) {
+    Transformer model = load({}, name), other = load({}, name);
+    Bank trained(model, config(), {1}, dtype), fresh(other, config(), {77}, dtype);
+    trained.perturb();
+    fresh->load(0, trained->fold(0), true);
+    const ModelInput input = make_input(texts_of({4, 1, 7}));
+    EXPECT_TRUE(same_values(fresh.logits(other, input), trained.logits(model, input)));
+  }
+}
+
+TEST_P(Methods, LoadLeavesTheHeadAloneWhenAsked) {
+  Transformer model = load(), other = load();
+  Bank trained(model, config()), fresh(other, config());
+  trained.perturb();
+  const at::Tensor head = fresh->parameter("classifier.weight").value.detach().clone();
+  fresh->load(0, trained->fold(0), false);
+  EXPECT_TRUE(same_values(fresh->parameter("classifier.weight").value, head));
+}
+
+TEST_P(AdapterMethods, FrozenNetworkUntouched) {
+  Transformer model = load();
+  std::map<std::string, at::Tensor> before;
+  for (const auto& [name, tensor] : model.named_tensors()) before[name] = tensor.clone();
+  Bank bank(model, config());
+  std::vector<at::Tensor> m, v;
+  for (const at::Tensor& leaf : bank.leaves()) {
+    m.push_back(at::zeros_like(leaf.detach()));
+    v.push_back(at::zeros_like(leaf.detach()));
+  }
+  const ModelInput input = make_input(texts_of({4, 1, 7}));
+  const at::Tensor first = bank.logits(model, input).detach();
+  for (int64_t step = 1; step <= 5; ++step) {
+    const auto leaves = bank.leaves();
+    const auto grads = gradients(weighted_sum(bank.logits(model, input)), leaves);
+    for (std::size_t i = 0; i < leaves.size(); ++i)
+      adamw_step(leaves[i], grads[i].contiguous(), m[i], v[i], {.learning_rate = 0.1, .step = step});
+  }
+  EXPECT_GT(relative_error(bank.logits(model, input), first), 1e-2);
+  for (const auto& [name, tensor] : model.named_tensors()) EXPECT_TRUE(same_values(tensor, before.at(name))) << name;
+}
+
+TEST_P(AdapterMethods, BankEqualsSingles) {
+  // Dropout on: masks are named by seed, step and ordinal, so they agree too.
+  const std::vector<uint64_t> seeds{11, 12, 13};
+  const std::vector<int64_t> adapter{0, 0, 1, 2, 2, 2};
+  const auto texts = texts_of({5, 1, 9, 3, 8, 2});
+  Transformer model = load({.dropout = 0.2});
+  Bank bank(model, config(), seeds);
+  bank.perturb();
+  bank.context.training = true;
+  bank.context.steps = {1, 5, 9};
+  const ModelInput input = make_input(texts, adapter, 3);
+  const at::Tensor logits = bank.logits(model, input), weights = random_tensor(99, logits.sizes());
+  const auto bank_gradients = gradients((logits * weights).sum(), bank.leaves());
+  for (int64_t k = 0; k < 3; ++k) {
+    Bank single(model, config(), {seeds[k]});
+    single.perturb();
+    single.context.training = true;
+    single.context.steps = {bank.context.steps[k]};
+    std::vector<Text> own;
+    for (std::size_t b = 0; b < texts.size(); ++b) {
+      if (adapter[b] == k) own.push_back(texts[b]);
+    }
+    const int64_t begin = input.rows->group_sequences()[k];
+    const at::Tensor own_logits = single.logits(model, make_input(own)),
+                     own_weights = weights.narrow(0, begin, own_logits.size(0));
+    EXPECT_LT(relative_error(logits.narrow(0, begin, own_logits.size(0)), own_logits), 1e-12);
+    const auto own_gradients = gradients((own_logits * own_weights).sum(), single.leaves());
+    for (std::size_t i = 0; i < own_gradients.size(); ++i) {
+      EXPECT_LT(relative_error(bank_gradients[i][k], own_gradients[i][0]), 1e-11)
+          << bank->parameters()[i].name << " of adapter " << k;
+    }
+  }
+}
+
+TEST_P(AdapterMethods, InitialValuesOfASliceEqualASingleRun) {
+  TinyBert bare{.labels = 0};  // a fresh head draws as well
+  Transformer model = load(bare);
+  Bank bank(model, config(), {11, 12, 13}, at::kFloat);
+  for (int64_t k = 0; k < 3; ++k) {
+    Bank single(model, config(), {static_cast<uint64_t>(11 + k)}, at::kFloat);
+    for (const Parameter& p : bank->parameters()) {
+      EXPECT_TRUE(same_values(p.value[k], single->parameter(p.name).value[0])) << p.name;
+    }
+  }
+}
+
+TEST_P(AdapterMethods, GradientOfAnAdapterDoesNotSeeTheOthersTexts) {
+  Transformer model = load();
+  Bank bank(model, config(), {11, 12});
+  bank.perturb();
+  const auto grads = [&](const Text& other) {
+    return gradients(weighted_sum(bank.logits(model, make_input({random_text(1, 5), other}, {0, 1}, 2))),
+                     bank.leaves());
+  };
+  const auto one = grads(random_text(2, 7)), two = grads(random_text(3, 7));
+  for (std::size_t i = 0; i < one.size(); ++i)
+    EXPECT_TRUE(same_values(one[i][0], two[i][0])) << bank->parameters()[i].name;
+}
+
+const auto kName = [](const testing::TestParamInfo<Example>& info) { return info.param.name; };
+INSTANTIATE_TEST_SUITE_P(Each, Methods, testing::ValuesIn(all_methods()), kName);
+INSTANTIATE_TEST_SUITE_P(Each, AdapterMethods, testing::ValuesIn(adapters()), kName);
+
+TEST(MethodCounts, MatchTheFormulas) {
+  const TemporaryFolder folder;
+  for (const TinyBert& tiny : {TinyBert{}, TinyBert{.width = 12, .heads = 3, .layers = 1, .feed_forward = 20},
+                               TinyBert{.width = 32, .heads = 4, .layers = 3}}) {
+    Transformer model = Transformer::load(tiny.write(folder.path()), "float64");
+    const int64_t c = tiny.width, f = tiny.feed_forward, l = tiny.layers, head = 2 * c + 2;
+    const auto count = [&](const Json& config) {
+      Bank bank(model, config, {1});
+      int64_t sum = 0, stored = 0;
+      for (const Parameter& p : bank->parameters()) sum += p.value.numel();
+      for (const auto& [name, tensor] : bank->fold(0).tensors) stored += tensor.numel();
+      EXPECT_EQ(bank->trainable_parameters(), sum);
+      EXPECT_EQ(stored, sum);
+      return sum;
+    };
+    EXPECT_EQ(count({{"type", "linear_probe"}}), head);
+    EXPECT_EQ(count({{"type", "lora"}, {"r", 3}}), head + l * 2 * 3 * (c + c));
+    EXPECT_EQ(count({{"type", "lora"}, {"r", 2}, {"target_modules", "all-linear"}}),
+              head + 2 * (l * (4 * 2 * c + 2 * (c + f)) + 2 * c));
+    EXPECT_EQ(count({{"type", "prompt"}, {"num_virtual_tokens", 5}}), head + 5 * c);
+    EXPECT_EQ(count({{"type", "prefix"}, {"num_virtual_tokens", 5}}), head + 2 * l * 5 * c);
+    const int64_t backbone = (tiny.vocabulary + tiny.positions + tiny.types) * c + 2 * c +
+                             l * (4 * (c * c + c) + 2 * c * f + f + c + 4 * c) + c * c + c;
+    EXPECT_EQ(count({{"type", "full"}}), head + backbone);
+  }
+}
+
+TEST(MethodConfigs, BadOnesAreRefusedByKey) {
+  const auto refused = [](const Json& config, const std::string& message) {
+    EXPECT_THAT([&] { method_config(config); }, ThrowsMessage<ConfigError>(HasSubstr(message)));
+  };
+  refused({{"type", "lroa"}},
+          "unknown method \"lroa\"; did you mean \"lora\"? (known: full, linear_probe, lora, prefix, prompt)");
+  refused(Json::object(), "type: missing, but required");
+  refused({{"type", "lora"}, {"r", 0}}, "r: found 0, expected an integer >= 1");
+  refused({{"type", "lora"}, {"lora_alpha", 0}}, "lora_alpha: found 0");
+  refused({{"type", "lora"}, {"lora_dropout", 1.0}}, "lora_dropout: found 1.0");
+  refused({{"type", "lora"}, {"lora_dropout", -0.5}}, "lora_dropout: found -0.5");
+  refused({{"type", "lora"}, {"lora_alph", 3}}, "did you mean \"lora_alpha\"?");
+  refused({{"type", "lora"}, {"target_modules", 3}},
+          "method.target_modules: found 3, expected a string or a list of strings");
+  refused({{"type", "lora"}, {"target_modules", {"query", 3}}}, "method.target_modules: found [\"query\",3]");
+  refused({{"type", "lora"}, {"init_lora_weights", "pissa"}},
+          "method.init_lora_weights: found \"pissa\", expected true or \"gaussian\"");
+  refused({{"type", "lora"}, {"rank_pattern", {{"query", 0}}}}, "rank_pattern");
+  refused({{"type", "prompt"}, {"num_virtual_tokens", 0}}, "num_virtual_tokens: found 0, expected an integer >= 1");
+  refused({{"type", "prompt"}, {"pooling", "mean"}}, "pooling: found \"mean\"");
+  refused({{"type", "prompt"}, {"prompt_tuning_init", "ZERO"}}, "prompt_tuning_init: found \"ZERO\"");
+  refused({{"type", "prompt"}, {"prompt_tuning_init", "TEXT"}},
+          "method.prompt_tuning_init_text: required by prompt_tuning_init \"TEXT\"");
+  refused({{"type", "prefix"}, {"num_virtual_tokens", 0}}, "num_virtual_tokens: found 0");
+  refused({{"type", "prefix"}, {"init_std", 0}}, "init_std: found 0");
+  refused({{"type", "prefix"}, {"sharing", "half"}}, "sharing: found \"half\"");
+  refused({{"type", "linear_probe"}, {"r", 3}}, "r: unknown key");
+}
+
+TEST(MethodRegistry, EveryFileThatRegistersIsKnownByItsName) {
+  std::size_t registering = 0;
+  for (const auto& file : std::filesystem::directory_iterator(std::filesystem::path(PEFT_SOURCE_DIR) / "src/methods")) {
+    if (file.path().extension() != ".cpp" || content_of(file.path()).find("methods().add(") == std::string::npos)
+      continue;
+    ++registering;
+    EXPECT_NE(methods().find(file.path().stem().string()), nullptr) << file.path().filename();
+  }
+  EXPECT_EQ(methods().names().size(), registering);
+  EXPECT_GE(registering, 5U);
+}
+
+}  // namespace
+}  // namespace peft
