@@ -134,7 +134,7 @@ void Method::load_parameter(int64_t k, const std::string& parameter_name, const 
   const auto it = files.tensors.find(tensor);
   if (it == files.tensors.end()) throw_error<DataError>("{}/adapter_model.safetensors: tensor {} is missing", files.origin, tensor);
   const at::Tensor target = parameter(parameter_name).value.detach()[k];
-  const at::Tensor source = transposed ? it->second.t() : it->second;
+  const at::Tensor source = transposed && it->second.dim() == 2 ? it->second.t() : it->second;
   if (source.sizes() != target.sizes()) {
     throw_error<DataError>("{}/adapter_model.safetensors: tensor {} has shape [{}], expected [{}]", files.origin, tensor,
                            fmt::join(it->second.sizes(), ", "),
