@@ -131,6 +131,15 @@ void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const 
     throw_error("attention: q {}, k {}, v {} do not fit {} query rows, {} key rows", fmt::join(q.sizes(), "x"), fmt::join(k.sizes(), "x"),
                 fmt::join(v.sizes(), "x"), args.queries->rows(), args.keys->rows());
   }
+  if (args.prefix.defined()) {
+    const at::Tensor &pk = args.prefix.k_KPGD, &pv = args.prefix.v_KPGD;
+    const std::vector<int64_t> expected{args.queries->adapters(), pk.dim() == 4 ? pk.size(1) : 0, k.size(1), k.size(2)};
+    if (pk.sizes() != expected || !pv.defined() || pv.sizes() != expected) {
+      throw_error("attention: prefix keys {}, values {}, expected {}", fmt::join(pk.sizes(), "x"),
+                  pv.defined() ? fmt::format("{}", fmt::join(pv.sizes(), "x")) : "undefined", fmt::join(expected, "x"));
+    }
+  }
+  if (args.causal && args.queries->cu() != args.keys->cu()) throw_error("attention: causal needs as many queries as keys in every sequence");
 }
 
 }  // namespace

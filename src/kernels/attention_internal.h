@@ -2,6 +2,7 @@
 /// What the attention routes share. Private to src/kernels.
 
 #include <ATen/Parallel.h>
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/ivalue.h>
 
 #include <memory>

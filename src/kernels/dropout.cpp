@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "peft/base/rng.h"
@@ -24,7 +25,8 @@ PhiloxKey site_key(const DropoutSite& site, int64_t adapter) {
   return {static_cast<uint32_t>(name), static_cast<uint32_t>(name >> 32)};
 }
 
-uint32_t threshold(double p) { return static_cast<uint32_t>(std::lround(p * 65536.0)); }
+/// Draws below it are dropped. At least one of the 65536 draws is kept, so that the scale stays finite for p just below 1.
+uint32_t threshold(double p) { return static_cast<uint32_t>(std::min(std::lround(p * 65536.0), 65535L)); }
 
 /// keep[c] = 1 where the 16-bit draw of column c is at or above the threshold. Blocks are independent: the loop vectorises.
 __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))

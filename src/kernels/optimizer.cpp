@@ -60,7 +60,7 @@ void adamw_step(at::Tensor parameter, const at::Tensor& gradient, at::Tensor exp
 void sgd_step(at::Tensor parameter, const at::Tensor& gradient, at::Tensor momentum_buffer, double learning_rate, double momentum,
               double weight_decay, double gradient_scale) {
   at::NoGradGuard no_grad;
-  parameter.mul_(1.0 - learning_rate * weight_decay);
+  parameter.add_(parameter, -learning_rate * weight_decay);  // 1 - rate rounded to float32 would bias every step
   momentum_buffer.mul_(momentum).add_(gradient, gradient_scale);
   parameter.add_(momentum_buffer, -learning_rate);
 }

@@ -166,7 +166,7 @@ TEST_F(OneAdapter, KeysOfAnotherTypeOrRangeAreRefused) {
   const auto with = [&](const std::string& type, const std::string& key, const Json& value) {
     SCOPED_TRACE(type + "." + key);
     write(type, [&](AdapterFiles& files) { files.config[key] = value; });
-    refused("adapter_config.json: ", key);
+    refused("adapter_config.json", key);
   };
   with("lora", "r", "three");
   with("lora", "r", 0);
