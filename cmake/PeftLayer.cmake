@@ -1,5 +1,5 @@
-# peft_layer(NAME DEPENDS lower... SOURCES a.cpp ... [TORCH]): one layer of docs/DESIGN.md as an OBJECT library (a static library
-# would drop self-registering objects). peft_test(NAME LAYERS ... SOURCES ...): one GoogleTest program, one ctest entry.
+# peft_layer(NAME DEPENDS lower... SOURCES a.cpp ... [TORCH] [NO_UNITY]): one layer of docs/DESIGN.md as an OBJECT library (a static
+# library would drop self-registering objects). NO_UNITY: a layer whose files name their private parts alike, as registered ones do. peft_test(NAME LAYERS ... SOURCES ...): one GoogleTest program, one ctest entry.
 
 function(_peft_options target)
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/include PRIVATE ${PROJECT_SOURCE_DIR})
@@ -10,11 +10,14 @@ function(_peft_options target)
 endfunction()
 
 function(peft_layer name)
-  cmake_parse_arguments(arg "TORCH" "" "DEPENDS;SOURCES;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(arg "TORCH;NO_UNITY" "" "DEPENDS;SOURCES;LIBRARIES" ${ARGN})
   if(arg_TORCH AND NOT PEFT_TORCH)
     return()
   endif()
   add_library(peft_${name} OBJECT ${arg_SOURCES})
+  if(arg_NO_UNITY)
+    set_target_properties(peft_${name} PROPERTIES UNITY_BUILD OFF)
+  endif()
   _peft_options(peft_${name})
   foreach(lower ${arg_DEPENDS})
     target_link_libraries(peft_${name} PUBLIC peft_${lower})  # headers and usage requirements; objects are listed at the program
@@ -55,6 +58,7 @@ function(peft_test name)
   target_compile_definitions(${name}_test PRIVATE PEFT_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   _peft_link(${name}_test)
   set_target_properties(${name}_test PROPERTIES UNITY_BUILD OFF)
+  target_compile_options(${name}_test PRIVATE -O1)  # compiled often, run once
   target_link_libraries(${name}_test PRIVATE GTest::gtest_main GTest::gmock)
   add_test(NAME ${name} COMMAND ${name}_test)
   set_tests_properties(${name} PROPERTIES TIMEOUT 600)

@@ -5,6 +5,7 @@
 #include "peft/base/error.h"
 #include "peft/train/trainer.h"
 #include "src/apps/main.h"
+#include "src/apps/waiting.h"
 
 namespace peft {
 namespace {
@@ -36,4 +37,7 @@ int train(int argc, char** argv) {
 }  // namespace
 }  // namespace peft
 
-int main(int argc, char** argv) { return peft::run_program("peft-train", argc, argv, peft::train); }
+int main(int argc, char** argv) {
+  peft::wait_passively(argv);
+  return peft::run_program("peft-train", argc, argv, peft::train);
+}
