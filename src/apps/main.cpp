@@ -31,17 +31,12 @@ int report(std::string_view name, std::string message, ExitCode code) {
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
-void flush_results() {
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
-    throw_error("stdout: {}", std::generic_category().message(errno));
-}
-
 }  // namespace
 
 int run_program(const char* name, int argc, char** argv, const std::function<int(int, char**)>& body) {
   try {
     const int status = body(argc, argv);
-    flush_results();
+    print_result("");  // what the body has left in the buffer
     return status;
   } catch (const Error& error) {
     return report(name, error.what(), error.code());
@@ -58,12 +53,19 @@ int run_program(const char* name, int argc, char** argv, const std::function<int
   }
 }
 
+void print_result(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0 ||
+      std::ferror(stdout) != 0) {
+    throw_error("stdout: {}", std::generic_category().message(errno));
+  }
+}
+
 std::optional<cxxopts::ParseResult> parse_command_line(cxxopts::Options& options, int argc, char** argv) {
   options.add_options()("h,help", "this text");
   try {
     auto parsed = options.parse(argc, argv);
     if (parsed.count("help") != 0) {
-      fmt::print("{}", options.help());
+      print_result(options.help());
       return std::nullopt;
     }
     if (!parsed.unmatched().empty()) throw_error<ConfigError>("unexpected argument \"{}\"", parsed.unmatched().front());

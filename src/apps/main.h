@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace peft {
@@ -12,6 +13,9 @@ namespace peft {
 /// Runs `body` and returns the exit status. Whatever it throws becomes one line `NAME: what happened` on stderr; results that could
 /// not be written to stdout (a full disk) are an error too.
 int run_program(const char* name, int argc, char** argv, const std::function<int(int, char**)>& body);
+
+/// Writes to stdout and flushes. Throws Error `stdout: REASON`.
+void print_result(std::string_view text);
 
 /// Parses argv[1..]. Nothing when the help was asked for and printed. Throws ConfigError for unknown options, wrong values, and
 /// positional arguments that `options` does not name.

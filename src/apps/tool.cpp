@@ -36,9 +36,9 @@ const std::vector<Subcommand>& subcommands() {
 }
 
 int help() {
-  fmt::print("Usage: peft-tool NAME [OPTION...]\n\n");
-  for (const Subcommand& each : subcommands()) fmt::print("  {:<10}{}\n", each.name, each.help);
-  fmt::print("\npeft-tool NAME --help tells the options of NAME.\n");
+  std::string text = "Usage: peft-tool NAME [OPTION...]\n\n";
+  for (const Subcommand& each : subcommands()) text += fmt::format("  {:<10}{}\n", each.name, each.help);
+  print_result(text + "\npeft-tool NAME --help tells the options of NAME.\n");
   return static_cast<int>(ExitCode::done);
 }
 

@@ -76,7 +76,7 @@ int tool_schema(int argc, char** argv) {
   const bool markdown = parsed->count("markdown") != 0;
   if (markdown && !section.empty())
     throw ConfigError("peft-tool schema: --markdown prints the whole page; leave SECTION out");
-  fmt::print("{}", markdown ? reference_page() : to_pretty_string(section_schema(section)));
+  print_result(markdown ? reference_page() : to_pretty_string(section_schema(section)));
   return static_cast<int>(ExitCode::done);
 }
 

@@ -5,6 +5,7 @@
 /// transposes, lora_A.weight [r, C] and lora_B.weight [O, r].
 
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -170,7 +171,13 @@ std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
     }
     const std::string module = name.substr(0, name.size() - a.size());
     if (!files.tensors.contains(module + a)) throw_error<DataError>("{}/adapter_model.safetensors: tensor {}{} is missing", files.origin, module, a);
-    if (name.ends_with(a)) targets.push_back(module.substr(prefix.size()));
+    if (name.ends_with(b)) continue;
+    targets.push_back(module.substr(prefix.size()));
+    const int64_t rank = match_pattern(config->rank_pattern, targets.back(), config->r);
+    if (tensor.dim() != 2 || tensor.size(0) != rank) {
+      throw_error<DataError>("{}/adapter_model.safetensors: tensor {} has shape [{}], expected {} rows by adapter_config.json", files.origin, name,
+                             fmt::join(tensor.sizes(), ", "), rank);
+    }
   }
   if (targets.empty()) throw_error<DataError>("{}/adapter_model.safetensors: no tensor ends in lora_A.weight", files.origin);
   config->target_modules = targets;

@@ -2,6 +2,7 @@
 
 import json
 import random
+import subprocess
 
 import pytest
 
@@ -10,7 +11,7 @@ pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
 metrics = pytest.importorskip("sklearn.metrics")
 
-from conftest import ROOT, WORDS, randomise, write_rows  # noqa: E402
+from conftest import BIN, ROOT, WORDS, randomise, write_rows  # noqa: E402
 from peft import LoraConfig, PeftModel, PrefixTuningConfig, get_peft_model  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
@@ -156,6 +157,20 @@ def test_bad_folders_are_one_line_with_code_3(lora, program, tmp_path):
     ]:
         done = program("peft-eval", "--task", "classification", *arguments)
         assert done.returncode == 3 and expected in done.stderr and done.stderr.count("\n") == 1, (arguments, done.stderr)
+
+
+def test_a_model_folder_is_evaluated_with_its_own_head(make_bert, succeed, program, tmp_path):
+    folder = make_bert(605, 3, max_position_embeddings=100)
+    rows = write_task(tmp_path / "task", 605)["dev"]
+    done = program("peft-eval", "--adapter", folder.path, "--task", "classification", "--data", tmp_path / "task")
+    predicted = [LABELS[i] for i in folder.logits(folder.model(), [{"text": row["text"]} for row in rows]).argmax(1)]
+    assert json.loads(done.stdout)["accuracy"] == pytest.approx(metrics.accuracy_score([row["label"] for row in rows], predicted))
+
+
+def test_results_that_cannot_be_written_are_an_error():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BIN / "peft-tool", "schema"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("peft-tool: stdout: ") and done.stderr.count("\n") == 1
 
 
 METHODS = {

@@ -31,6 +31,7 @@ LORA = {
     "dropout": dict(r=4, lora_dropout=0.5, target_modules=["query"]),
     "gaussian": dict(r=4, init_lora_weights="gaussian", target_modules=["query"]),
     "one layer": dict(r=4, target_modules=["query", "value"], layers_to_transform=[0]),
+    "rank above the width": dict(r=40, lora_alpha=10, target_modules=["query", "intermediate.dense"]),
     "excluded": dict(r=4, target_modules=["query", "value"], exclude_modules=r".*\.0\..*query"),
 }  # fmt: skip
 PROMPT = [dict(num_virtual_tokens=p) for p in (1, 5, 12)]
@@ -191,7 +192,8 @@ REFUSALS = {
     "another task": (lambda a: edit(a, task_type="TOKEN_CLS"), ["task_type", "TOKEN_CLS"]),
     "r of another type": (lambda a: edit(a, r="four"), ["adapter_config.json", "r: "]),
     "r of zero": (lambda a: edit(a, r=0), ["adapter_config.json", "r"]),
-    "another r": (lambda a: edit(a, r=3), ["lora_A.weight", "[4, 24]", "[3, 24]"]),
+    "another r": (lambda a: edit(a, r=3), ["lora_A.weight", "[4, 24]", "expected 3 rows"]),
+    "r above memory": (lambda a: edit(a, r=10**9), ["lora_A.weight", "[4, 24]", "expected 1000000000 rows"]),
     "no lora_A": (drop_tensor("lora_A.weight"), ["lora_A.weight"]),
     "no lora_B": (drop_tensor("lora_B.weight"), ["lora_B.weight", "missing"]),
     "no head": (drop_tensor("classifier.weight"), ["classifier.weight", "missing"]),
@@ -217,6 +219,16 @@ def test_refusals_are_one_line(make_bert, program, tmp_path, name):
     assert done.stderr.count("\n") == 1 and not (tmp_path / "out").exists()
     for part in expected:
         assert part in done.stderr
+
+
+def test_virtual_tokens_must_be_the_rows_of_the_table(make_bert, program, tmp_path):
+    folder, rows = make_bert(405), write_rows(tmp_path / "rows.jsonl", [{"text": "a"}])
+    for kind in (PromptTuningConfig, PrefixTuningConfig):
+        for tokens, message in [(4, "num_virtual_tokens: found 4, but prompt_embeddings has 3 rows"), (10**9, "has 3 rows"), (-1, "num_virtual_tokens")]:
+            write_adapter(folder, tmp_path / "a", kind(task_type="SEQ_CLS", num_virtual_tokens=3), 405, 2)
+            edit(tmp_path / "a", num_virtual_tokens=tokens)
+            done = program("peft-tool", "logits", "--model", folder.path, "--adapter", tmp_path / "a", "--input", rows, "--output", tmp_path / "out")
+            assert done.returncode == 3 and message in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_a_model_of_another_shape_is_refused(make_bert, program, tmp_path):
