@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "peft/base/error.h"
+#include "peft/train/interrupt.h"
 #include "peft/train/trainer.h"
 #include "src/apps/main.h"
 #include "src/apps/waiting.h"
@@ -28,6 +29,7 @@ int train(int argc, char** argv) {
     std::cout << dry_run(config);
     return 0;
   }
+  static const InterruptGuard interrupts;  // to the end of the process: a run that has finished ends with 0, whatever comes while it exits
   const JobResult result = train_bank({config}, {.resume = arguments->count("resume") > 0}).front();
   if (result.code != ExitCode::done) throw Error(result.message, result.code);
   std::cout << to_pretty_string(result.metrics);

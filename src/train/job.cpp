@@ -109,18 +109,15 @@ void Job::finish_step(Bank& bank, const Step& step, double loss, int64_t tokens,
   update(bank, loss);
   if (!active_) return;
 
-  const int64_t in_epoch = sampler_.steps_in_epoch(step.epoch);
   const bool epoch_ends = state_.step == total_steps() || sampler_.at(state_.step).epoch != step.epoch;
-  const int64_t done_in_epoch = epoch_ends && state_.step != total_steps() ? in_epoch : (state_.step - 1) % in_epoch + 1;
-  const double epoch = static_cast<double>(step.epoch) + static_cast<double>(done_in_epoch) / static_cast<double>(in_epoch);
-  if (state_.step % config_.train.logging_steps == 0 || state_.step == total_steps()) log_training(epoch);
+  if (state_.step % config_.train.logging_steps == 0 || state_.step == total_steps()) log_training();
   if (diverged()) {
     return stop(ExitCode::guard, fmt::format("{}: step {}: the loss diverged: {:.4g} (smoothed) after {:.4g} in the first {} steps", config_.output,
                                              state_.step, state_.smoothed_loss, state_.first_losses / kReferenceSteps, kReferenceSteps));
   }
   const bool evaluates = due(config_.train.eval_steps, epoch_ends);
   if (state_.step >= kGradientCheckStep && !state_.unmoved_reported) check_gradients();
-  if (evaluates && dev_ != nullptr) evaluate_now(bank, epoch);
+  if (evaluates && dev_ != nullptr) evaluate_now(bank);
   const bool ends = state_.step == total_steps() || stop_early_;
   if (ends || due(config_.train.save_steps, epoch_ends)) save(bank);
   if (ends) complete(bank);
@@ -155,9 +152,18 @@ bool Job::diverged() const {
   return state_.updates > kReferenceSteps && state_.smoothed_loss > kDivergenceFactor * (state_.first_losses / kReferenceSteps + 1.0);
 }
 
-void Job::log_training(double epoch) {
+/// Passes over the training rows so far. With a token budget the epochs differ in their number of steps.
+double Job::epochs_done() const {
+  const int64_t epoch = state_.step == 0 ? 0 : sampler_.at(state_.step - 1).epoch;
+  int64_t steps = state_.step;
+  for (int64_t e = 0; e < epoch; ++e) steps -= sampler_.steps_in_epoch(e);
+  return static_cast<double>(epoch) + static_cast<double>(steps) / static_cast<double>(sampler_.steps_in_epoch(epoch));
+}
+
+void Job::log_training() {
   const double mean = state_.window_steps > 0 ? state_.window_loss / static_cast<double>(state_.window_steps) : 0.0;
-  Json line = {{"step", state_.step}, {"epoch", epoch}, {"loss", mean}, {"learning_rate", config_.train.learning_rate * schedule_.factor(state_.step)}};
+  const double rate = config_.train.learning_rate * schedule_.factor(state_.step - 1);  // of the step just done, as transformers logs it
+  Json line = {{"step", state_.step}, {"epoch", epochs_done()}, {"loss", mean}, {"learning_rate", rate}};
   line["grad_norm"] = std::isfinite(gradient_norm_) ? Json(gradient_norm_) : Json();
   state_.window_loss = 0.0;
   state_.window_steps = 0;
@@ -172,11 +178,11 @@ void Job::check_gradients() {
   }
 }
 
-void Job::evaluate_now(Bank& bank, double epoch) {
+void Job::evaluate_now(Bank& bank) {
   const Evaluation evaluation = evaluate(bank.model, *bank.method, k_, *dev_, data_->task);
   Json line = evaluation_metrics(evaluation, *dev_, data_->task);
   line["step"] = state_.step;
-  line["epoch"] = epoch;
+  line["epoch"] = epochs_done();
   folder_.log(line);
   folder_.flush();
   if (evaluation.collapsed) {
@@ -233,7 +239,7 @@ void Job::complete(Bank& bank) {
   for (const auto& [name, tensor] : files.tensors) stored += tensor.numel();
 
   Json metrics = {{"task", data_->task.name}, {"method", config_.method->type}, {"split_policy", "official"}, {"train_samples", train_->size()},
-                  {"epoch", static_cast<double>(state_.samples) / static_cast<double>(train_->size())}, {"global_step", state_.step},
+                  {"epoch", epochs_done()}, {"global_step", state_.step},
                   {"train_loss", state_.updates > 0 ? state_.loss_sum / static_cast<double>(state_.updates) : 0.0},
                   {"train_runtime", seconds_}, {"peak_memory_bytes", peak_memory_bytes()},
                   {"trainable_parameters", bank.method->trainable_parameters()}, {"stored_parameters", stored},

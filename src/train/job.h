@@ -50,8 +50,9 @@ class Job {
 
  private:
   void update(Bank& bank, double loss);
-  void log_training(double epoch);
-  void evaluate_now(Bank& bank, double epoch);
+  double epochs_done() const;
+  void log_training();
+  void evaluate_now(Bank& bank);
   void check_gradients();
   bool diverged() const;
   void write_adapter_folder(const Bank& bank, const char* name) const;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -17,15 +18,51 @@ RunFolder::Descriptor::~Descriptor() {
   if (number >= 0) ::close(number);
 }
 
+namespace {
+
+/// What a run makes besides config.json, which is there first and goes last.
+constexpr std::array kResults{"log.jsonl", "best", "last", "predictions", "checkpoint"};
+
+/// Removes what a killed process left of files and folders it was writing. An adapter folder that replace_folder had moved aside goes
+/// back where the new one did not arrive.
+void clear_leftovers(const fs::path& run) {
+  std::vector<fs::path> leftovers{run / "best.new", run / "last.new"};
+  for (const fs::path& folder : {run, run / "checkpoint", run / "predictions"}) {
+    if (!fs::is_directory(folder)) continue;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+      const std::string name = entry.path().filename().string();
+      if (name.starts_with(".") && (name.ends_with(".tmp") || name.ends_with(".old"))) leftovers.push_back(entry.path());
+    }
+  }
+  for (const fs::path& path : leftovers) {
+    const std::string name = path.filename().string();
+    const fs::path target = run / (name.starts_with(".best.") ? "best" : name.starts_with(".last.") ? "last" : "");
+    if (name.ends_with(".old") && !fs::exists(target)) {
+      fs::rename(path, target);
+    } else {
+      fs::remove_all(path);
+    }
+  }
+}
+
+}  // namespace
+
+RunFolder::Found RunFolder::look() const {
+  if (fs::exists(folder_ / "metrics.json")) return Found::finished;
+  return fs::exists(checkpoint()) ? Found::checkpoint : Found::nothing;
+}
+
 RunFolder::RunFolder(fs::path folder, bool resume) : folder_(std::move(folder)) {
   if (fs::exists(folder_) && !fs::is_directory(folder_)) throw_error<ConfigError>("output: {} is no folder", folder_.string());
-  if (fs::exists(folder_ / "metrics.json")) {
-    found_ = Found::finished;
-  } else if (fs::exists(checkpoint())) {
-    found_ = Found::checkpoint;
+  found_ = look();
+  for (const char* name : kResults) {  // not ours to clear away
+    if (found_ == Found::nothing && fs::exists(folder_ / name) && !fs::exists(folder_ / "config.json")) {
+      throw_error<ConfigError>("output: {} holds {} but no config.json of a run; choose another folder", folder_.string(), name);
+    }
   }
-  const bool holds_run = found_ != Found::nothing || fs::exists(folder_ / "config.json");
-  if (holds_run && !resume) throw_error<ConfigError>("output: {} already holds a run; go on with --resume, or choose another folder", folder_.string());
+  if (resume || (found_ == Found::nothing && !fs::exists(folder_ / "config.json"))) return;
+  if (fs::exists(folder_ / ".lock")) const FolderLock unused(folder_);  // "in use" tells more than the advice to resume
+  throw_error<ConfigError>("output: {} already holds a run; go on with --resume, or choose another folder", folder_.string());
 }
 
 void RunFolder::open() {
@@ -33,14 +70,14 @@ void RunFolder::open() {
   fs::create_directories(folder_, failed);
   if (failed) throw_error("{}: {}", folder_.string(), failed.message());
   lock_ = std::make_unique<FolderLock>(folder_);
+  if (look() != found_) throw_error("{}: another process changed the run while this one was loading", folder_.string());
+  clear_leftovers(folder_);
   if (found_ != Found::nothing) return;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
-    const std::string name = entry.path().filename().string();
-    if (name == "config.json" || name == "log.jsonl" || name == "best" || name == "last" || name == "predictions" || name == "checkpoint" ||
-        name.starts_with("events.out.tfevents.")) {
-      fs::remove_all(entry.path());
-    }
+    if (entry.path().filename().string().starts_with("events.out.tfevents.")) fs::remove(entry.path());
   }
+  for (const char* name : kResults) fs::remove_all(folder_ / name);
+  fs::remove(folder_ / "config.json");
 }
 
 void RunFolder::write_config(const Json& config, const Json& provenance) {

@@ -38,6 +38,8 @@ class RunFolder {
   const std::filesystem::path& path() const { return folder_; }
 
  private:
+  Found look() const;
+
   std::filesystem::path folder_;
   Found found_ = Found::nothing;
   std::unique_ptr<FolderLock> lock_;

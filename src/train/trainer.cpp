@@ -63,7 +63,6 @@ void run_step(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const s
 }
 
 void train_loop(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
-  const InterruptGuard interrupts;
   int64_t done = 0, total = 0;
   for (const auto& job : jobs) total += job->total_steps();
   Progress progress("training", total);
@@ -104,6 +103,7 @@ void train_loop(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
 }  // namespace
 
 std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const TrainOptions& options) {
+  const InterruptGuard interrupts;  // a signal while loading stops the run before its first step
   check_bank(configs);
   std::vector<JobResult> results(configs.size());
   std::vector<std::size_t> open;

@@ -3,7 +3,7 @@
 
 namespace peft {
 
-/// Handlers are installed for the life of the object.
+/// Handlers are installed for the life of the outermost object. One thread makes and ends all of them.
 class InterruptGuard {
  public:
   InterruptGuard();
