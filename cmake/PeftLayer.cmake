@@ -1,5 +1,6 @@
 # peft_layer(NAME DEPENDS lower... SOURCES a.cpp ... [TORCH] [NO_UNITY]): one layer of docs/DESIGN.md as an OBJECT library (a static
-# library would drop self-registering objects). NO_UNITY: a layer whose files name their private parts alike, as registered ones do. peft_test(NAME LAYERS ... SOURCES ...): one GoogleTest program, one ctest entry.
+# library would drop self-registering objects). NO_UNITY: a layer whose files name their private parts alike, as registered ones do.
+# peft_test(NAME LAYERS ... SOURCES ...): one GoogleTest program, one ctest entry.
 
 function(_peft_options target)
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/include PRIVATE ${PROJECT_SOURCE_DIR})

@@ -1,5 +1,7 @@
 #include "peft/methods/config.h"
 
+#include <fmt/ranges.h>
+
 #include "peft/base/error.h"
 #include "peft/methods/method.h"
 
@@ -25,7 +27,10 @@ MethodSection& MethodSection::operator=(const MethodSection& other) {
 void MethodSection::visit(Fields& fields) {
   if (const Json* json = fields.current()) {  // parsing: the key `type` decides which struct the other keys fill
     const auto type = json->find("type");
-    if (type != json->end() && type->is_string()) {
+    if (type == json->end()) {
+      throw_error<ConfigError>("method.type: missing (known: {})", fmt::join(methods().names(), ", "));
+    }
+    if (type->is_string()) {
       const std::string name = type->get<std::string>();
       config_ = methods().at(name).config();
       config_->type = name;

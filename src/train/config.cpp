@@ -12,6 +12,17 @@ void require(bool holds, const std::string& origin, const std::string& message) 
   if (!holds) throw ConfigError(origin + ": " + message);
 }
 
+/// Errors of `body` that do not name the file yet do so.
+template <class Body>
+void named(const std::string& origin, const Body& body) {
+  try {
+    body();
+  } catch (const ConfigError& error) {
+    const std::string message = error.what();
+    throw ConfigError(message.starts_with(origin) ? message : origin + ": " + message);
+  }
+}
+
 std::string absolute(const std::string& path) {
   return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
 }
@@ -87,7 +98,7 @@ void RunConfig::visit(Fields& fields) {
 
 RunConfig RunConfig::from_json(const Json& json, const std::string& origin) {
   RunConfig config;
-  parse_fields([&](Fields& fields) { config.visit(fields); }, json, origin, {"provenance"});
+  named(origin, [&] { parse_fields([&](Fields& fields) { config.visit(fields); }, json, origin, {"provenance"}); });
   TrainConfig& train = config.train;
   require(!(train.batch_size && train.batch_tokens), origin, "train.batch_tokens: stands in place of train.batch_size, found both");
   if (!train.batch_size && !train.batch_tokens) train.batch_size = 32;
@@ -104,11 +115,7 @@ RunConfig RunConfig::from_json(const Json& json, const std::string& origin) {
   require(dropout == "checkpoint" || (dropout.is_number() && dropout >= 0.0 && dropout < 1.0), origin,
           "model.dropout: found " + dropout.dump() + ", expected \"checkpoint\" or a number >= 0 and < 1");
   require(config.task.max_length >= 1, origin, "task.max_length: found " + std::to_string(config.task.max_length) + ", expected at least 1");
-  try {
-    config.method->validate();
-  } catch (const ConfigError& error) {
-    throw ConfigError(origin + ": " + error.what());
-  }
+  named(origin, [&] { config.method->validate(); });
   config.model.path = absolute(config.model.path);
   config.task.data = absolute(config.task.data);
   for (auto& [split, file] : config.data.files) file = absolute(file);

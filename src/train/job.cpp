@@ -93,7 +93,7 @@ void Job::open(Bank& bank, int64_t k, const Json& provenance) {
   folder_.start_log(state_.log_bytes, state_.step);
   active_ = true;
   if (dev_ == nullptr) log_warning("{}: no dev split with labels: nothing is evaluated, best/ is the last state", config_.output);
-  if (state_.step >= total_steps()) complete(bank);  // stopped between its last step and its results
+  if (state_.step >= total_steps() || patience_ended()) complete(bank);  // killed between its last step and its results
 }
 
 bool Job::due(const std::optional<int64_t>& every, bool epoch_ends) const {
@@ -102,13 +102,8 @@ bool Job::due(const std::optional<int64_t>& every, bool epoch_ends) const {
   return *every > 0 && state_.step % *every == 0;
 }
 
-void Job::finish_step(Bank& bank, const Step& step, double loss, int64_t tokens, double seconds) {
+void Job::finish_step(Bank& bank, const Step& step, double seconds) {
   seconds_ += seconds;
-  state_.samples += step.examples;
-  state_.tokens += tokens;
-  update(bank, loss);
-  if (!active_) return;
-
   const bool epoch_ends = state_.step == total_steps() || sampler_.at(state_.step).epoch != step.epoch;
   if (state_.step % config_.train.logging_steps == 0 || state_.step == total_steps()) log_training();
   if (diverged()) {
@@ -118,12 +113,14 @@ void Job::finish_step(Bank& bank, const Step& step, double loss, int64_t tokens,
   const bool evaluates = due(config_.train.eval_steps, epoch_ends);
   if (state_.step >= kGradientCheckStep && !state_.unmoved_reported) check_gradients();
   if (evaluates && dev_ != nullptr) evaluate_now(bank);
-  const bool ends = state_.step == total_steps() || stop_early_;
+  const bool ends = state_.step == total_steps() || patience_ended();
   if (ends || due(config_.train.save_steps, epoch_ends)) save(bank);
   if (ends) complete(bank);
 }
 
-void Job::update(Bank& bank, double loss) {
+void Job::update(Bank& bank, const Step& step, double loss, int64_t tokens) {
+  state_.samples += step.examples;
+  state_.tokens += tokens;
   const double factor = schedule_.factor(state_.step);
   for (std::size_t i = 0; i < bank.method->parameters().size(); ++i) {
     if (!state_.unmoved.empty() && bank.optimizer->gradient_norm(i, k_) != 0.0) std::erase(state_.unmoved, bank.method->parameters()[i].name);
@@ -146,6 +143,11 @@ void Job::update(Bank& bank, double loss) {
   if (++state_.nonfinite_in_a_row >= kNonfiniteLimit) {
     stop(ExitCode::guard, fmt::format("{}: step {}: {} steps in a row had a loss or gradient that is not finite", config_.output, state_.step, kNonfiniteLimit));
   }
+}
+
+bool Job::patience_ended() const {
+  const auto& patience = config_.train.early_stopping_patience;
+  return patience && state_.evaluations_without_better >= *patience;
 }
 
 bool Job::diverged() const {
@@ -201,9 +203,12 @@ void Job::evaluate_now(Bank& bank) {
     state_.best_step = state_.step;
     state_.evaluations_without_better = 0;
     write_adapter_folder(bank, "best");
-  } else if (config_.train.early_stopping_patience && ++state_.evaluations_without_better >= *config_.train.early_stopping_patience) {
-    stop_early_ = true;
-    log_info("{}: step {}: stopped early, best eval_{} {:.4f} at step {}", config_.output, state_.step, metric, *state_.best_score, state_.best_step);
+  } else {
+    ++state_.evaluations_without_better;
+    if (patience_ended()) {
+      log_info("{}: step {}: stopped early, best eval_{} {:.4f} at step {}", config_.output, state_.step, metric, *state_.best_score,
+               state_.best_step);
+    }
   }
 }
 

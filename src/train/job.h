@@ -42,14 +42,17 @@ class Job {
 
   Step next() const { return sampler_.at(state_.step); }
   const EncodedSplit& train_split() const { return *train_; }
-  /// After backward: clip, update, log, evaluate, save, as the config says. Ends the job at its last step, on early stopping or a guard.
-  void finish_step(Bank& bank, const Step& step, double loss, int64_t tokens, double seconds);
+  /// After backward: clip and step this job's slice. A guard may end the job here.
+  void update(Bank& bank, const Step& step, double loss, int64_t tokens);
+  /// Logs, evaluates and saves as the config says; `seconds` is this job's share of the step. Ends the job at its last step, on early
+  /// stopping or a guard.
+  void finish_step(Bank& bank, const Step& step, double seconds);
   void save(Bank& bank);
   void stop(ExitCode code, std::string message);
   std::string progress_note() const;
 
  private:
-  void update(Bank& bank, double loss);
+  bool patience_ended() const;
   double epochs_done() const;
   void log_training();
   void evaluate_now(Bank& bank);
@@ -69,7 +72,7 @@ class Job {
   JobResult result_;
   int64_t k_ = 0;
   double seconds_ = 0.0, gradient_norm_ = 0.0, last_score_ = 0.0;
-  bool active_ = false, stop_early_ = false;
+  bool active_ = false;
 };
 
 }  // namespace peft

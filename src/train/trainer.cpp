@@ -90,10 +90,13 @@ void train_loop(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
       ++running;
     }
     run_step(bank, jobs, steps, dropout, losses, tokens);
+    for (std::size_t k = 0; k < jobs.size(); ++k) {
+      if (jobs[k]->active()) jobs[k]->update(bank, steps[k], losses[k], tokens[k]);
+    }
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count() / static_cast<double>(running);
     done = 0;
     for (std::size_t k = 0; k < jobs.size(); ++k) {
-      if (jobs[k]->active()) jobs[k]->finish_step(bank, steps[k], losses[k], tokens[k], seconds);
+      if (jobs[k]->active()) jobs[k]->finish_step(bank, steps[k], seconds);
       done += jobs[k]->active() ? jobs[k]->step() : jobs[k]->total_steps();
     }
     progress.update(done, jobs.size() == 1 ? jobs[0]->progress_note() : fmt::format("{} jobs", running));

@@ -48,7 +48,13 @@ TEST(RunConfig, UnknownKeysSuggestTheNearest) {
 TEST(RunConfig, UnknownMethodListsTheKnown) {
   Json json = minimal();
   json["method"]["type"] = "lroa";
-  EXPECT_THAT(refusal(json), HasSubstr("did you mean \"lora\"?"));
+  EXPECT_THAT(refusal(json), HasSubstr("x.json: unknown method \"lroa\"; did you mean \"lora\"?"));
+}
+
+TEST(RunConfig, AMethodWithoutTypeIsNamedAsSuch) {
+  Json json = minimal();
+  json["method"] = {{"r", 8}};
+  EXPECT_THAT(refusal(json), HasSubstr("x.json: method.type: missing (known: full, "));
 }
 
 TEST(RunConfig, Contradictions) {
