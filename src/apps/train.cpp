@@ -12,9 +12,12 @@ namespace peft {
 namespace {
 
 int train(int argc, char** argv) {
-  cxxopts::Options options("peft-train", "Trains a small module on a frozen pretrained transformer, as a JSON config says.");
-  options.add_options()("config", "run config (keys: peft-tool schema, docs/configuration.md)", cxxopts::value<std::string>(), "FILE")(
-      "set", "set a key of the config: VALUE is JSON, else a string; repeatable", cxxopts::value<std::vector<std::string>>(), "KEY.PATH=VALUE")(
+  cxxopts::Options options("peft-train",
+                           "Trains a small module on a frozen pretrained transformer, as a JSON config says.");
+  options.add_options()("config", "run config (keys: peft-tool schema, docs/configuration.md)",
+                        cxxopts::value<std::string>(),
+                        "FILE")("set", "set a key of the config: VALUE is JSON, else a string; repeatable",
+                                cxxopts::value<std::vector<std::string>>(), "KEY.PATH=VALUE")(
       "resume", "go on from the checkpoint; start where there is none; end at once where the run is finished")(
       "dry-run", "resolve everything, print parameter counts, data sizes and a memory estimate; train nothing");
   const auto arguments = parse_command_line(options, argc, argv);
@@ -29,7 +32,8 @@ int train(int argc, char** argv) {
     std::cout << dry_run(config);
     return 0;
   }
-  static const InterruptGuard interrupts;  // to the end of the process: a run that has finished ends with 0, whatever comes while it exits
+  static const InterruptGuard
+      interrupts;  // to the end of the process: a run that has finished ends with 0, whatever comes while it exits
   const JobResult result = train_bank({config}, {.resume = arguments->count("resume") > 0}).front();
   if (result.code != ExitCode::done) throw Error(result.message, result.code);
   std::cout << to_pretty_string(result.metrics);

@@ -49,7 +49,9 @@ int64_t kept_head_rows(const Transformer& model, const AdapterFiles& files, cons
   for (const HeadLayer& layer : model.spec().head) {
     if (!layer.to_labels) continue;
     const Linear* own = task_type.empty() ? model.head_linear(layer.module) : nullptr;
-    if (own == nullptr) throw_error<DataError>("{}/{}: tensor base_model.model.{}.weight is missing", files.origin, kTensors, layer.module);
+    if (own == nullptr)
+      throw_error<DataError>("{}/{}: tensor base_model.model.{}.weight is missing", files.origin, kTensors,
+                             layer.module);
     return own->out_features();
   }
   return 0;
@@ -95,19 +97,22 @@ fs::path find_adapter(const fs::path& path) {
     if (fs::exists(candidate / kConfig)) return candidate;
   }
   if (!fs::exists(path)) throw_error<DataError>("{}: no such folder", path.string());
-  throw_error<DataError>("{}: no {}, nor best/ or last/ with one; it holds {}", path.string(), kConfig, describe_folder(path));
+  throw_error<DataError>("{}: no {}, nor best/ or last/ with one; it holds {}", path.string(), kConfig,
+                         describe_folder(path));
 }
 
 AdapterFiles read_adapter(const fs::path& folder) {
   AdapterFiles files;
   files.origin = folder.string();
   files.config = read_json_file<DataError>(folder / kConfig);
-  if (!files.config.is_object()) throw_error<DataError>("{}/{}: found {}, expected an object", files.origin, kConfig, files.config.type_name());
+  if (!files.config.is_object())
+    throw_error<DataError>("{}/{}: found {}, expected an object", files.origin, kConfig, files.config.type_name());
   if (files.config.contains("library")) {
     int64_t version = 0;
     files.read("format_version", version);
     if (version > kFormatVersion) {
-      throw_error<DataError>("{}/{}: format_version {} is newer than {}, the newest known to this program", files.origin, kConfig, version, kFormatVersion);
+      throw_error<DataError>("{}/{}: format_version {} is newer than {}, the newest known to this program",
+                             files.origin, kConfig, version, kFormatVersion);
     }
   }
   if (!fs::exists(folder / kTensors) && fs::exists(folder / "adapter_model.bin")) {
@@ -125,7 +130,8 @@ void write_adapter(const fs::path& folder, const AdapterFiles& files) {
   });
 }
 
-void write_model_folder(const fs::path& folder, const AdapterFiles& files, const Transformer& model, const std::vector<std::string>& labels) {
+void write_model_folder(const fs::path& folder, const AdapterFiles& files, const Transformer& model,
+                        const std::vector<std::string>& labels) {
   Json config = read_json_file<DataError>(model.folder() / "config.json");
   Json id2label = Json::object(), label2id = Json::object();
   for (std::size_t i = 0; i < labels.size(); ++i) {
@@ -153,14 +159,19 @@ LoadedAdapter load_adapter(Transformer& model, const fs::path& path, const Token
   std::string task_type;
   files.read("task_type", task_type);
   if (!task_type.empty() && task_type != "SEQ_CLS") {
-    throw_error<DataError>("{}/{}: task_type: \"{}\" is not supported, expected \"SEQ_CLS\" or null", files.origin, kConfig, task_type);
+    throw_error<DataError>("{}/{}: task_type: \"{}\" is not supported, expected \"SEQ_CLS\" or null", files.origin,
+                           kConfig, task_type);
   }
   LoadedAdapter loaded;
   loaded.config = recognise_adapter(files);
   const std::optional<int64_t> rows = head_rows(model, files);
   loaded.outputs = rows ? *rows : kept_head_rows(model, files, task_type);
   try {
-    loaded.method = make_method(model, {.configs = {loaded.config.get()}, .seeds = {0}, .outputs = loaded.outputs, .tokenizer = tokenizer, .from_files = true});
+    loaded.method = make_method(model, {.configs = {loaded.config.get()},
+                                        .seeds = {0},
+                                        .outputs = loaded.outputs,
+                                        .tokenizer = tokenizer,
+                                        .from_files = true});
   } catch (const ConfigError& error) {  // its keys are those of a file here, not of the user's config
     throw_error<DataError>("{}/{}: {}", files.origin, kConfig, error.what());
   }

@@ -22,9 +22,10 @@ struct Part {
 };
 
 /// Softmax over one set of keys, with its log-sum-exp.
-Part part_forward(const at::Tensor& q_NHD, const at::Tensor& k_MGD, const at::Tensor& v_MGD, double scale, bool causal) {
-  auto [out, lse] = at::_scaled_dot_product_flash_attention_for_cpu(heads_first(q_NHD), heads_first(k_MGD), heads_first(v_MGD), 0.0,
-                                                                    causal, std::nullopt, scale);
+Part part_forward(const at::Tensor& q_NHD, const at::Tensor& k_MGD, const at::Tensor& v_MGD, double scale,
+                  bool causal) {
+  auto [out, lse] = at::_scaled_dot_product_flash_attention_for_cpu(
+      heads_first(q_NHD), heads_first(k_MGD), heads_first(v_MGD), 0.0, causal, std::nullopt, scale);
   return {out.squeeze(0).transpose(0, 1), lse.squeeze(0).t()};
 }
 
@@ -34,11 +35,11 @@ struct PartGradients {
 
 /// Exact for any part of the keys when `out` and `lse` are the merged ones: the op uses them only in exp(s - lse) and
 /// rowsum(dout * out) (kernels.md 1.3).
-PartGradients part_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& out,
-                            const at::Tensor& lse_NH, double scale, bool causal) {
+PartGradients part_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const at::Tensor& out, const at::Tensor& lse_NH, double scale, bool causal) {
   auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-      heads_first(dout), heads_first(q), heads_first(k), heads_first(v), heads_first(out), lse_NH.t().unsqueeze(0), 0.0, causal,
-      std::nullopt, scale);
+      heads_first(dout), heads_first(q), heads_first(k), heads_first(v), heads_first(out), lse_NH.t().unsqueeze(0), 0.0,
+      causal, std::nullopt, scale);
   const auto rows_first = [](const at::Tensor& x) { return x.squeeze(0).transpose(0, 1); };
   return {rows_first(dq), rows_first(dk), rows_first(dv)};
 }
@@ -60,12 +61,14 @@ void for_groups(const PackedBatch& queries, const Body& body) {
 
 /// The sequence part runs one sequence at a time, the prefix part one adapter at a time over all its rows; both meet in `merge`.
 struct CpuAttention : torch::autograd::Function<CpuAttention> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::optional<at::Tensor>& prefix_k,
-                            const std::optional<at::Tensor>& prefix_v, const std::shared_ptr<const AttentionArgs>& args) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const std::optional<at::Tensor>& prefix_k, const std::optional<at::Tensor>& prefix_v,
+                            const std::shared_ptr<const AttentionArgs>& args) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const at::Tensor pk = prefix_k.value_or(at::Tensor()), pv = prefix_v.value_or(at::Tensor());
     at::Tensor out = at::zeros({q.size(0), q.size(1), v.size(2)}, q.options());
-    at::Tensor lse = at::full({q.size(0), q.size(1)}, -std::numeric_limits<double>::infinity(), q.options().dtype(accumulation_type(q)));
+    at::Tensor lse = at::full({q.size(0), q.size(1)}, -std::numeric_limits<double>::infinity(),
+                              q.options().dtype(accumulation_type(q)));
     for_sequences(*args->queries, [&](int64_t b) {
       const int64_t n = args->queries->length(b), m = args->keys->length(b);
       if (m == 0) return;
@@ -91,16 +94,20 @@ struct CpuAttention : torch::autograd::Function<CpuAttention> {
     const at::Tensor dout_given = grads[0];
     const auto& args = HeldArgs::unwrap(ctx->saved_data["args"]);
     // The op's backward in bfloat16 is several times slower than in float32 (kernels.md 2.2).
-    const auto wide = [&](const at::Tensor& x) { return x.defined() && x.scalar_type() == at::kBFloat16 ? x.to(at::kFloat) : x; };
-    const at::Tensor q = wide(saved[0]), k = wide(saved[1]), v = wide(saved[2]), pk = wide(saved[3]), pv = wide(saved[4]),
-                     out = wide(saved[5]), lse = saved[6], dout = wide(dout_given);
-    at::Tensor dq = at::zeros(q.sizes(), q.options()), dk = at::zeros(k.sizes(), k.options()), dv = at::zeros(v.sizes(), v.options());
+    const auto wide = [&](const at::Tensor& x) {
+      return x.defined() && x.scalar_type() == at::kBFloat16 ? x.to(at::kFloat) : x;
+    };
+    const at::Tensor q = wide(saved[0]), k = wide(saved[1]), v = wide(saved[2]), pk = wide(saved[3]),
+                     pv = wide(saved[4]), out = wide(saved[5]), lse = saved[6], dout = wide(dout_given);
+    at::Tensor dq = at::zeros(q.sizes(), q.options()), dk = at::zeros(k.sizes(), k.options()),
+               dv = at::zeros(v.sizes(), v.options());
     for_sequences(*args.queries, [&](int64_t b) {
-      const int64_t n = args.queries->length(b), m = args.keys->length(b), q0 = args.queries->begin(b), k0 = args.keys->begin(b);
+      const int64_t n = args.queries->length(b), m = args.keys->length(b), q0 = args.queries->begin(b),
+                    k0 = args.keys->begin(b);
       if (m == 0) return;
       const PartGradients g =
-          part_backward(dout.narrow(0, q0, n), q.narrow(0, q0, n), k.narrow(0, k0, m), v.narrow(0, k0, m), out.narrow(0, q0, n),
-                        lse.narrow(0, q0, n), args.scale, args.causal);
+          part_backward(dout.narrow(0, q0, n), q.narrow(0, q0, n), k.narrow(0, k0, m), v.narrow(0, k0, m),
+                        out.narrow(0, q0, n), lse.narrow(0, q0, n), args.scale, args.causal);
       dq.narrow(0, q0, n).copy_(g.dq_NHD);
       dk.narrow(0, k0, m).copy_(g.dk_MGD);
       dv.narrow(0, k0, m).copy_(g.dv_MGD);
@@ -110,8 +117,9 @@ struct CpuAttention : torch::autograd::Function<CpuAttention> {
       dpk = at::zeros(pk.sizes(), pk.options());
       dpv = at::zeros(pv.sizes(), pv.options());
       for_groups(*args.queries, [&](int64_t a, int64_t begin, int64_t rows) {
-        const PartGradients g = part_backward(dout.narrow(0, begin, rows), q.narrow(0, begin, rows), pk[a], pv[a],
-                                              out.narrow(0, begin, rows), lse.narrow(0, begin, rows), args.scale, false);
+        const PartGradients g =
+            part_backward(dout.narrow(0, begin, rows), q.narrow(0, begin, rows), pk[a], pv[a],
+                          out.narrow(0, begin, rows), lse.narrow(0, begin, rows), args.scale, false);
         dq.narrow(0, begin, rows).add_(g.dq_NHD);
         dpk[a].copy_(g.dk_MGD);
         dpv[a].copy_(g.dv_MGD);
@@ -123,13 +131,13 @@ struct CpuAttention : torch::autograd::Function<CpuAttention> {
 };
 
 void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
-  const bool shapes = q.dim() == 3 && k.dim() == 3 && v.dim() == 3 && q.size(2) == k.size(2) && k.size(1) == v.size(1) &&
-                      k.size(0) == v.size(0) && k.size(1) > 0 && q.size(1) % k.size(1) == 0;
+  const bool shapes = q.dim() == 3 && k.dim() == 3 && v.dim() == 3 && q.size(2) == k.size(2) &&
+                      k.size(1) == v.size(1) && k.size(0) == v.size(0) && k.size(1) > 0 && q.size(1) % k.size(1) == 0;
   const bool rows = shapes && q.size(0) == args.queries->rows() && k.size(0) == args.keys->rows() &&
                     args.queries->sequences() == args.keys->sequences();
   if (!rows) {
-    throw_error("attention: q {}, k {}, v {} do not fit {} query rows, {} key rows", fmt::join(q.sizes(), "x"), fmt::join(k.sizes(), "x"),
-                fmt::join(v.sizes(), "x"), args.queries->rows(), args.keys->rows());
+    throw_error("attention: q {}, k {}, v {} do not fit {} query rows, {} key rows", fmt::join(q.sizes(), "x"),
+                fmt::join(k.sizes(), "x"), fmt::join(v.sizes(), "x"), args.queries->rows(), args.keys->rows());
   }
   if (args.prefix.defined()) {
     const at::Tensor &pk = args.prefix.k_KPGD, &pv = args.prefix.v_KPGD;
@@ -139,7 +147,8 @@ void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const 
                   pv.defined() ? fmt::format("{}", fmt::join(pv.sizes(), "x")) : "undefined", fmt::join(expected, "x"));
     }
   }
-  if (args.causal && args.queries->cu() != args.keys->cu()) throw_error("attention: causal needs as many queries as keys in every sequence");
+  if (args.causal && args.queries->cu() != args.keys->cu())
+    throw_error("attention: causal needs as many queries as keys in every sequence");
 }
 
 }  // namespace

@@ -14,9 +14,14 @@ using torch::autograd::variable_list;
 /// One sequence laid out for batched products: S = H/G query heads share a key head, so queries are [G, S n, D], keys [G, P+m, D].
 class SequenceView {
  public:
-  SequenceView(const AttentionArgs& args, int64_t b, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& pk,
-               const at::Tensor& pv)
-      : args_(args), b_(b), n_(args.queries->length(b)), m_(args.keys->length(b)), groups_(k.size(1)), share_(q.size(1) / k.size(1)),
+  SequenceView(const AttentionArgs& args, int64_t b, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+               const at::Tensor& pk, const at::Tensor& pv)
+      : args_(args),
+        b_(b),
+        n_(args.queries->length(b)),
+        m_(args.keys->length(b)),
+        groups_(k.size(1)),
+        share_(q.size(1) / k.size(1)),
         prefix_(pk.defined() ? pk.size(1) : 0) {
     q_ = grouped_queries(q);
     k_ = joined_keys(k, pk);
@@ -32,7 +37,10 @@ class SequenceView {
   /// [Tq,H,D] -> this sequence's [G, S n, D] in the type of sums.
   at::Tensor grouped_queries(const at::Tensor& x) const {
     const at::Tensor rows = x.narrow(0, args_.queries->begin(b_), n_);
-    return rows.view({n_, groups_, share_, -1}).permute({1, 2, 0, 3}).reshape({groups_, share_ * n_, x.size(2)}).to(accumulation_type(x));
+    return rows.view({n_, groups_, share_, -1})
+        .permute({1, 2, 0, 3})
+        .reshape({groups_, share_ * n_, x.size(2)})
+        .to(accumulation_type(x));
   }
   at::Tensor to_query_rows(const at::Tensor& x) const {  // the inverse: [G, S n, D] -> [n,H,D]
     return x.view({groups_, share_, n_, -1}).permute({2, 0, 1, 3}).reshape({n_, groups_ * share_, x.size(2)});
@@ -72,8 +80,9 @@ class SequenceView {
 };
 
 struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::optional<at::Tensor>& prefix_k,
-                            const std::optional<at::Tensor>& prefix_v, const std::shared_ptr<const AttentionArgs>& args) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const std::optional<at::Tensor>& prefix_k, const std::optional<at::Tensor>& prefix_v,
+                            const std::shared_ptr<const AttentionArgs>& args) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const at::Tensor pk = prefix_k.value_or(at::Tensor()), pv = prefix_v.value_or(at::Tensor());
     at::Tensor out = at::zeros({q.size(0), q.size(1), v.size(2)}, q.options());
@@ -95,10 +104,12 @@ struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const auto saved = ctx->get_saved_variables();
-    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &pk = saved[3], &pv = saved[4], &out = saved[5], &lse = saved[6];
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &pk = saved[3], &pv = saved[4], &out = saved[5],
+                     &lse = saved[6];
     const at::Tensor& dout = grads[0];
     const AttentionArgs& args = HeldArgs::unwrap(ctx->saved_data["args"]);
-    at::Tensor dq = at::zeros_like(q, q.suggest_memory_format()), dk = at::zeros(k.sizes(), k.options()), dv = at::zeros(v.sizes(), v.options());
+    at::Tensor dq = at::zeros_like(q, q.suggest_memory_format()), dk = at::zeros(k.sizes(), k.options()),
+               dv = at::zeros(v.sizes(), v.options());
     std::vector<std::array<at::Tensor, 2>> prefix_parts(args.queries->sequences());
     for_sequences(*args.queries, [&](int64_t b) {
       const SequenceView view(args, b, q, k, v, pk, pv);
@@ -134,9 +145,10 @@ struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
 
 }  // namespace
 
-at::Tensor attention_explicit(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
+at::Tensor attention_explicit(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                              const AttentionArgs& args) {
   return ExplicitAttention::apply(q, k, v, prefix_input(args.prefix.k_KPGD, q), prefix_input(args.prefix.v_KPGD, q),
-                             std::make_shared<const AttentionArgs>(args));
+                                  std::make_shared<const AttentionArgs>(args));
 }
 
 }  // namespace peft

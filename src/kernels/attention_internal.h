@@ -22,7 +22,9 @@ struct HeldArgs : torch::CustomClassHolder {
   static at::IValue wrap(std::shared_ptr<const AttentionArgs> args) {
     return at::IValue::make_capsule(c10::make_intrusive<HeldArgs>(std::move(args)));
   }
-  static const AttentionArgs& unwrap(const at::IValue& value) { return *static_cast<HeldArgs*>(value.toCapsule().get())->args; }
+  static const AttentionArgs& unwrap(const at::IValue& value) {
+    return *static_cast<HeldArgs*>(value.toCapsule().get())->args;
+  }
 };
 
 /// Runs `body(b)` for every sequence that has queries, spread over the threads of the CPU. Workers do not inherit the caller's dispatch
@@ -48,6 +50,8 @@ inline std::optional<at::Tensor> prefix_input(const at::Tensor& prefix, const at
 }
 
 /// The type of sums and log-sum-exps.
-inline at::ScalarType accumulation_type(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
+inline at::ScalarType accumulation_type(const at::Tensor& x) {
+  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
 
 }  // namespace peft

@@ -29,8 +29,8 @@ PhiloxKey site_key(const DropoutSite& site, int64_t adapter) {
 uint32_t threshold(double p) { return static_cast<uint32_t>(std::min(std::lround(p * 65536.0), 65535L)); }
 
 /// keep[c] = 1 where the 16-bit draw of column c is at or above the threshold. Blocks are independent: the loop vectorises.
-__attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-void fill_keep(uint8_t* keep, int64_t columns, const MaskRow& row, uint32_t first_block, uint32_t limit) {
+__attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"))) void fill_keep(
+    uint8_t* keep, int64_t columns, const MaskRow& row, uint32_t first_block, uint32_t limit) {
   constexpr int64_t kLanes = 16;
   uint32_t c0[kLanes], c1[kLanes], c2[kLanes], c3[kLanes];
   for (int64_t begin = 0; begin < columns; begin += kLanes * kColumnsPerBlock) {
@@ -71,8 +71,8 @@ at::Tensor keep_mask(const DropoutSite& site, const PackedBatch& rows, int64_t c
     for (int64_t b = first; b < last; ++b) {
       const int64_t adapter = rows.adapter(b);
       for (int64_t t = rows.begin(b); t < rows.begin(b) + rows.length(b); ++t) {
-        const MaskRow row{keys[adapter], static_cast<uint32_t>(rows.position()[t]), static_cast<uint32_t>(rows.ordinal(b)),
-                          static_cast<uint32_t>(site.context->steps[adapter])};
+        const MaskRow row{keys[adapter], static_cast<uint32_t>(rows.position()[t]),
+                          static_cast<uint32_t>(rows.ordinal(b)), static_cast<uint32_t>(site.context->steps[adapter])};
         fill_keep(data + t * columns, columns, row, 0, limit);
       }
     }
@@ -83,14 +83,17 @@ at::Tensor keep_mask(const DropoutSite& site, const PackedBatch& rows, int64_t c
 double keep_scale(double p) { return 65536.0 / (65536.0 - threshold(p)); }
 
 struct NamedDropout : torch::autograd::Function<NamedDropout> {
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& keep, double scale) {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& keep,
+                            double scale) {
     ctx->save_for_backward({keep});
     ctx->saved_data["scale"] = scale;
     return at::native_dropout_backward(x, keep.view(at::kBool), scale);  // x * keep * scale in one pass
   }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    return {at::native_dropout_backward(grads[0], saved[0].view(at::kBool), ctx->saved_data["scale"].toDouble()), at::Tensor(), at::Tensor()};
+    return {at::native_dropout_backward(grads[0], saved[0].view(at::kBool), ctx->saved_data["scale"].toDouble()),
+            at::Tensor(), at::Tensor()};
   }
 };
 
@@ -101,7 +104,8 @@ at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch&
   return NamedDropout::apply(x_TC, keep_mask(site, *rows, x_TC.size(1)), keep_scale(site.p));
 }
 
-at::Tensor attention_dropout_mask(const DropoutSite& site, const PackedBatch& queries, int64_t b, int64_t heads, int64_t keys) {
+at::Tensor attention_dropout_mask(const DropoutSite& site, const PackedBatch& queries, int64_t b, int64_t heads,
+                                  int64_t keys) {
   const int64_t n = queries.length(b), adapter = queries.adapter(b);
   const uint32_t limit = threshold(site.p);
   const auto scale = static_cast<float>(keep_scale(site.p));
@@ -111,8 +115,8 @@ at::Tensor attention_dropout_mask(const DropoutSite& site, const PackedBatch& qu
   const PhiloxKey key = site_key(site, adapter);
   for (int64_t h = 0; h < heads; ++h) {
     for (int64_t i = 0; i < n; ++i) {
-      const MaskRow row{key, static_cast<uint32_t>(queries.position()[queries.begin(b) + i]), static_cast<uint32_t>(queries.ordinal(b)),
-                        static_cast<uint32_t>(site.context->steps[adapter])};
+      const MaskRow row{key, static_cast<uint32_t>(queries.position()[queries.begin(b) + i]),
+                        static_cast<uint32_t>(queries.ordinal(b)), static_cast<uint32_t>(site.context->steps[adapter])};
       fill_keep(keep.data(), keys, row, static_cast<uint32_t>(h) << 20, limit);  // up to 2^23 keys a head
       for (int64_t j = 0; j < keys; ++j) *out++ = keep[j] ? scale : 0.0F;
     }

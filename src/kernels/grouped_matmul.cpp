@@ -19,7 +19,8 @@ at::Tensor range(const at::Tensor& x, const std::vector<int64_t>& groups, std::s
 
 /// Autograd's own slices would give every group a zero-filled [K,C,R] gradient to sum; this writes each slice once.
 struct GroupedMatmul : torch::autograd::Function<GroupedMatmul> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& w, std::vector<int64_t> groups) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& w,
+                            std::vector<int64_t> groups) {
     at::Tensor y = at::empty({x.size(0), w.size(2)}, x.options());
     for (std::size_t k = 0; k + 1 < groups.size(); ++k) {
       at::Tensor out = range(y, groups, k);
@@ -53,7 +54,8 @@ struct GroupedMatmul : torch::autograd::Function<GroupedMatmul> {
 };
 
 struct PrependRows : torch::autograd::Function<PrependRows> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& bank, const at::Tensor& x, Batch rows, Batch longer) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& bank, const at::Tensor& x, Batch rows,
+                            Batch longer) {
     const int64_t virtual_rows = bank.size(1);
     at::Tensor y = at::empty({longer->rows(), x.size(1)}, x.options());
     for (int64_t b = 0; b < rows->sequences(); ++b) {
@@ -79,7 +81,8 @@ struct PrependRows : torch::autograd::Function<PrependRows> {
     if (ctx->needs_input_grad(1)) dx = at::empty({cu.back(), dy.size(1)}, dy.options());
     for (std::size_t b = 0; b + 1 < cu.size(); ++b) {
       if (dbank.defined()) dbank[adapter[b]].add_(dy.narrow(0, longer[b], shape[1]));
-      if (dx.defined()) dx.narrow(0, cu[b], cu[b + 1] - cu[b]).copy_(dy.narrow(0, longer[b] + shape[1], cu[b + 1] - cu[b]));
+      if (dx.defined())
+        dx.narrow(0, cu[b], cu[b + 1] - cu[b]).copy_(dy.narrow(0, longer[b] + shape[1], cu[b + 1] - cu[b]));
     }
     return {dbank.defined() ? dbank.to(dy.scalar_type()) : dbank, dx, at::Tensor(), at::Tensor()};
   }
@@ -90,26 +93,29 @@ struct PrependRows : torch::autograd::Function<PrependRows> {
 at::Tensor grouped_matmul(const at::Tensor& x_TC, const at::Tensor& w_KCR, const std::vector<int64_t>& groups) {
   if (x_TC.dim() != 2 || w_KCR.dim() != 3 || x_TC.size(1) != w_KCR.size(1) ||
       static_cast<int64_t>(groups.size()) != w_KCR.size(0) + 1 || groups.back() != x_TC.size(0)) {
-    throw_error("grouped_matmul: x {}, w {}, {} group offsets up to {}", fmt::join(x_TC.sizes(), "x"), fmt::join(w_KCR.sizes(), "x"),
-                groups.size(), groups.empty() ? -1 : groups.back());
+    throw_error("grouped_matmul: x {}, w {}, {} group offsets up to {}", fmt::join(x_TC.sizes(), "x"),
+                fmt::join(w_KCR.sizes(), "x"), groups.size(), groups.empty() ? -1 : groups.back());
   }
   if (w_KCR.size(0) == 1) return at::mm(x_TC, w_KCR.squeeze(0));
   return GroupedMatmul::apply(x_TC, w_KCR, groups);
 }
 
-at::Tensor grouped_linear(const at::Tensor& x_TC, const at::Tensor& w_KOC, const at::Tensor& b_KO, const std::vector<int64_t>& groups) {
+at::Tensor grouped_linear(const at::Tensor& x_TC, const at::Tensor& w_KOC, const at::Tensor& b_KO,
+                          const std::vector<int64_t>& groups) {
   at::Tensor y = grouped_matmul(x_TC, w_KOC.transpose(1, 2), groups);
   if (!b_KO.defined()) return y;
   if (b_KO.size(0) == 1) return y + b_KO;
   std::vector<at::Tensor> per_group;
-  for (std::size_t k = 0; k + 1 < groups.size(); ++k) per_group.push_back(b_KO[k].unsqueeze(0).expand({groups[k + 1] - groups[k], -1}));
+  for (std::size_t k = 0; k + 1 < groups.size(); ++k)
+    per_group.push_back(b_KO[k].unsqueeze(0).expand({groups[k + 1] - groups[k], -1}));
   return y + at::cat(per_group);
 }
 
 at::Tensor gather_adapters(const at::Tensor& bank, const PackedBatch& rows) {
   std::vector<int64_t> index;
   for (int64_t b = 0; b < rows.sequences(); ++b) index.push_back(rows.adapter(b));
-  return bank.index_select(0, at::tensor(at::ArrayRef<int64_t>(index), at::TensorOptions().dtype(at::kLong)).to(bank.device()));
+  return bank.index_select(
+      0, at::tensor(at::ArrayRef<int64_t>(index), at::TensorOptions().dtype(at::kLong)).to(bank.device()));
 }
 
 at::Tensor prepend_rows(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Batch& rows, const Batch& longer) {

@@ -28,9 +28,11 @@ double chunk_sum(const T* x, int64_t n) {
 
 }  // namespace
 
-void adamw_step(at::Tensor parameter, const at::Tensor& gradient, at::Tensor exp_avg, at::Tensor exp_avg_sq, const AdamW& o) {
+void adamw_step(at::Tensor parameter, const at::Tensor& gradient, at::Tensor exp_avg, at::Tensor exp_avg_sq,
+                const AdamW& o) {
   at::NoGradGuard no_grad;
-  const double correction1 = 1.0 - std::pow(o.beta1, static_cast<double>(o.step)), correction2 = 1.0 - std::pow(o.beta2, static_cast<double>(o.step));
+  const double correction1 = 1.0 - std::pow(o.beta1, static_cast<double>(o.step)),
+               correction2 = 1.0 - std::pow(o.beta2, static_cast<double>(o.step));
   const double step_size = o.learning_rate / correction1, root = std::sqrt(correction2);
   if (!parameter.device().is_cpu()) {
     const at::Tensor g = gradient * o.gradient_scale;
@@ -43,9 +45,11 @@ void adamw_step(at::Tensor parameter, const at::Tensor& gradient, at::Tensor exp
   AT_DISPATCH_FLOATING_TYPES(parameter.scalar_type(), "adamw_step", [&] {
     const auto* g = gradient.const_data_ptr<scalar_t>();
     auto *p = parameter.data_ptr<scalar_t>(), *m = exp_avg.data_ptr<scalar_t>(), *v = exp_avg_sq.data_ptr<scalar_t>();
-    const auto keep = static_cast<scalar_t>(1.0 - o.learning_rate * o.weight_decay), b1 = static_cast<scalar_t>(1.0 - o.beta1),
-               b2 = static_cast<scalar_t>(o.beta2), c2 = static_cast<scalar_t>(1.0 - o.beta2), scale = static_cast<scalar_t>(o.gradient_scale),
-               rate = static_cast<scalar_t>(step_size), bias = static_cast<scalar_t>(root), eps = static_cast<scalar_t>(o.epsilon);
+    const auto keep = static_cast<scalar_t>(1.0 - o.learning_rate * o.weight_decay),
+               b1 = static_cast<scalar_t>(1.0 - o.beta1), b2 = static_cast<scalar_t>(o.beta2),
+               c2 = static_cast<scalar_t>(1.0 - o.beta2), scale = static_cast<scalar_t>(o.gradient_scale),
+               rate = static_cast<scalar_t>(step_size), bias = static_cast<scalar_t>(root),
+               eps = static_cast<scalar_t>(o.epsilon);
     at::parallel_for(0, parameter.numel(), kGrain, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
         const scalar_t d = g[i] * scale;
@@ -57,8 +61,8 @@ void adamw_step(at::Tensor parameter, const at::Tensor& gradient, at::Tensor exp
   });
 }
 
-void sgd_step(at::Tensor parameter, const at::Tensor& gradient, at::Tensor momentum_buffer, double learning_rate, double momentum,
-              double weight_decay, double gradient_scale) {
+void sgd_step(at::Tensor parameter, const at::Tensor& gradient, at::Tensor momentum_buffer, double learning_rate,
+              double momentum, double weight_decay, double gradient_scale) {
   at::NoGradGuard no_grad;
   parameter.add_(parameter, -learning_rate * weight_decay);  // 1 - rate rounded to float32 would bias every step
   momentum_buffer.mul_(momentum).add_(gradient, gradient_scale);
@@ -73,7 +77,8 @@ double sum_of_squares(const at::Tensor& slice) {
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "sum_of_squares", [&] {
     const auto* data = x.const_data_ptr<scalar_t>();
     at::parallel_for(0, chunks, 1, [&](int64_t first, int64_t last) {
-      for (int64_t c = first; c < last; ++c) sums[c] = chunk_sum(data + c * kGrain, std::min(kGrain, x.numel() - c * kGrain));
+      for (int64_t c = first; c < last; ++c)
+        sums[c] = chunk_sum(data + c * kGrain, std::min(kGrain, x.numel() - c * kGrain));
     });
   });
   double total = 0.0;

@@ -9,7 +9,8 @@ namespace peft {
 
 void MethodConfig::visit(Fields& fields) {
   fields.field("type", type, {.help = "the method", .choices = methods().names(), .required = true});
-  fields.field("init_from", init_from, {.help = "run or adapter folder whose values training starts from; shapes must match"});
+  fields.field("init_from", init_from,
+               {.help = "run or adapter folder whose values training starts from; shapes must match"});
   fields.field("init_head", init_head, {.help = "with init_from: take the trained head too"});
 }
 

@@ -16,9 +16,12 @@ struct FullConfig : MethodConfig {
 class Full : public Method {
  public:
   Full(Transformer& model, const BankSpec& bank) : Method(model, bank) {
-    if (bank.adapters() != 1) throw_error<ConfigError>("method.type: \"full\" trains one adapter at a time, found a bank of {}", bank.adapters());
+    if (bank.adapters() != 1)
+      throw_error<ConfigError>("method.type: \"full\" trains one adapter at a time, found a bank of {}",
+                               bank.adapters());
     if (model.dtype() != bank.dtype) {
-      throw_error<ConfigError>("model.dtype: full fine-tuning trains the weights themselves in float32; set \"float32\"");
+      throw_error<ConfigError>(
+          "model.dtype: full fine-tuning trains the weights themselves in float32; set \"float32\"");
     }
     add_trained_head();
     model.unfuse();
@@ -56,9 +59,9 @@ class Full : public Method {
   }
 };
 
-const bool registered = methods().add("full", {[] { return std::make_unique<FullConfig>(); },
-                                               [](Transformer& model, const BankSpec& bank) { return std::make_unique<Full>(model, bank); },
-                                               nullptr});
+const bool registered = methods().add(
+    "full", {[] { return std::make_unique<FullConfig>(); },
+             [](Transformer& model, const BankSpec& bank) { return std::make_unique<Full>(model, bank); }, nullptr});
 
 }  // namespace
 }  // namespace peft

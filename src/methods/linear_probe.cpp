@@ -19,7 +19,10 @@ class LinearProbe : public Method {
   AdapterFiles fold(int64_t k) const override {
     AdapterFiles files;
     files.config = base_config("LINEAR_PROBE");
-    files.config.update({{"library", "peft.cpp"}, {"format_version", 1}, {"head", "architecture"}, {"modules_to_save", head_modules()}});
+    files.config.update({{"library", "peft.cpp"},
+                         {"format_version", 1},
+                         {"head", "architecture"},
+                         {"modules_to_save", head_modules()}});
     fold_head(k, kPrefix, files);
     return files;
   }
@@ -33,9 +36,10 @@ std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
   return std::make_unique<LinearProbeConfig>();
 }
 
-const bool registered = methods().add("linear_probe", {[] { return std::make_unique<LinearProbeConfig>(); },
-                                                       [](Transformer& model, const BankSpec& bank) { return std::make_unique<LinearProbe>(model, bank); },
-                                                       recognise});
+const bool registered = methods().add(
+    "linear_probe",
+    {[] { return std::make_unique<LinearProbeConfig>(); },
+     [](Transformer& model, const BankSpec& bank) { return std::make_unique<LinearProbe>(model, bank); }, recognise});
 
 }  // namespace
 }  // namespace peft

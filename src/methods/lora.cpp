@@ -30,22 +30,30 @@ struct LoraConfig : MethodConfig {
   void visit(Fields& fields) override {
     MethodConfig::visit(fields);
     fields.field("r", r, {.help = "rank", .min = 1});
-    fields.field("lora_alpha", lora_alpha, {.help = "scale of the addition: lora_alpha / r", .min = 0, .min_exclusive = true});
-    fields.field("lora_dropout", lora_dropout, {.help = "dropout on the input of A", .min = 0, .max = 1, .max_exclusive = true});
+    fields.field("lora_alpha", lora_alpha,
+                 {.help = "scale of the addition: lora_alpha / r", .min = 0, .min_exclusive = true});
+    fields.field("lora_dropout", lora_dropout,
+                 {.help = "dropout on the input of A", .min = 0, .max = 1, .max_exclusive = true});
     fields.field("use_rslora", use_rslora, {.help = "scale by lora_alpha / sqrt(r)"});
     fields.field("target_modules", target_modules,
-                 {.help = "module names, one regular expression of the whole path, or \"all-linear\"; null: the architecture's default"});
-    fields.field("init_lora_weights", init_lora_weights, {.help = "true: A uniform in +-1/sqrt(C); \"gaussian\": A normal, std 1/r"});
+                 {.help = "module names, one regular expression of the whole path, or \"all-linear\"; null: the "
+                          "architecture's default"});
+    fields.field("init_lora_weights", init_lora_weights,
+                 {.help = "true: A uniform in +-1/sqrt(C); \"gaussian\": A normal, std 1/r"});
     fields.field("rank_pattern", rank_pattern, {.help = "module name or regular expression -> r", .min = 1});
-    fields.field("alpha_pattern", alpha_pattern, {.help = "module name or regular expression -> lora_alpha", .min = 0, .min_exclusive = true});
+    fields.field("alpha_pattern", alpha_pattern,
+                 {.help = "module name or regular expression -> lora_alpha", .min = 0, .min_exclusive = true});
   }
   void validate() const override {
-    const bool names = target_modules.is_array() && std::all_of(target_modules.begin(), target_modules.end(), [](const Json& n) { return n.is_string(); });
+    const bool names = target_modules.is_array() && std::all_of(target_modules.begin(), target_modules.end(),
+                                                                [](const Json& n) { return n.is_string(); });
     if (!target_modules.is_null() && !target_modules.is_string() && !names) {
-      throw_error<ConfigError>("method.target_modules: found {}, expected a string or a list of strings", target_modules.dump());
+      throw_error<ConfigError>("method.target_modules: found {}, expected a string or a list of strings",
+                               target_modules.dump());
     }
     if (init_lora_weights != true && init_lora_weights != "gaussian") {
-      throw_error<ConfigError>("method.init_lora_weights: found {}, expected true or \"gaussian\"", init_lora_weights.dump());
+      throw_error<ConfigError>("method.init_lora_weights: found {}, expected true or \"gaussian\"",
+                               init_lora_weights.dump());
     }
   }
   double scaling(const std::string& module) const {
@@ -56,24 +64,29 @@ struct LoraConfig : MethodConfig {
 
 class Lora : public Method {
  public:
-  Lora(Transformer& model, const BankSpec& bank) : Method(model, bank), config_(dynamic_cast<const LoraConfig&>(*bank.configs.at(0))) {
+  Lora(Transformer& model, const BankSpec& bank)
+      : Method(model, bank), config_(dynamic_cast<const LoraConfig&>(*bank.configs.at(0))) {
     for (const Linear* map : match_targets(model, config_.target_modules)) {
-      const int64_t in = map->in_features(), out = map->out_features(), rank = match_pattern(config_.rank_pattern, map->module, config_.r);
+      const int64_t in = map->in_features(), out = map->out_features(),
+                    rank = match_pattern(config_.rank_pattern, map->module, config_.r);
       if (rank > std::min(in, out) && !bank.from_files) {
-        throw_error<ConfigError>("method.r: found {}, expected at most {} for {} ({} to {})", rank, std::min(in, out), map->module, in, out);
+        throw_error<ConfigError>("method.r: found {}, expected at most {} for {} ({} to {})", rank, std::min(in, out),
+                                 map->module, in, out);
       }
       Site& site = sites_[map->module];
-      site.a_KCR = add_parameter(map->module + ".lora_A", {in, rank}, "adapter", [&](int64_t k, std::span<float> values) {
-        const RngStream stream = init_stream(k, map->module + ".lora_A");
-        if (config_.init_lora_weights == "gaussian") {
-          stream.fill_normal(values, 0.0F, 1.0F / static_cast<float>(rank));
-        } else {
-          const float bound = 1.0F / std::sqrt(static_cast<float>(in));
-          stream.fill_uniform(values, -bound, bound);
-        }
-      });
+      site.a_KCR =
+          add_parameter(map->module + ".lora_A", {in, rank}, "adapter", [&](int64_t k, std::span<float> values) {
+            const RngStream stream = init_stream(k, map->module + ".lora_A");
+            if (config_.init_lora_weights == "gaussian") {
+              stream.fill_normal(values, 0.0F, 1.0F / static_cast<float>(rank));
+            } else {
+              const float bound = 1.0F / std::sqrt(static_cast<float>(in));
+              stream.fill_uniform(values, -bound, bound);
+            }
+          });
       site.b_KRO = add_parameter(map->module + ".lora_B", {rank, out}, "adapter", [](int64_t, std::span<float>) {});
-      for (const MethodConfig* each : bank.configs) site.scales.push_back(dynamic_cast<const LoraConfig&>(*each).scaling(map->module));
+      for (const MethodConfig* each : bank.configs)
+        site.scales.push_back(dynamic_cast<const LoraConfig&>(*each).scaling(map->module));
     }
     add_trained_head();
   }
@@ -92,9 +105,16 @@ class Lora : public Method {
     const auto& own = dynamic_cast<const LoraConfig&>(*bank_.configs.at(k));
     AdapterFiles files;
     files.config = base_config("LORA");
-    files.config.update({{"r", own.r}, {"lora_alpha", own.lora_alpha}, {"lora_dropout", own.lora_dropout}, {"use_rslora", own.use_rslora},
-                         {"rank_pattern", own.rank_pattern}, {"alpha_pattern", own.alpha_pattern}, {"bias", "none"}, {"fan_in_fan_out", false},
-                         {"init_lora_weights", true}, {"modules_to_save", {"classifier", "score"}}});
+    files.config.update({{"r", own.r},
+                         {"lora_alpha", own.lora_alpha},
+                         {"lora_dropout", own.lora_dropout},
+                         {"use_rslora", own.use_rslora},
+                         {"rank_pattern", own.rank_pattern},
+                         {"alpha_pattern", own.alpha_pattern},
+                         {"bias", "none"},
+                         {"fan_in_fan_out", false},
+                         {"init_lora_weights", true},
+                         {"modules_to_save", {"classifier", "score"}}});
     std::vector<std::string> targets;  // explicit, whatever the config said: the file must not depend on a default
     for (const auto& [module, site] : sites_) targets.push_back(module);
     files.config["target_modules"] = own.target_modules.is_array() ? own.target_modules : Json(targets);
@@ -123,7 +143,8 @@ class Lora : public Method {
 
   /// Rows times the scale of their adapter: on the R columns, where it is cheapest.
   static at::Tensor scaled(const at::Tensor& low_TR, const std::vector<double>& scales, const PackedBatch& rows) {
-    if (std::all_of(scales.begin(), scales.end(), [&](double s) { return s == scales.front(); })) return low_TR * scales.front();
+    if (std::all_of(scales.begin(), scales.end(), [&](double s) { return s == scales.front(); }))
+      return low_TR * scales.front();
     at::Tensor factors = at::empty({low_TR.size(0), 1}, low_TR.options().device(at::kCPU));
     for (std::size_t k = 0; k < scales.size(); ++k) {
       factors.narrow(0, rows.group_rows()[k], rows.group_rows()[k + 1] - rows.group_rows()[k]).fill_(scales[k]);
@@ -145,10 +166,12 @@ std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
   files.read("use_rslora", config->use_rslora);
   files.read("rank_pattern", config->rank_pattern);
   files.read("alpha_pattern", config->alpha_pattern);
-  // Base weights that change while loading, or tensors that this method has no place for: never guessed at (hf-formats B.2).
-  for (const char* key : {"use_dora", "lora_bias", "use_qalora", "layer_replication", "target_parameters", "trainable_token_indices",
-                          "alora_invocation_tokens", "arrow_config", "corda_config", "eva_config", "lora_ga_config", "kasa_config",
-                          "velora_config", "monteclora_config", "use_bdlora", "ensure_weight_tying"}) {
+  // Base weights that change while loading, or tensors that this method has no place for: never guessed at (hf-formats
+  // B.2).
+  for (const char* key :
+       {"use_dora", "lora_bias", "use_qalora", "layer_replication", "target_parameters", "trainable_token_indices",
+        "alora_invocation_tokens", "arrow_config", "corda_config", "eva_config", "lora_ga_config", "kasa_config",
+        "velora_config", "monteclora_config", "use_bdlora", "ensure_weight_tying"}) {
     const auto it = json.find(key);
     if (it != json.end() && !it->is_null() && *it != false) {
       throw_error<DataError>("{}/adapter_config.json: {}: {} is not supported", files.origin, key, it->dump());
@@ -157,10 +180,13 @@ std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
   for (const char* name : {"pissa", "olora", "loftq", "corda", "lora_ga"}) {
     const auto it = json.find("init_lora_weights");
     if (it != json.end() && it->is_string() && it->get<std::string>().starts_with(name)) {
-      throw_error<DataError>("{}/adapter_config.json: init_lora_weights: {} changes the base weights and is not supported", files.origin, it->dump());
+      throw_error<DataError>(
+          "{}/adapter_config.json: init_lora_weights: {} changes the base weights and is not supported", files.origin,
+          it->dump());
     }
   }
-  if (json.value("bias", Json("none")) != "none") throw_error<DataError>("{}/adapter_config.json: bias: {} is not supported", files.origin, json["bias"].dump());
+  if (json.value("bias", Json("none")) != "none")
+    throw_error<DataError>("{}/adapter_config.json: bias: {} is not supported", files.origin, json["bias"].dump());
   // The tensors decide the targets (their names are whole paths), never target_modules.
   std::vector<std::string> targets;
   const std::string prefix = "base_model.model.", a = ".lora_A.weight", b = ".lora_B.weight";
@@ -170,23 +196,26 @@ std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
       throw_error<DataError>("{}/adapter_model.safetensors: tensor {} is not supported", files.origin, name);
     }
     const std::string module = name.substr(0, name.size() - a.size());
-    if (!files.tensors.contains(module + a)) throw_error<DataError>("{}/adapter_model.safetensors: tensor {}{} is missing", files.origin, module, a);
+    if (!files.tensors.contains(module + a))
+      throw_error<DataError>("{}/adapter_model.safetensors: tensor {}{} is missing", files.origin, module, a);
     if (name.ends_with(b)) continue;
     targets.push_back(module.substr(prefix.size()));
     const int64_t rank = match_pattern(config->rank_pattern, targets.back(), config->r);
     if (tensor.dim() != 2 || tensor.size(0) != rank) {
-      throw_error<DataError>("{}/adapter_model.safetensors: tensor {} has shape [{}], expected {} rows by adapter_config.json", files.origin, name,
-                             fmt::join(tensor.sizes(), ", "), rank);
+      throw_error<DataError>(
+          "{}/adapter_model.safetensors: tensor {} has shape [{}], expected {} rows by adapter_config.json",
+          files.origin, name, fmt::join(tensor.sizes(), ", "), rank);
     }
   }
-  if (targets.empty()) throw_error<DataError>("{}/adapter_model.safetensors: no tensor ends in lora_A.weight", files.origin);
+  if (targets.empty())
+    throw_error<DataError>("{}/adapter_model.safetensors: no tensor ends in lora_A.weight", files.origin);
   config->target_modules = targets;
   return config;
 }
 
-const bool registered = methods().add("lora", {[] { return std::make_unique<LoraConfig>(); },
-                                               [](Transformer& model, const BankSpec& bank) { return std::make_unique<Lora>(model, bank); },
-                                               recognise});
+const bool registered = methods().add(
+    "lora", {[] { return std::make_unique<LoraConfig>(); },
+             [](Transformer& model, const BankSpec& bank) { return std::make_unique<Lora>(model, bank); }, recognise});
 
 }  // namespace
 }  // namespace peft

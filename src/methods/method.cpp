@@ -49,7 +49,8 @@ std::unique_ptr<MethodConfig> recognise_adapter(const AdapterFiles& files) {
 }
 
 Method::Method(Transformer& model, const BankSpec& bank) : model_(model), bank_(bank), adapters_(bank.adapters()) {
-  if (adapters_ < 1 || bank.seeds.size() != bank.configs.size()) throw_error("a bank of {} configs and {} seeds", adapters_, bank.seeds.size());
+  if (adapters_ < 1 || bank.seeds.size() != bank.configs.size())
+    throw_error("a bank of {} configs and {} seeds", adapters_, bank.seeds.size());
 }
 
 const Parameter& Method::parameter(const std::string& name) const {
@@ -72,9 +73,11 @@ at::Tensor Method::add_parameter(const std::string& name, std::vector<int64_t> s
   shape.insert(shape.begin(), adapters_);
   at::Tensor values = at::zeros(shape, at::kFloat);
   const int64_t each = values.numel() / adapters_;
-  for (int64_t k = 0; k < adapters_; ++k) fill(k, {values.data_ptr<float>() + k * each, static_cast<std::size_t>(each)});
+  for (int64_t k = 0; k < adapters_; ++k)
+    fill(k, {values.data_ptr<float>() + k * each, static_cast<std::size_t>(each)});
   // `to` may return the same tensor: a leaf of its own either way.
-  at::Tensor leaf = values.to(at::TensorOptions().dtype(bank_.dtype).device(model_.device())).detach().set_requires_grad(true);
+  at::Tensor leaf =
+      values.to(at::TensorOptions().dtype(bank_.dtype).device(model_.device())).detach().set_requires_grad(true);
   parameters_.push_back({name, leaf, group, shape.size() > 2});
   return leaf;
 }
@@ -96,13 +99,15 @@ void Method::add_trained_head() {
       std::copy_n(flat.data_ptr<float>(), values.size(), values.begin());
     };
     TrainedLinear& trained = trained_[layer.module];
-    trained.weight_KOC = add_parameter(layer.module + ".weight", {out, width}, "head", [&](int64_t k, std::span<float> values) {
-      if (own != nullptr) {
-        from(own->weight_OC, values);
-      } else {
-        init_stream(k, layer.module + ".weight").fill_normal(values, 0.0F, static_cast<float>(model_.spec().initializer_range));
-      }
-    });
+    trained.weight_KOC =
+        add_parameter(layer.module + ".weight", {out, width}, "head", [&](int64_t k, std::span<float> values) {
+          if (own != nullptr) {
+            from(own->weight_OC, values);
+          } else {
+            init_stream(k, layer.module + ".weight")
+                .fill_normal(values, 0.0F, static_cast<float>(model_.spec().initializer_range));
+          }
+        });
     if (own != nullptr && !own->bias_O.defined()) continue;
     trained.bias_KO = add_parameter(layer.module + ".bias", {out}, "head", [&](int64_t, std::span<float> values) {
       if (own != nullptr) from(own->bias_O, values);
@@ -130,14 +135,16 @@ void Method::load_head(int64_t k, const std::string& prefix, const AdapterFiles&
   }
 }
 
-void Method::load_parameter(int64_t k, const std::string& parameter_name, const AdapterFiles& files, const std::string& tensor, bool transposed) {
+void Method::load_parameter(int64_t k, const std::string& parameter_name, const AdapterFiles& files,
+                            const std::string& tensor, bool transposed) {
   const auto it = files.tensors.find(tensor);
-  if (it == files.tensors.end()) throw_error<DataError>("{}/adapter_model.safetensors: tensor {} is missing", files.origin, tensor);
+  if (it == files.tensors.end())
+    throw_error<DataError>("{}/adapter_model.safetensors: tensor {} is missing", files.origin, tensor);
   const at::Tensor target = parameter(parameter_name).value.detach()[k];
   const at::Tensor source = transposed && it->second.dim() == 2 ? it->second.t() : it->second;
   if (source.sizes() != target.sizes()) {
-    throw_error<DataError>("{}/adapter_model.safetensors: tensor {} has shape [{}], expected [{}]", files.origin, tensor,
-                           fmt::join(it->second.sizes(), ", "),
+    throw_error<DataError>("{}/adapter_model.safetensors: tensor {} has shape [{}], expected [{}]", files.origin,
+                           tensor, fmt::join(it->second.sizes(), ", "),
                            fmt::join((transposed ? target.t() : target).sizes(), ", "));
   }
   target.copy_(source);

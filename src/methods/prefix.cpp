@@ -21,21 +21,27 @@ struct PrefixConfig : MethodConfig {
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<PrefixConfig>(*this); }
   void visit(Fields& fields) override {
     MethodConfig::visit(fields);
-    fields.field("num_virtual_tokens", num_virtual_tokens, {.help = "P, pairs in front of every layer's keys and values", .min = 1});
-    fields.field("sharing", sharing, {.help = "how keys and values are tied: none = each trained by itself", .choices = {"none"}});
-    fields.field("init_weights", init_weights, {.help = "start values: N(0, init_std^2) or zero", .choices = {"normal", "zero"}});
-    fields.field("init_std", init_std, {.help = "standard deviation of init_weights \"normal\"", .min = 0, .min_exclusive = true});
+    fields.field("num_virtual_tokens", num_virtual_tokens,
+                 {.help = "P, pairs in front of every layer's keys and values", .min = 1});
+    fields.field("sharing", sharing,
+                 {.help = "how keys and values are tied: none = each trained by itself", .choices = {"none"}});
+    fields.field("init_weights", init_weights,
+                 {.help = "start values: N(0, init_std^2) or zero", .choices = {"normal", "zero"}});
+    fields.field("init_std", init_std,
+                 {.help = "standard deviation of init_weights \"normal\"", .min = 0, .min_exclusive = true});
   }
 };
 
 class Prefix : public Method {
  public:
-  Prefix(Transformer& model, const BankSpec& bank) : Method(model, bank), config_(dynamic_cast<const PrefixConfig&>(*bank.configs.at(0))) {
+  Prefix(Transformer& model, const BankSpec& bank)
+      : Method(model, bank), config_(dynamic_cast<const PrefixConfig&>(*bank.configs.at(0))) {
     const StackSpec& stack = model.spec().stack;
     const auto table = [&](const std::string& name) {
       return add_parameter(name, {stack.layers, config_.num_virtual_tokens, stack.kv_heads * stack.head_dim}, "adapter",
                            [&](int64_t k, std::span<float> values) {
-                             if (config_.init_weights == "normal") init_stream(k, name).fill_normal(values, 0.0F, static_cast<float>(config_.init_std));
+                             if (config_.init_weights == "normal")
+                               init_stream(k, name).fill_normal(values, 0.0F, static_cast<float>(config_.init_std));
                            });
     };
     key_KLPY_ = table("prefix_key");
@@ -59,9 +65,14 @@ class Prefix : public Method {
     AdapterFiles files;
     const StackSpec& stack = model_.spec().stack;
     files.config = base_config("PREFIX_TUNING");
-    files.config.update({{"num_virtual_tokens", config_.num_virtual_tokens}, {"token_dim", stack.kv_heads * stack.head_dim},
-                         {"num_attention_heads", stack.kv_heads}, {"num_layers", stack.layers}, {"num_transformer_submodules", 1},
-                         {"prefix_projection", false}, {"encoder_hidden_size", stack.width}, {"modules_to_save", {"classifier", "score"}}});
+    files.config.update({{"num_virtual_tokens", config_.num_virtual_tokens},
+                         {"token_dim", stack.kv_heads * stack.head_dim},
+                         {"num_attention_heads", stack.kv_heads},
+                         {"num_layers", stack.layers},
+                         {"num_transformer_submodules", 1},
+                         {"prefix_projection", false},
+                         {"encoder_hidden_size", stack.width},
+                         {"modules_to_save", {"classifier", "score"}}});
     const at::Tensor pairs_LQPY = at::stack({key_KLPY_.detach()[k], value_KLPY_.detach()[k]}, 1);
     files.tensors["prompt_embeddings"] = pairs_LQPY.permute({2, 0, 1, 3}).flatten(1).contiguous();
     fold_head(k, "base_model.", files);
@@ -78,8 +89,9 @@ class Prefix : public Method {
       split.tensors["prompt_embeddings (keys)"] = pairs_PLQY.select(2, 0).transpose(0, 1);
       split.tensors["prompt_embeddings (values)"] = pairs_PLQY.select(2, 1).transpose(0, 1);
     } else {
-      throw_error<DataError>("{}/adapter_model.safetensors: tensor prompt_embeddings {}, expected shape [{}, {}]", files.origin,
-                             table == files.tensors.end() ? "is missing" : "has another shape", config_.num_virtual_tokens, 2 * stack.layers * width);
+      throw_error<DataError>("{}/adapter_model.safetensors: tensor prompt_embeddings {}, expected shape [{}, {}]",
+                             files.origin, table == files.tensors.end() ? "is missing" : "has another shape",
+                             config_.num_virtual_tokens, 2 * stack.layers * width);
     }
     load_parameter(k, "prefix_key", split, "prompt_embeddings (keys)");
     load_parameter(k, "prefix_value", split, "prompt_embeddings (values)");
@@ -100,9 +112,10 @@ std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
   return config;
 }
 
-const bool registered = methods().add("prefix", {[] { return std::make_unique<PrefixConfig>(); },
-                                                 [](Transformer& model, const BankSpec& bank) { return std::make_unique<Prefix>(model, bank); },
-                                                 recognise});
+const bool registered = methods().add(
+    "prefix",
+    {[] { return std::make_unique<PrefixConfig>(); },
+     [](Transformer& model, const BankSpec& bank) { return std::make_unique<Prefix>(model, bank); }, recognise});
 
 }  // namespace
 }  // namespace peft

@@ -23,10 +23,15 @@ struct PromptConfig : MethodConfig {
   void visit(Fields& fields) override {
     MethodConfig::visit(fields);
     fields.field("num_virtual_tokens", num_virtual_tokens, {.help = "P, rows in front of the text", .min = 1});
-    fields.field("prompt_tuning_init", prompt_tuning_init, {.help = "start values of the rows", .choices = {"RANDOM", "TEXT", "SAMPLE_VOCAB"}});
-    fields.field("prompt_tuning_init_text", prompt_tuning_init_text, {.help = "the text of TEXT, repeated and cut to P tokens"});
-    fields.field("pooling", pooling,
-                 {.help = "row the classifier reads: the first of the longer sequence (as peft), or the text's own first ([CLS])", .choices = {"first", "cls"}});
+    fields.field("prompt_tuning_init", prompt_tuning_init,
+                 {.help = "start values of the rows", .choices = {"RANDOM", "TEXT", "SAMPLE_VOCAB"}});
+    fields.field("prompt_tuning_init_text", prompt_tuning_init_text,
+                 {.help = "the text of TEXT, repeated and cut to P tokens"});
+    fields.field(
+        "pooling", pooling,
+        {.help =
+             "row the classifier reads: the first of the longer sequence (as peft), or the text's own first ([CLS])",
+         .choices = {"first", "cls"}});
   }
   void validate() const override {
     if (prompt_tuning_init == "TEXT" && prompt_tuning_init_text.value_or("").empty()) {
@@ -37,7 +42,8 @@ struct PromptConfig : MethodConfig {
 
 class Prompt : public Method {
  public:
-  Prompt(Transformer& model, const BankSpec& bank) : Method(model, bank), config_(dynamic_cast<const PromptConfig&>(*bank.configs.at(0))) {
+  Prompt(Transformer& model, const BankSpec& bank)
+      : Method(model, bank), config_(dynamic_cast<const PromptConfig&>(*bank.configs.at(0))) {
     prompt_KPC_ = add_parameter("prompt", {config_.num_virtual_tokens, model.spec().stack.width}, "adapter",
                                 [&](int64_t k, std::span<float> values) { initialise(k, values); });
     add_trained_head();
@@ -48,15 +54,20 @@ class Prompt : public Method {
 
   Embedded embed(Embedded tokens) override {
     const Batch longer = tokens.rows->lengthened(config_.num_virtual_tokens);
-    return {prepend_rows(prompt_KPC_.to(tokens.x_TC.scalar_type()), tokens.x_TC, tokens.rows, longer), longer, config_.num_virtual_tokens};
+    return {prepend_rows(prompt_KPC_.to(tokens.x_TC.scalar_type()), tokens.x_TC, tokens.rows, longer), longer,
+            config_.num_virtual_tokens};
   }
 
   AdapterFiles fold(int64_t k) const override {
     AdapterFiles files;
     const StackSpec& stack = model_.spec().stack;
     files.config = base_config("PROMPT_TUNING");
-    files.config.update({{"num_virtual_tokens", config_.num_virtual_tokens}, {"token_dim", stack.width}, {"num_attention_heads", stack.heads},
-                         {"num_layers", stack.layers}, {"num_transformer_submodules", 1}, {"prompt_tuning_init", "RANDOM"},
+    files.config.update({{"num_virtual_tokens", config_.num_virtual_tokens},
+                         {"token_dim", stack.width},
+                         {"num_attention_heads", stack.heads},
+                         {"num_layers", stack.layers},
+                         {"num_transformer_submodules", 1},
+                         {"prompt_tuning_init", "RANDOM"},
                          {"modules_to_save", {"classifier", "score"}}});
     if (config_.pooling != "first") files.config.update({{"pooling", config_.pooling}, {"peft_compatible", false}});
     files.tensors["prompt_embeddings"] = prompt_KPC_.detach()[k];
@@ -76,17 +87,22 @@ class Prompt : public Method {
     if (own.prompt_tuning_init == "RANDOM") return stream.fill_normal(values, 0.0F, 1.0F);
     std::vector<int64_t> ids;
     if (own.prompt_tuning_init == "TEXT") {
-      if (bank_.tokenizer == nullptr) throw_error<ConfigError>("method.prompt_tuning_init: \"TEXT\" needs the model folder's tokenizer");
+      if (bank_.tokenizer == nullptr)
+        throw_error<ConfigError>("method.prompt_tuning_init: \"TEXT\" needs the model folder's tokenizer");
       const Encoding text = bank_.tokenizer->encode(*own.prompt_tuning_init_text);  // with special tokens, as peft
-      if (text.ids.empty()) throw_error<ConfigError>("method.prompt_tuning_init_text: \"{}\" has no tokens", *own.prompt_tuning_init_text);
+      if (text.ids.empty())
+        throw_error<ConfigError>("method.prompt_tuning_init_text: \"{}\" has no tokens", *own.prompt_tuning_init_text);
       for (int64_t i = 0; i < own.num_virtual_tokens; ++i) ids.push_back(text.ids[i % text.ids.size()]);
     } else {
       for (int64_t i = 0; i < own.num_virtual_tokens; ++i) {
         ids.push_back(static_cast<int64_t>(stream.below(i, static_cast<uint64_t>(model_.spec().embedding.vocabulary))));
       }
     }
-    const at::Tensor rows =
-        model_.word_embeddings().detach().index_select(0, at::tensor(at::ArrayRef<int64_t>(ids), at::kLong).to(model_.device())).to(at::kCPU, at::kFloat).contiguous();
+    const at::Tensor rows = model_.word_embeddings()
+                                .detach()
+                                .index_select(0, at::tensor(at::ArrayRef<int64_t>(ids), at::kLong).to(model_.device()))
+                                .to(at::kCPU, at::kFloat)
+                                .contiguous();
     std::copy_n(rows.data_ptr<float>(), values.size(), values.begin());
   }
 
@@ -103,9 +119,10 @@ std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
   return config;
 }
 
-const bool registered = methods().add("prompt", {[] { return std::make_unique<PromptConfig>(); },
-                                                 [](Transformer& model, const BankSpec& bank) { return std::make_unique<Prompt>(model, bank); },
-                                                 recognise});
+const bool registered = methods().add(
+    "prompt",
+    {[] { return std::make_unique<PromptConfig>(); },
+     [](Transformer& model, const BankSpec& bank) { return std::make_unique<Prompt>(model, bank); }, recognise});
 
 }  // namespace
 }  // namespace peft

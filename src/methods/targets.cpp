@@ -45,19 +45,24 @@ std::vector<const Linear*> match_targets(const Transformer& model, const Json& t
     std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
     if (lower == "all-linear") return sites;
     const std::regex whole = compile(text, "target_modules");
-    std::copy_if(sites.begin(), sites.end(), std::back_inserter(matched), [&](const Linear* s) { return std::regex_match(s->module, whole); });
-    if (matched.empty()) throw_error<ConfigError>("method.target_modules: \"{}\" matches no linear map (known: {})", text, known_names(sites));
+    std::copy_if(sites.begin(), sites.end(), std::back_inserter(matched),
+                 [&](const Linear* s) { return std::regex_match(s->module, whole); });
+    if (matched.empty())
+      throw_error<ConfigError>("method.target_modules: \"{}\" matches no linear map (known: {})", text,
+                               known_names(sites));
     return matched;
   }
   std::vector<std::string> names = model.spec().default_lora_targets;
   if (!targets.is_null()) names = targets.get<std::vector<std::string>>();
   for (const std::string& name : names) {
     if (std::none_of(sites.begin(), sites.end(), [&](const Linear* s) { return names_module(name, s->module); })) {
-      throw_error<ConfigError>("method.target_modules: no linear map is called \"{}\" (known: {})", name, known_names(sites));
+      throw_error<ConfigError>("method.target_modules: no linear map is called \"{}\" (known: {})", name,
+                               known_names(sites));
     }
   }
   std::copy_if(sites.begin(), sites.end(), std::back_inserter(matched), [&](const Linear* s) {
-    return std::any_of(names.begin(), names.end(), [&](const std::string& name) { return names_module(name, s->module); });
+    return std::any_of(names.begin(), names.end(),
+                       [&](const std::string& name) { return names_module(name, s->module); });
   });
   if (matched.empty()) throw_error<ConfigError>("method.target_modules: an empty list");
   return matched;

@@ -11,15 +11,18 @@ namespace {
 
 double dropout_probability(const Json& config, const std::string& key, double fallback, const std::string& origin) {
   const auto p = config_value(config, key, fallback, origin);
-  if (!(p >= 0.0 && p < 1.0)) throw_error<DataError>("{}: {}: found {}, expected a number in [0, 1)", origin, key, Json(p).dump());
+  if (!(p >= 0.0 && p < 1.0))
+    throw_error<DataError>("{}: {}: found {}, expected a number in [0, 1)", origin, key, Json(p).dump());
   return p;
 }
 
 ModelSpec parse_bert(const Json& config, const std::string& origin) {
   for (const char* key : {"is_decoder", "add_cross_attention"}) {
-    if (config_value(config, key, false, origin)) throw_error<DataError>("{}: {}: true is not supported for model_type bert", origin, key);
+    if (config_value(config, key, false, origin))
+      throw_error<DataError>("{}: {}: true is not supported for model_type bert", origin, key);
   }
-  if (const auto kind = config_value<std::string>(config, "position_embedding_type", "absolute", origin); kind != "absolute") {
+  if (const auto kind = config_value<std::string>(config, "position_embedding_type", "absolute", origin);
+      kind != "absolute") {
     throw_error<DataError>("{}: position_embedding_type: found \"{}\", expected \"absolute\"", origin, kind);
   }
   ModelSpec spec;
@@ -35,10 +38,13 @@ ModelSpec parse_bert(const Json& config, const std::string& origin) {
   stack.heads = config_value<int64_t>(config, "num_attention_heads", 12, origin);
   stack.feed_forward = config_value<int64_t>(config, "intermediate_size", 3072, origin);
   stack.norm_eps = config_value(config, "layer_norm_eps", 1e-12, origin);
-  stack.activation = parse_activation(config_value<std::string>(config, "hidden_act", "gelu", origin), origin + ": hidden_act");
-  if (stack.layers < 1) throw_error<DataError>("{}: num_hidden_layers: found {}, expected at least 1", origin, stack.layers);
+  stack.activation =
+      parse_activation(config_value<std::string>(config, "hidden_act", "gelu", origin), origin + ": hidden_act");
+  if (stack.layers < 1)
+    throw_error<DataError>("{}: num_hidden_layers: found {}, expected at least 1", origin, stack.layers);
   if (stack.width < 1 || stack.heads < 1 || stack.width % stack.heads != 0) {
-    throw_error<DataError>("{}: hidden_size {} is no multiple of num_attention_heads {}", origin, stack.width, stack.heads);
+    throw_error<DataError>("{}: hidden_size {} is no multiple of num_attention_heads {}", origin, stack.width,
+                           stack.heads);
   }
   stack.kv_heads = stack.heads;
   stack.head_dim = stack.width / stack.heads;

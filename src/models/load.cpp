@@ -15,7 +15,9 @@ class Loader {
   Loader(const std::filesystem::path& folder, const ModelSpec& spec, at::ScalarType dtype, at::Device device)
       : tensors_(folder, spec), options_(at::TensorOptions().dtype(dtype).device(device)) {}
 
-  at::Tensor table(const std::string& module, int64_t rows, int64_t width) { return take(module + ".weight", {rows, width}); }
+  at::Tensor table(const std::string& module, int64_t rows, int64_t width) {
+    return take(module + ".weight", {rows, width});
+  }
 
   Norm norm(const std::string& module, const StackSpec& stack) {
     Norm norm{module, take(module + ".weight", {stack.width}), {}};
@@ -80,7 +82,8 @@ Transformer Transformer::load(const std::filesystem::path& folder, const std::st
   const auto model_type = config_value<std::string>(config, "model_type", "", origin);
   const Architecture* architecture = architectures().find(model_type);
   if (architecture == nullptr) {
-    throw_error<DataError>("{}: model_type \"{}\" is not supported (known: {})", origin, model_type, fmt::join(architectures().names(), ", "));
+    throw_error<DataError>("{}: model_type \"{}\" is not supported (known: {})", origin, model_type,
+                           fmt::join(architectures().names(), ", "));
   }
 
   Transformer model;
@@ -93,7 +96,8 @@ Transformer Transformer::load(const std::filesystem::path& folder, const std::st
   }
   spec.initializer_range = config_value(config, "initializer_range", 0.02, origin);
   spec.embedding.padding = config_value<int64_t>(config, "pad_token_id", spec.embedding.padding, origin);
-  spec.dtype = config_value<std::string>(config, "dtype", config_value<std::string>(config, "torch_dtype", "", origin), origin);
+  spec.dtype =
+      config_value<std::string>(config, "dtype", config_value<std::string>(config, "torch_dtype", "", origin), origin);
 
   at::ScalarType type = at::kFloat;
   if (dtype != "auto") {
@@ -107,8 +111,10 @@ Transformer Transformer::load(const std::filesystem::path& folder, const std::st
   Loader loader(folder, spec, type, device);
   const EmbeddingSpec& embedding = spec.embedding;
   model.word_ = loader.table(embedding.word, embedding.vocabulary, spec.stack.width);
-  if (embedding.scheme == Positions::learned) model.position_ = loader.table(embedding.position, embedding.positions, spec.stack.width);
-  if (!embedding.token_type.empty()) model.token_type_ = loader.table(embedding.token_type, embedding.token_types, spec.stack.width);
+  if (embedding.scheme == Positions::learned)
+    model.position_ = loader.table(embedding.position, embedding.positions, spec.stack.width);
+  if (!embedding.token_type.empty())
+    model.token_type_ = loader.table(embedding.token_type, embedding.token_types, spec.stack.width);
   if (!embedding.norm.empty()) model.embedding_norm_ = loader.norm(embedding.norm, spec.stack);
   for (int64_t i = 0; i < spec.stack.layers; ++i) model.layers_.push_back(load_layer(loader, spec.stack, i));
   for (const HeadLayer& layer : spec.head) {

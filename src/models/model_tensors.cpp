@@ -20,22 +20,27 @@ std::string renamed(const std::string& name) {
 }
 
 bool starts_with_any(const std::string& name, const std::vector<std::string>& prefixes) {
-  return std::any_of(prefixes.begin(), prefixes.end(), [&](const std::string& prefix) { return name.starts_with(prefix); });
+  return std::any_of(prefixes.begin(), prefixes.end(),
+                     [&](const std::string& prefix) { return name.starts_with(prefix); });
 }
 
 }  // namespace
 
-NamedModelTensors::NamedModelTensors(const std::filesystem::path& folder, const ModelSpec& spec) : folder_(folder), tensors_(folder) {
+NamedModelTensors::NamedModelTensors(const std::filesystem::path& folder, const ModelSpec& spec)
+    : folder_(folder), tensors_(folder) {
   std::vector<std::regex> ignorable;
   for (const std::string& pattern : spec.ignorable) ignorable.emplace_back(pattern);
   const auto names = tensors_.names();
-  const bool prefixed = std::any_of(names.begin(), names.end(), [&](const std::string& n) { return n.starts_with(spec.base_prefix); });
+  const bool prefixed =
+      std::any_of(names.begin(), names.end(), [&](const std::string& n) { return n.starts_with(spec.base_prefix); });
   for (const std::string& name : names) {
-    if (std::any_of(ignorable.begin(), ignorable.end(), [&](const std::regex& r) { return std::regex_match(name, r); })) continue;
+    if (std::any_of(ignorable.begin(), ignorable.end(), [&](const std::regex& r) { return std::regex_match(name, r); }))
+      continue;
     std::string wanted = renamed(name);
     if (!prefixed && !starts_with_any(wanted, spec.head_prefixes)) wanted = spec.base_prefix + wanted;
     if (!original_.emplace(wanted, name).second) {
-      throw_error<DataError>("{}: tensors {} and {} are two spellings of {}", folder.string(), original_.at(wanted), name, wanted);
+      throw_error<DataError>("{}: tensors {} and {} are two spellings of {}", folder.string(), original_.at(wanted),
+                             name, wanted);
     }
   }
 }
@@ -53,7 +58,8 @@ at::Tensor NamedModelTensors::take(const std::string& name, std::span<const int6
   }
   const at::Tensor tensor = tensors_.tensor(it->second);
   if (!tensor.is_floating_point()) {
-    throw_error<DataError>("{}: tensor {} has dtype {}, expected a floating-point one", folder_.string(), it->second, entry.dtype);
+    throw_error<DataError>("{}: tensor {} has dtype {}, expected a floating-point one", folder_.string(), it->second,
+                           entry.dtype);
   }
   return tensor;
 }
@@ -66,7 +72,8 @@ void NamedModelTensors::warn_unused() const {
   if (unused.empty()) return;
   const std::size_t count = unused.size();
   if (count > 5) unused.resize(5);
-  log_warning("{}: {} tensors are not used by this architecture: {}{}", folder_.string(), count, fmt::join(unused, ", "), count > 5 ? ", ..." : "");
+  log_warning("{}: {} tensors are not used by this architecture: {}{}", folder_.string(), count,
+              fmt::join(unused, ", "), count > 5 ? ", ..." : "");
 }
 
 at::ScalarType NamedModelTensors::common_dtype() const {
@@ -77,7 +84,8 @@ at::ScalarType NamedModelTensors::common_dtype() const {
       bytes[entry.dtype] += static_cast<int64_t>(entry.end - entry.begin);
     }
   }
-  const auto most = std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  const auto most =
+      std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   return most != bytes.end() && most->first == "BF16" ? at::kBFloat16 : at::kFloat;
 }
 

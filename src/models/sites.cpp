@@ -8,7 +8,8 @@ namespace {
 /// Every linear map of a layer that this architecture has.
 template <class LayerType, class Visit>
 void for_linears(LayerType& layer, const Visit& visit) {
-  for (auto* map : {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.gate, &layer.up, &layer.down}) {
+  for (auto* map :
+       {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.gate, &layer.up, &layer.down}) {
     if (map->weight_OC.defined()) visit(*map);
   }
 }
@@ -50,7 +51,8 @@ void Transformer::for_tensors(const std::function<void(const std::string&, at::T
 
 std::map<std::string, at::Tensor> Transformer::named_tensors() const {
   std::map<std::string, at::Tensor> tensors;
-  const_cast<Transformer*>(this)->for_tensors([&](const std::string& name, at::Tensor& tensor) { tensors.emplace(name, tensor); });
+  const_cast<Transformer*>(this)->for_tensors(
+      [&](const std::string& name, at::Tensor& tensor) { tensors.emplace(name, tensor); });
   return tensors;
 }
 

@@ -38,20 +38,21 @@ template double config_value(const Json&, const std::string&, double, const std:
 template std::string config_value(const Json&, const std::string&, std::string, const std::string&);
 
 int64_t config_labels(const Json& config, int64_t fallback) {
-  if (const auto names = config.find("id2label"); names != config.end() && names->is_object()) return static_cast<int64_t>(names->size());
-  if (const auto count = config.find("num_labels"); count != config.end() && count->is_number_integer()) return count->get<int64_t>();
+  if (const auto names = config.find("id2label"); names != config.end() && names->is_object())
+    return static_cast<int64_t>(names->size());
+  if (const auto count = config.find("num_labels"); count != config.end() && count->is_number_integer())
+    return count->get<int64_t>();
   return fallback;
 }
 
 Activation parse_activation(const std::string& name, const std::string& origin) {
-  static const std::map<std::string, Activation> known{{"gelu", Activation::gelu},
-                                                       {"gelu_new", Activation::gelu_tanh},
-                                                       {"gelu_pytorch_tanh", Activation::gelu_tanh},
-                                                       {"relu", Activation::relu},
-                                                       {"silu", Activation::silu},
-                                                       {"swish", Activation::silu}};
+  static const std::map<std::string, Activation> known{
+      {"gelu", Activation::gelu}, {"gelu_new", Activation::gelu_tanh}, {"gelu_pytorch_tanh", Activation::gelu_tanh},
+      {"relu", Activation::relu}, {"silu", Activation::silu},          {"swish", Activation::silu}};
   if (const auto it = known.find(name); it != known.end()) return it->second;
-  throw_error<DataError>("{}: activation \"{}\" is not supported (known: gelu, gelu_new, gelu_pytorch_tanh, relu, silu, swish)", origin, name);
+  throw_error<DataError>(
+      "{}: activation \"{}\" is not supported (known: gelu, gelu_new, gelu_pytorch_tanh, relu, silu, swish)", origin,
+      name);
 }
 
 }  // namespace peft

@@ -10,19 +10,27 @@ namespace {
 
 at::Tensor activate(const at::Tensor& x, Activation activation) {
   switch (activation) {
-    case Activation::none: return x;
-    case Activation::gelu: return at::gelu(x, "none");
-    case Activation::gelu_tanh: return at::gelu(x, "tanh");
-    case Activation::relu: return at::relu(x);
-    case Activation::silu: return at::silu(x);
-    case Activation::tanh: return at::tanh(x);
+    case Activation::none:
+      return x;
+    case Activation::gelu:
+      return at::gelu(x, "none");
+    case Activation::gelu_tanh:
+      return at::gelu(x, "tanh");
+    case Activation::relu:
+      return at::relu(x);
+    case Activation::silu:
+      return at::silu(x);
+    case Activation::tanh:
+      return at::tanh(x);
   }
   return x;
 }
 
 at::Tensor normalise(const at::Tensor& x, const Norm& norm, const StackSpec& stack) {
-  if (stack.norm == NormKind::layer_norm) return at::layer_norm(x, {stack.width}, norm.weight_C, norm.bias_C, stack.norm_eps);
-  const auto wide = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;  // statistics in float32, as Llama and T5 have them
+  if (stack.norm == NormKind::layer_norm)
+    return at::layer_norm(x, {stack.width}, norm.weight_C, norm.bias_C, stack.norm_eps);
+  const auto wide =
+      x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;  // statistics in float32, as Llama and T5 have them
   const at::Tensor x_wide = x.to(wide);
   return (x_wide * at::rsqrt(x_wide.square().mean(-1, true) + stack.norm_eps)).to(x.scalar_type()) * norm.weight_C;
 }
@@ -36,7 +44,8 @@ at::Tensor sum_wide(const at::Tensor& y, const at::Tensor& addition) {
 at::Tensor lengthened_types(const at::Tensor& types_T, const PackedBatch& rows, const Embedded& embedded) {
   at::Tensor longer = at::zeros({embedded.rows->rows()}, types_T.options());
   for (int64_t b = 0; b < rows.sequences(); ++b) {
-    longer.narrow(0, embedded.rows->begin(b) + embedded.virtual_rows, rows.length(b)).copy_(types_T.narrow(0, rows.begin(b), rows.length(b)));
+    longer.narrow(0, embedded.rows->begin(b) + embedded.virtual_rows, rows.length(b))
+        .copy_(types_T.narrow(0, rows.begin(b), rows.length(b)));
   }
   return longer;
 }
@@ -81,12 +90,13 @@ at::Tensor Transformer::run_layer(std::size_t index, const at::Tensor& x_TC, con
     k = pass.linear(layer.key, h, pass.rows);
     v = pass.linear(layer.value, h, pass.rows);
   }
-  const AttentionArgs args{.queries = out_rows,
-                           .keys = pass.rows,
-                           .scale = stack.attention_scale,
-                           .causal = stack.causal && !last,  // the picked row of a causal classifier is the last one: it sees all keys
-                           .prefix = pass.sockets.prefix(static_cast<int64_t>(index)),
-                           .dropout = pass.site(name + ".attention", spec_.dropout.attention)};
+  const AttentionArgs args{
+      .queries = out_rows,
+      .keys = pass.rows,
+      .scale = stack.attention_scale,
+      .causal = stack.causal && !last,  // the picked row of a causal classifier is the last one: it sees all keys
+      .prefix = pass.sockets.prefix(static_cast<int64_t>(index)),
+      .dropout = pass.site(name + ".attention", spec_.dropout.attention)};
   const auto heads = [&](const at::Tensor& t, int64_t count) { return t.unflatten(1, {count, stack.head_dim}); };
   const at::Tensor attended =
       attention(heads(q, stack.heads), heads(k, stack.kv_heads), heads(v, stack.kv_heads), args).flatten(1);
@@ -101,7 +111,8 @@ at::Tensor Transformer::run_layer(std::size_t index, const at::Tensor& x_TC, con
   } else {
     hidden = activate(hidden, stack.activation);
   }
-  x = x + dropout(pass.linear(layer.down, hidden, out_rows), pass.site(name + ".feed_forward", spec_.dropout.hidden), out_rows);
+  x = x + dropout(pass.linear(layer.down, hidden, out_rows), pass.site(name + ".feed_forward", spec_.dropout.hidden),
+                  out_rows);
   return pre ? x : normalise(x, layer.feed_forward_norm, stack);
 }
 
@@ -109,10 +120,13 @@ at::Tensor Transformer::pooled(const ModelInput& input, Sockets& sockets, const 
   Embedded embedded = sockets.embed({at::embedding(word_, input.ids_T, spec_.embedding.padding), input.rows, 0});
   at::Tensor x = embedded.x_TC;
   if (token_type_.defined()) {
-    x = x + at::embedding(token_type_, embedded.virtual_rows > 0 ? lengthened_types(input.types_T, *input.rows, embedded) : input.types_T);
+    x = x + at::embedding(token_type_, embedded.virtual_rows > 0
+                                           ? lengthened_types(input.types_T, *input.rows, embedded)
+                                           : input.types_T);
   }
   if (position_.defined()) {
-    x = x + position_.index_select(0, embedded.rows->position_T() + (spec_.embedding.position_offset + sockets.position_shift()));
+    x = x + position_.index_select(
+                0, embedded.rows->position_T() + (spec_.embedding.position_offset + sockets.position_shift()));
   }
   if (embedding_norm_.weight_C.defined()) x = normalise(x, embedding_norm_, spec_.stack);
   const Pass pass{sockets, context, embedded.rows, sockets.pooling() == PooledRow::text ? embedded.virtual_rows : 0};
@@ -121,17 +135,20 @@ at::Tensor Transformer::pooled(const ModelInput& input, Sockets& sockets, const 
   return x;
 }
 
-at::Tensor Transformer::head_logits(const at::Tensor& pooled_BC, const Batch& rows, Sockets& sockets, const DropoutContext& context) const {
+at::Tensor Transformer::head_logits(const at::Tensor& pooled_BC, const Batch& rows, Sockets& sockets,
+                                    const DropoutContext& context) const {
   const Pass pass{sockets, context, rows, 0};
   at::Tensor x = pooled_BC;
   for (const HeadLayer& layer : spec_.head) {
     x = dropout(x, pass.site("head." + layer.module, layer.dropout), rows);
     if (const TrainedLinear* trained = sockets.trained_module(layer.module)) {
-      x = grouped_linear(x.to(trained->weight_KOC.scalar_type()), trained->weight_KOC, trained->bias_KO, rows->group_rows());
+      x = grouped_linear(x.to(trained->weight_KOC.scalar_type()), trained->weight_KOC, trained->bias_KO,
+                         rows->group_rows());
     } else if (const Linear* map = head_linear(layer.module)) {
       x = pass.linear(*map, x.to(map->weight_OC.scalar_type()), rows);
     } else {
-      throw_error<DataError>("{}: tensor {}.weight is missing and no adapter brings it", folder_.string(), layer.module);
+      throw_error<DataError>("{}: tensor {}.weight is missing and no adapter brings it", folder_.string(),
+                             layer.module);
     }
     x = activate(x, layer.activation);
   }

@@ -19,11 +19,23 @@ std::map<std::string, at::Tensor> tensors_of(const Method& method, const Optimiz
 }  // namespace
 
 Json JobState::to_json() const {
-  return {{"step", step}, {"updates", updates}, {"best_score", best_score ? Json(*best_score) : Json()}, {"best_step", best_step},
-          {"evaluations_without_better", evaluations_without_better}, {"nonfinite_in_a_row", nonfinite_in_a_row},
-          {"nonfinite_steps", nonfinite_steps}, {"window_loss", window_loss}, {"window_steps", window_steps}, {"loss_sum", loss_sum},
-          {"first_losses", first_losses}, {"smoothed_loss", smoothed_loss}, {"samples", samples}, {"tokens", tokens}, {"log_bytes", log_bytes},
-          {"unmoved", unmoved}, {"unmoved_reported", unmoved_reported}};
+  return {{"step", step},
+          {"updates", updates},
+          {"best_score", best_score ? Json(*best_score) : Json()},
+          {"best_step", best_step},
+          {"evaluations_without_better", evaluations_without_better},
+          {"nonfinite_in_a_row", nonfinite_in_a_row},
+          {"nonfinite_steps", nonfinite_steps},
+          {"window_loss", window_loss},
+          {"window_steps", window_steps},
+          {"loss_sum", loss_sum},
+          {"first_losses", first_losses},
+          {"smoothed_loss", smoothed_loss},
+          {"samples", samples},
+          {"tokens", tokens},
+          {"log_bytes", log_bytes},
+          {"unmoved", unmoved},
+          {"unmoved_reported", unmoved_reported}};
 }
 
 JobState JobState::from_json(const Json& json, const std::string& origin) {
@@ -52,7 +64,8 @@ JobState JobState::from_json(const Json& json, const std::string& origin) {
   return state;
 }
 
-void save_checkpoint(const std::filesystem::path& file, const JobState& state, const Method& method, const Optimizer& optimizer, int64_t k) {
+void save_checkpoint(const std::filesystem::path& file, const JobState& state, const Method& method,
+                     const Optimizer& optimizer, int64_t k) {
   write_safetensors(file, tensors_of(method, optimizer, k), {{"state", state.to_json().dump()}});
 }
 
@@ -70,7 +83,8 @@ JobState load_checkpoint(const std::filesystem::path& path, Method& method, Opti
   for (const auto& [name, target] : targets) {  // all checked before any is written
     const at::Tensor saved = file.tensor(name);
     if (saved.sizes() != target.sizes() || saved.scalar_type() != target.scalar_type()) {
-      throw_error<DataError>("{}: tensor {} has shape [{}], expected [{}]", path.string(), name, fmt::join(saved.sizes(), ", "), fmt::join(target.sizes(), ", "));
+      throw_error<DataError>("{}: tensor {} has shape [{}], expected [{}]", path.string(), name,
+                             fmt::join(saved.sizes(), ", "), fmt::join(target.sizes(), ", "));
     }
   }
   for (const auto& [name, target] : targets) at::Tensor(target).copy_(file.tensor(name));

@@ -28,7 +28,8 @@ std::string absolute(const std::string& path) {
 }
 
 void compare(const Json& a, const Json& b, const std::string& path, std::string& found) {
-  static const std::vector<std::string> harmless{"output", "provenance", "train.logging_steps", "train.save_steps", "train.num_threads"};
+  static const std::vector<std::string> harmless{"output", "provenance", "train.logging_steps", "train.save_steps",
+                                                 "train.num_threads"};
   if (!found.empty() || a == b || std::find(harmless.begin(), harmless.end(), path) != harmless.end()) return;
   if (!a.is_object() || !b.is_object()) {
     found = path;
@@ -48,38 +49,58 @@ void compare(const Json& a, const Json& b, const std::string& path, std::string&
 
 void ModelConfig::visit(Fields& fields) {
   fields.field("path", path, {.help = "folder of a pretrained model as Hugging Face saves it", .required = true});
-  fields.field("dtype", dtype, {.help = "of the frozen weights and activations; auto: the folder's", .choices = {"float32", "bfloat16", "auto"}});
-  fields.field("dropout", dropout, {.help = "\"checkpoint\": the probabilities of the model's config.json; a number replaces them all"});
+  fields.field("dtype", dtype,
+               {.help = "of the frozen weights and activations; auto: the folder's",
+                .choices = {"float32", "bfloat16", "auto"}});
+  fields.field("dropout", dropout,
+               {.help = "\"checkpoint\": the probabilities of the model's config.json; a number replaces them all"});
 }
 
 void TrainConfig::visit(Fields& fields) {
   fields.field("learning_rate", learning_rate, {.help = "peak rate of every parameter group", .min = 0});
-  fields.field("learning_rates", learning_rates, {.help = "group (adapter, offset, encoder, head, backbone) -> peak rate, wins over learning_rate", .min = 0});
+  fields.field(
+      "learning_rates", learning_rates,
+      {.help = "group (adapter, offset, encoder, head, backbone) -> peak rate, wins over learning_rate", .min = 0});
   fields.field("lr_scheduler_type", lr_scheduler_type,
-               {.help = "shape of the rate over the steps", .choices = {"linear", "cosine", "constant", "constant_with_warmup"}});
-  fields.field("warmup_steps", warmup_steps, {.help = "steps over which the rate rises from 0; wins over warmup_ratio", .min = 0});
+               {.help = "shape of the rate over the steps",
+                .choices = {"linear", "cosine", "constant", "constant_with_warmup"}});
+  fields.field("warmup_steps", warmup_steps,
+               {.help = "steps over which the rate rises from 0; wins over warmup_ratio", .min = 0});
   fields.field("warmup_ratio", warmup_ratio, {.help = "the same as a share of all steps", .min = 0, .max = 1});
-  fields.field("num_train_epochs", num_train_epochs, {.help = "passes over the training rows", .min = 0, .min_exclusive = true});
-  fields.field("max_steps", max_steps, {.help = "optimiser steps; wins over num_train_epochs when positive", .min = -1});
+  fields.field("num_train_epochs", num_train_epochs,
+               {.help = "passes over the training rows", .min = 0, .min_exclusive = true});
+  fields.field("max_steps", max_steps,
+               {.help = "optimiser steps; wins over num_train_epochs when positive", .min = -1});
   fields.field("batch_size", batch_size, {.help = "examples in a micro-batch (default 32)", .min = 1});
-  fields.field("batch_tokens", batch_tokens, {.help = "token budget of a micro-batch, in place of batch_size", .min = 1});
-  fields.field("gradient_accumulation_steps", gradient_accumulation_steps, {.help = "micro-batches in a step", .min = 1});
+  fields.field("batch_tokens", batch_tokens,
+               {.help = "token budget of a micro-batch, in place of batch_size", .min = 1});
+  fields.field("gradient_accumulation_steps", gradient_accumulation_steps,
+               {.help = "micro-batches in a step", .min = 1});
   fields.field("optim", optim, {.help = "optimiser", .choices = {"adamw", "sgd"}});
   fields.field("weight_decay", weight_decay, {.help = "decoupled decay; skips biases and norm weights", .min = 0});
-  fields.field("adam_beta1", adam_beta1, {.help = "decay of the first moment", .min = 0, .max = 1, .max_exclusive = true});
-  fields.field("adam_beta2", adam_beta2, {.help = "decay of the second moment", .min = 0, .max = 1, .max_exclusive = true});
-  fields.field("adam_epsilon", adam_epsilon, {.help = "added to the root of the second moment", .min = 0, .min_exclusive = true});
+  fields.field("adam_beta1", adam_beta1,
+               {.help = "decay of the first moment", .min = 0, .max = 1, .max_exclusive = true});
+  fields.field("adam_beta2", adam_beta2,
+               {.help = "decay of the second moment", .min = 0, .max = 1, .max_exclusive = true});
+  fields.field("adam_epsilon", adam_epsilon,
+               {.help = "added to the root of the second moment", .min = 0, .min_exclusive = true});
   fields.field("momentum", momentum, {.help = "of optim \"sgd\"", .min = 0, .max = 1, .max_exclusive = true});
-  fields.field("max_grad_norm", max_grad_norm, {.help = "gradients of an adapter are scaled down to this norm; 0: never", .min = 0});
+  fields.field("max_grad_norm", max_grad_norm,
+               {.help = "gradients of an adapter are scaled down to this norm; 0: never", .min = 0});
   fields.field("seed", seed, {.help = "names every random stream: start values, head, order, dropout", .min = 0});
   fields.field("data_seed", data_seed, {.help = "names the order of the rows in place of seed", .min = 0});
-  fields.field("device", device, {.help = "auto: a GPU where this build and machine have one", .choices = {"auto", "cpu", "cuda"}});
+  fields.field("device", device,
+               {.help = "auto: a GPU where this build and machine have one", .choices = {"auto", "cpu", "cuda"}});
   fields.field("num_threads", num_threads, {.help = "CPU threads; 0: as many as the machine has", .min = 0});
-  fields.field("eval_steps", eval_steps, {.help = "evaluate every n steps; 0: only at the end; absent: every epoch", .min = 0});
-  fields.field("save_steps", save_steps, {.help = "checkpoint every n steps; 0: only at the end; absent: every epoch", .min = 0});
+  fields.field("eval_steps", eval_steps,
+               {.help = "evaluate every n steps; 0: only at the end; absent: every epoch", .min = 0});
+  fields.field("save_steps", save_steps,
+               {.help = "checkpoint every n steps; 0: only at the end; absent: every epoch", .min = 0});
   fields.field("logging_steps", logging_steps, {.help = "log every n steps", .min = 1});
-  fields.field("early_stopping_patience", early_stopping_patience, {.help = "stop after this many evaluations in a row without a better score", .min = 1});
-  fields.field("metric_for_best_model", metric_for_best_model, {.help = "what chooses best/; absent: the task's first metric"});
+  fields.field("early_stopping_patience", early_stopping_patience,
+               {.help = "stop after this many evaluations in a row without a better score", .min = 1});
+  fields.field("metric_for_best_model", metric_for_best_model,
+               {.help = "what chooses best/; absent: the task's first metric"});
 }
 
 double TrainConfig::rate_of(const std::string& group) const {
@@ -91,7 +112,8 @@ void RunConfig::visit(Fields& fields) {
   fields.field("model", model, {.help = "the frozen network"});
   fields.field("task", task, {.help = "what is learned"});
   fields.field("data", data, {.help = "how rows are read and split"});
-  fields.section("method", {.help = "the trainable module", .required = true}, [this](Fields& inner) { method.visit(inner); });
+  fields.section("method", {.help = "the trainable module", .required = true},
+                 [this](Fields& inner) { method.visit(inner); });
   fields.field("train", train, {.help = "optimisation"});
   fields.field("output", output, {.help = "the run folder", .required = true});
 }
@@ -100,11 +122,13 @@ RunConfig RunConfig::from_json(const Json& json, const std::string& origin) {
   RunConfig config;
   named(origin, [&] { parse_fields([&](Fields& fields) { config.visit(fields); }, json, origin, {"provenance"}); });
   TrainConfig& train = config.train;
-  require(!(train.batch_size && train.batch_tokens), origin, "train.batch_tokens: stands in place of train.batch_size, found both");
+  require(!(train.batch_size && train.batch_tokens), origin,
+          "train.batch_tokens: stands in place of train.batch_size, found both");
   if (!train.batch_size && !train.batch_tokens) train.batch_size = 32;
   require(train.lr_scheduler_type != "constant" || (train.warmup_steps == 0 && train.warmup_ratio == 0), origin,
           "train.lr_scheduler_type: \"constant\" has no warm-up; use \"constant_with_warmup\"");
-  require(train.max_steps != 0, origin, "train.max_steps: found 0, expected a positive number, or -1 for num_train_epochs");
+  require(train.max_steps != 0, origin,
+          "train.max_steps: found 0, expected a positive number, or -1 for num_train_epochs");
   require(train.momentum == 0 || train.optim == "sgd", origin, "train.momentum: only with optim \"sgd\"");
   for (const auto& [group, rate] : train.learning_rates) {
     static const std::vector<std::string> groups{"adapter", "offset", "encoder", "head", "backbone"};
@@ -114,7 +138,8 @@ RunConfig RunConfig::from_json(const Json& json, const std::string& origin) {
   const Json& dropout = config.model.dropout;
   require(dropout == "checkpoint" || (dropout.is_number() && dropout >= 0.0 && dropout < 1.0), origin,
           "model.dropout: found " + dropout.dump() + ", expected \"checkpoint\" or a number >= 0 and < 1");
-  require(config.task.max_length >= 1, origin, "task.max_length: found " + std::to_string(config.task.max_length) + ", expected at least 1");
+  require(config.task.max_length >= 1, origin,
+          "task.max_length: found " + std::to_string(config.task.max_length) + ", expected at least 1");
   named(origin, [&] { config.method->validate(); });
   config.model.path = absolute(config.model.path);
   config.task.data = absolute(config.task.data);
@@ -152,7 +177,8 @@ Json run_config_schema() {
     alternatives.push_back(section);
   }
   schema["properties"]["method"] = {{"oneOf", alternatives}};
-  schema["properties"]["provenance"] = {{"type", "object"}, {"description", "versions and fingerprints; ignored on input"}};
+  schema["properties"]["provenance"] = {{"type", "object"},
+                                        {"description", "versions and fingerprints; ignored on input"}};
   schema["$schema"] = "https://json-schema.org/draft/2020-12/schema";
   schema["title"] = "peft.cpp run config";
   return schema;

@@ -46,19 +46,23 @@ std::string dry_run(const RunConfig& config) {
     for (const int64_t row : micro) in_micro += job.train_split().length(row) + bank.method->virtual_tokens();
     tokens = std::max(tokens, in_micro);
   }
-  const int64_t activations = tokens * activation_bytes_per_token(bank.model.spec(), at::elementSize(bank.model.dtype()));
+  const int64_t activations =
+      tokens * activation_bytes_per_token(bank.model.spec(), at::elementSize(bank.model.dtype()));
   const auto mib = [](int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
 
   std::string text = to_pretty_string(resolved.to_json());
-  text += fmt::format("\nbackbone parameters  {}\ntrainable parameters {} ({:.3f} %)\nsteps                {} ({} in an epoch)\n", backbone, trained,
-                      100.0 * static_cast<double>(trained) / static_cast<double>(backbone), job.total_steps(),
-                      std::max<int64_t>(1, job.steps_in_epoch()));
+  text += fmt::format(
+      "\nbackbone parameters  {}\ntrainable parameters {} ({:.3f} %)\nsteps                {} ({} in an epoch)\n",
+      backbone, trained, 100.0 * static_cast<double>(trained) / static_cast<double>(backbone), job.total_steps(),
+      std::max<int64_t>(1, job.steps_in_epoch()));
   for (const Parameter& p : bank.method->parameters()) {
     if (bank.method->parameters().size() > 40) break;
     text += fmt::format("  {:60} {:>10}  {}\n", p.name, p.value.numel(), p.group);
   }
-  text += fmt::format("memory estimate      weights {:.0f} MiB, trained state {:.1f} MiB, activations of the first batch ({} tokens) {:.0f} MiB\n\n",
-                      mib(bytes_of(weights)), mib(trained * 16), tokens, mib(activations));
+  text += fmt::format(
+      "memory estimate      weights {:.0f} MiB, trained state {:.1f} MiB, activations of the first batch ({} tokens) "
+      "{:.0f} MiB\n\n",
+      mib(bytes_of(weights)), mib(trained * 16), tokens, mib(activations));
   return text + describe_dataset_text(job.data());
 }
 

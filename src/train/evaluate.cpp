@@ -24,7 +24,8 @@ bool row_finite(const float* row, int64_t n) {
 
 }  // namespace
 
-Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const EncodedSplit& split, const TaskInfo& task) {
+Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const EncodedSplit& split,
+                    const TaskInfo& task) {
   at::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
   const DropoutContext no_dropout;
@@ -48,7 +49,8 @@ Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const E
     const ModelInput input = make_input(rows, method.adapters(), model.device());
     method.begin_pass(no_dropout);
     const at::Tensor out = model.classify(input, method, no_dropout).to(at::kCPU, at::kFloat).contiguous();
-    if (out.size(1) != outputs) throw_error<DataError>("the head has {} outputs, task {} needs {}", out.size(1), task.name, outputs);
+    if (out.size(1) != outputs)
+      throw_error<DataError>("the head has {} outputs, task {} needs {}", out.size(1), task.name, outputs);
     for (std::size_t i = 0; i < rows.size(); ++i) {
       std::copy_n(out.data_ptr<float>() + static_cast<int64_t>(i) * outputs, outputs, logits + rows[i].row * outputs);
     }
@@ -69,9 +71,11 @@ Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const E
     }
   }
   result.collapsed = !task.regression && split.size() > 1 && split.statistics.label_counts.size() > 1 &&
-                     std::count_if(split.statistics.label_counts.begin(), split.statistics.label_counts.end(), [](int64_t c) { return c > 0; }) > 1 &&
+                     std::count_if(split.statistics.label_counts.begin(), split.statistics.label_counts.end(),
+                                   [](int64_t c) { return c > 0; }) > 1 &&
                      *std::max_element(counts.begin(), counts.end()) == split.size();
-  if (!split.hidden && split.size() > 0) result.loss = sequence_losses(result.logits, split.labels, task.regression).to(at::kDouble).mean().item<double>();
+  if (!split.hidden && split.size() > 0)
+    result.loss = sequence_losses(result.logits, split.labels, task.regression).to(at::kDouble).mean().item<double>();
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }
@@ -81,7 +85,8 @@ Scored scored(const Evaluation& evaluation, const EncodedSplit& split, const Tas
 }
 
 Json evaluation_metrics(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task) {
-  Json metrics = {{"eval_loss", std::isfinite(evaluation.loss) ? Json(evaluation.loss) : Json()}, {"eval_samples", split.size()}};
+  Json metrics = {{"eval_loss", std::isfinite(evaluation.loss) ? Json(evaluation.loss) : Json()},
+                  {"eval_samples", split.size()}};
   const Scored values = scored(evaluation, split, task);
   Json undefined = Json::array();
   for (const std::string& name : task.metrics) {
@@ -95,10 +100,12 @@ Json evaluation_metrics(const Evaluation& evaluation, const EncodedSplit& split,
   return metrics;
 }
 
-void write_predictions(const std::filesystem::path& file, const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task) {
+void write_predictions(const std::filesystem::path& file, const Evaluation& evaluation, const EncodedSplit& split,
+                       const TaskInfo& task) {
   const auto value = [&](double v) -> Json {
     if (task.regression) return std::isfinite(v) ? Json(v) : Json();
-    return v >= 0 && v < static_cast<double>(task.labels.size()) ? Json(task.labels[static_cast<std::size_t>(v)]) : Json();
+    return v >= 0 && v < static_cast<double>(task.labels.size()) ? Json(task.labels[static_cast<std::size_t>(v)])
+                                                                 : Json();
   };
   const int64_t outputs = evaluation.logits.size(1);
   const auto* logits = evaluation.logits.const_data_ptr<float>();

@@ -13,11 +13,11 @@
 namespace peft {
 namespace {
 
-constexpr int64_t kNonfiniteLimit = 10;      // non-finite gradients in a row that stop a job (methods.md 0.1)
-constexpr int64_t kReferenceSteps = 10;      // first steps, whose mean loss the divergence guard compares with
+constexpr int64_t kNonfiniteLimit = 10;  // non-finite gradients in a row that stop a job (methods.md 0.1)
+constexpr int64_t kReferenceSteps = 10;  // first steps, whose mean loss the divergence guard compares with
 constexpr double kDivergenceFactor = 10.0;
 constexpr double kSmoothing = 0.9;
-constexpr int64_t kGradientCheckStep = 20;   // by then every trained tensor should have had a gradient
+constexpr int64_t kGradientCheckStep = 20;  // by then every trained tensor should have had a gradient
 
 const EncodedSplit* required(const Dataset& data, const char* name, const RunConfig& config) {
   const EncodedSplit* split = data.find(name);
@@ -43,13 +43,16 @@ std::shared_ptr<const Dataset> shared_dataset(RunConfig& config, const Tokenizer
                                               std::map<std::string, std::shared_ptr<const Dataset>>& datasets) {
   const Json json = config.to_json();
   auto& data = datasets[json["task"].dump() + json["data"].dump()];
-  if (!data) data = std::make_shared<const Dataset>(load_dataset(config.task, config.data, tokenizer, {"train", "dev"}));
+  if (!data)
+    data = std::make_shared<const Dataset>(load_dataset(config.task, config.data, tokenizer, {"train", "dev"}));
   config.task.name = data->task.name;  // both as load_dataset resolves them
   if (!data->task.regression && config.data.labels.empty()) config.data.labels = data->task.labels;
   return data;
 }
 
-bool better(double score, double best, const std::string& metric) { return metric == "loss" ? score < best : score > best; }
+bool better(double score, double best, const std::string& metric) {
+  return metric == "loss" ? score < best : score > best;
+}
 
 int64_t peak_memory_bytes() {
   rusage usage{};
@@ -59,7 +62,8 @@ int64_t peak_memory_bytes() {
 
 }  // namespace
 
-Job::Job(RunConfig config, const TrainOptions& options, const Tokenizer& tokenizer, std::map<std::string, std::shared_ptr<const Dataset>>& datasets)
+Job::Job(RunConfig config, const TrainOptions& options, const Tokenizer& tokenizer,
+         std::map<std::string, std::shared_ptr<const Dataset>>& datasets)
     : config_(std::move(config)),
       data_(shared_dataset(config_, tokenizer, datasets)),
       train_(required(*data_, "train", config_)),
@@ -72,7 +76,8 @@ Job::Job(RunConfig config, const TrainOptions& options, const Tokenizer& tokeniz
   const std::string metric = config_.train.metric_for_best_model.value_or(data_->task.metrics.front());
   const auto& known = data_->task.metrics;
   if (metric != "loss" && std::find(known.begin(), known.end(), metric) == known.end()) {
-    throw_error<ConfigError>("train.metric_for_best_model: found \"{}\", expected loss, {}", metric, fmt::join(known, ", "));
+    throw_error<ConfigError>("train.metric_for_best_model: found \"{}\", expected loss, {}", metric,
+                             fmt::join(known, ", "));
   }
   config_.train.metric_for_best_model = metric;
 }
@@ -85,14 +90,16 @@ void Job::open(Bank& bank, int64_t k, const Json& provenance) {
   folder_.write_config(config_.to_json(), own);
   if (folder_.found() == RunFolder::Found::checkpoint) {
     state_ = load_checkpoint(folder_.checkpoint(), *bank.method, *bank.optimizer, k);
-    if (std::filesystem::exists(folder_.runtime())) seconds_ = read_json_file<DataError>(folder_.runtime()).value("train_seconds", 0.0);
+    if (std::filesystem::exists(folder_.runtime()))
+      seconds_ = read_json_file<DataError>(folder_.runtime()).value("train_seconds", 0.0);
     log_info("{}: going on from step {}", config_.output, state_.step);
   } else {
     for (const Parameter& p : bank.method->parameters()) state_.unmoved.push_back(p.name);
   }
   folder_.start_log(state_.log_bytes, state_.step);
   active_ = true;
-  if (dev_ == nullptr) log_warning("{}: no dev split with labels: nothing is evaluated, best/ is the last state", config_.output);
+  if (dev_ == nullptr)
+    log_warning("{}: no dev split with labels: nothing is evaluated, best/ is the last state", config_.output);
   if (state_.step >= total_steps() || patience_ended()) complete(bank);  // killed between its last step and its results
 }
 
@@ -107,8 +114,10 @@ void Job::finish_step(Bank& bank, const Step& step, double seconds) {
   const bool epoch_ends = state_.step == total_steps() || sampler_.at(state_.step).epoch != step.epoch;
   if (state_.step % config_.train.logging_steps == 0 || state_.step == total_steps()) log_training();
   if (diverged()) {
-    return stop(ExitCode::guard, fmt::format("{}: step {}: the loss diverged: {:.4g} (smoothed) after {:.4g} in the first {} steps", config_.output,
-                                             state_.step, state_.smoothed_loss, state_.first_losses / kReferenceSteps, kReferenceSteps));
+    return stop(ExitCode::guard,
+                fmt::format("{}: step {}: the loss diverged: {:.4g} (smoothed) after {:.4g} in the first {} steps",
+                            config_.output, state_.step, state_.smoothed_loss, state_.first_losses / kReferenceSteps,
+                            kReferenceSteps));
   }
   const bool evaluates = due(config_.train.eval_steps, epoch_ends);
   if (state_.step >= kGradientCheckStep && !state_.unmoved_reported) check_gradients();
@@ -123,7 +132,8 @@ void Job::update(Bank& bank, const Step& step, double loss, int64_t tokens) {
   state_.tokens += tokens;
   const double factor = schedule_.factor(state_.step);
   for (std::size_t i = 0; i < bank.method->parameters().size(); ++i) {
-    if (!state_.unmoved.empty() && bank.optimizer->gradient_norm(i, k_) != 0.0) std::erase(state_.unmoved, bank.method->parameters()[i].name);
+    if (!state_.unmoved.empty() && bank.optimizer->gradient_norm(i, k_) != 0.0)
+      std::erase(state_.unmoved, bank.method->parameters()[i].name);
   }
   const Optimizer::Report report = bank.optimizer->step(k_, factor, state_.updates + 1);
   gradient_norm_ = report.gradient_norm;
@@ -141,7 +151,8 @@ void Job::update(Bank& bank, const Step& step, double loss, int64_t tokens) {
   ++state_.nonfinite_steps;
   log_warning("{}: step {}: loss or gradient is not finite; the step is skipped", config_.output, state_.step);
   if (++state_.nonfinite_in_a_row >= kNonfiniteLimit) {
-    stop(ExitCode::guard, fmt::format("{}: step {}: {} steps in a row had a loss or gradient that is not finite", config_.output, state_.step, kNonfiniteLimit));
+    stop(ExitCode::guard, fmt::format("{}: step {}: {} steps in a row had a loss or gradient that is not finite",
+                                      config_.output, state_.step, kNonfiniteLimit));
   }
 }
 
@@ -151,7 +162,8 @@ bool Job::patience_ended() const {
 }
 
 bool Job::diverged() const {
-  return state_.updates > kReferenceSteps && state_.smoothed_loss > kDivergenceFactor * (state_.first_losses / kReferenceSteps + 1.0);
+  return state_.updates > kReferenceSteps &&
+         state_.smoothed_loss > kDivergenceFactor * (state_.first_losses / kReferenceSteps + 1.0);
 }
 
 /// Passes over the training rows so far. With a token budget the epochs differ in their number of steps.
@@ -164,7 +176,8 @@ double Job::epochs_done() const {
 
 void Job::log_training() {
   const double mean = state_.window_steps > 0 ? state_.window_loss / static_cast<double>(state_.window_steps) : 0.0;
-  const double rate = config_.train.learning_rate * schedule_.factor(state_.step - 1);  // of the step just done, as transformers logs it
+  const double rate = config_.train.learning_rate *
+                      schedule_.factor(state_.step - 1);  // of the step just done, as transformers logs it
   Json line = {{"step", state_.step}, {"epoch", epochs_done()}, {"loss", mean}, {"learning_rate", rate}};
   line["grad_norm"] = std::isfinite(gradient_norm_) ? Json(gradient_norm_) : Json();
   state_.window_loss = 0.0;
@@ -175,7 +188,8 @@ void Job::log_training() {
 void Job::check_gradients() {
   state_.unmoved_reported = true;
   for (const std::string& name : state_.unmoved) {
-    log_warning("{}: the gradient of {} has been exactly zero for {} steps: it does not train", config_.output, name, state_.step);
+    log_warning("{}: the gradient of {} has been exactly zero for {} steps: it does not train", config_.output, name,
+                state_.step);
     folder_.log({{"alarm", "zero_gradient"}, {"parameter", name}, {"at_step", state_.step}});
   }
 }
@@ -192,7 +206,8 @@ void Job::evaluate_now(Bank& bank) {
     folder_.log({{"alarm", "collapsed_predictions"}, {"at_step", state_.step}});
   }
   if (evaluation.nonfinite > 0) {
-    log_warning("{}: step {}: {} rows of dev have logits that are not finite", config_.output, state_.step, evaluation.nonfinite);
+    log_warning("{}: step {}: {} rows of dev have logits that are not finite", config_.output, state_.step,
+                evaluation.nonfinite);
     folder_.log({{"alarm", "nonfinite_logits"}, {"rows", evaluation.nonfinite}, {"at_step", state_.step}});
   }
   const std::string& metric = *config_.train.metric_for_best_model;
@@ -206,8 +221,8 @@ void Job::evaluate_now(Bank& bank) {
   } else {
     ++state_.evaluations_without_better;
     if (patience_ended()) {
-      log_info("{}: step {}: stopped early, best eval_{} {:.4f} at step {}", config_.output, state_.step, metric, *state_.best_score,
-               state_.best_step);
+      log_info("{}: step {}: stopped early, best eval_{} {:.4f} at step {}", config_.output, state_.step, metric,
+               *state_.best_score, state_.best_step);
     }
   }
 }
@@ -243,12 +258,19 @@ void Job::complete(Bank& bank) {
   const AdapterFiles files = bank.method->fold(k_);
   for (const auto& [name, tensor] : files.tensors) stored += tensor.numel();
 
-  Json metrics = {{"task", data_->task.name}, {"method", config_.method->type}, {"split_policy", "official"}, {"train_samples", train_->size()},
-                  {"epoch", epochs_done()}, {"global_step", state_.step},
+  Json metrics = {{"task", data_->task.name},
+                  {"method", config_.method->type},
+                  {"split_policy", "official"},
+                  {"train_samples", train_->size()},
+                  {"epoch", epochs_done()},
+                  {"global_step", state_.step},
                   {"train_loss", state_.updates > 0 ? state_.loss_sum / static_cast<double>(state_.updates) : 0.0},
-                  {"train_runtime", seconds_}, {"peak_memory_bytes", peak_memory_bytes()},
-                  {"trainable_parameters", bank.method->trainable_parameters()}, {"stored_parameters", stored},
-                  {"nonfinite_steps", state_.nonfinite_steps}, {"skipped", train_->statistics.skipped}};
+                  {"train_runtime", seconds_},
+                  {"peak_memory_bytes", peak_memory_bytes()},
+                  {"trainable_parameters", bank.method->trainable_parameters()},
+                  {"stored_parameters", stored},
+                  {"nonfinite_steps", state_.nonfinite_steps},
+                  {"skipped", train_->statistics.skipped}};
   if (seconds_ > 0) {
     metrics["train_samples_per_second"] = static_cast<double>(state_.samples) / seconds_;
     metrics["train_steps_per_second"] = static_cast<double>(state_.step) / seconds_;
@@ -282,7 +304,8 @@ void Job::complete(Bank& bank) {
 
 std::string Job::progress_note() const {
   std::string note = fmt::format("loss {:.4f}", state_.smoothed_loss);
-  if (state_.best_score) note += fmt::format("  best {} {:.4f}", *config_.train.metric_for_best_model, *state_.best_score);
+  if (state_.best_score)
+    note += fmt::format("  best {} {:.4f}", *config_.train.metric_for_best_model, *state_.best_score);
   return note;
 }
 

@@ -26,7 +26,8 @@ struct Bank {
 class Job {
  public:
   /// Reads the data (shared between jobs that name the same) and looks at the run folder; writes nothing.
-  Job(RunConfig config, const TrainOptions& options, const Tokenizer& tokenizer, std::map<std::string, std::shared_ptr<const Dataset>>& datasets);
+  Job(RunConfig config, const TrainOptions& options, const Tokenizer& tokenizer,
+      std::map<std::string, std::shared_ptr<const Dataset>>& datasets);
 
   const RunConfig& config() const { return config_; }
   const Dataset& data() const { return *data_; }

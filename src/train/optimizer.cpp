@@ -8,7 +8,8 @@
 
 namespace peft {
 
-Optimizer::Optimizer(Method& method, std::vector<const TrainConfig*> configs) : method_(method), configs_(std::move(configs)) {
+Optimizer::Optimizer(Method& method, std::vector<const TrainConfig*> configs)
+    : method_(method), configs_(std::move(configs)) {
   const bool adam = configs_.at(0)->optim == "adamw";
   for (const Parameter& p : method_.parameters()) {
     first_.push_back(at::zeros_like(p.value).detach());
@@ -37,8 +38,13 @@ Optimizer::Report Optimizer::step(int64_t k, double factor, int64_t update) {
       sgd_step(value, gradient, first_[i][k], rate, config.momentum, decay, clip);
     } else {
       adamw_step(value, gradient, first_[i][k], second_[i][k],
-                 {.learning_rate = rate, .beta1 = config.adam_beta1, .beta2 = config.adam_beta2, .epsilon = config.adam_epsilon,
-                  .weight_decay = decay, .step = update, .gradient_scale = clip});
+                 {.learning_rate = rate,
+                  .beta1 = config.adam_beta1,
+                  .beta2 = config.adam_beta2,
+                  .epsilon = config.adam_epsilon,
+                  .weight_decay = decay,
+                  .step = update,
+                  .gradient_scale = clip});
     }
   }
   return {norm, true};

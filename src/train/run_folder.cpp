@@ -31,7 +31,8 @@ void clear_leftovers(const fs::path& run) {
     if (!fs::is_directory(folder)) continue;
     for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
       const std::string name = entry.path().filename().string();
-      if (name.starts_with(".") && (name.ends_with(".tmp") || name.ends_with(".old"))) leftovers.push_back(entry.path());
+      if (name.starts_with(".") && (name.ends_with(".tmp") || name.ends_with(".old")))
+        leftovers.push_back(entry.path());
     }
   }
   for (const fs::path& path : leftovers) {
@@ -53,16 +54,19 @@ RunFolder::Found RunFolder::look() const {
 }
 
 RunFolder::RunFolder(fs::path folder, bool resume) : folder_(std::move(folder)) {
-  if (fs::exists(folder_) && !fs::is_directory(folder_)) throw_error<ConfigError>("output: {} is no folder", folder_.string());
+  if (fs::exists(folder_) && !fs::is_directory(folder_))
+    throw_error<ConfigError>("output: {} is no folder", folder_.string());
   found_ = look();
   for (const char* name : kResults) {  // not ours to clear away
     if (found_ == Found::nothing && fs::exists(folder_ / name) && !fs::exists(folder_ / "config.json")) {
-      throw_error<ConfigError>("output: {} holds {} but no config.json of a run; choose another folder", folder_.string(), name);
+      throw_error<ConfigError>("output: {} holds {} but no config.json of a run; choose another folder",
+                               folder_.string(), name);
     }
   }
   if (resume || (found_ == Found::nothing && !fs::exists(folder_ / "config.json"))) return;
   if (fs::exists(folder_ / ".lock")) const FolderLock unused(folder_);  // "in use" tells more than the advice to resume
-  throw_error<ConfigError>("output: {} already holds a run; go on with --resume, or choose another folder", folder_.string());
+  throw_error<ConfigError>("output: {} already holds a run; go on with --resume, or choose another folder",
+                           folder_.string());
 }
 
 void RunFolder::open() {
@@ -93,13 +97,14 @@ void RunFolder::write_config(const Json& config, const Json& provenance) {
         return path;
       }());
       const auto shown = [&](const Json& json) { return json.contains(pointer) ? json[pointer].dump() : "nothing"; };
-      throw_error<ConfigError>("{}: {}: the run was started with {}, found {}; it cannot go on with another value", file.string(), key,
-                               shown(stored), shown(complete));
+      throw_error<ConfigError>("{}: {}: the run was started with {}, found {}; it cannot go on with another value",
+                               file.string(), key, shown(stored), shown(complete));
     }
     for (const char* what : {"model", "tokenizer", "data"}) {
       const Json before = stored.value("provenance", Json::object()).value(what, Json());
       if (!before.is_null() && before != provenance.value(what, Json())) {
-        throw_error<DataError>("{}: the {} files changed since the run was started; it cannot go on with others", file.string(), what);
+        throw_error<DataError>("{}: the {} files changed since the run was started; it cannot go on with others",
+                               file.string(), what);
       }
     }
   }
@@ -128,7 +133,8 @@ void RunFolder::log(const Json& line) {
   if (!line.contains("step")) return;
   for (const auto& [key, value] : line.items()) {
     if (!value.is_number() || key == "step") continue;
-    const std::string tag = key.starts_with("eval_") ? "eval/" + key.substr(5) : "train/" + key;  // as transformers names them
+    const std::string tag =
+        key.starts_with("eval_") ? "eval/" + key.substr(5) : "train/" + key;  // as transformers names them
     events_->add_scalar(tag, value.get<double>(), line["step"].get<int64_t>());
   }
 }

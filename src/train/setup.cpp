@@ -15,12 +15,15 @@ namespace {
 
 /// Keys in which the jobs of one bank may differ (methods.md 0.1).
 void erase_free_keys(Json& config) {
-  for (const char* key : {"learning_rate", "learning_rates", "weight_decay", "lr_scheduler_type", "warmup_steps", "warmup_ratio", "max_grad_norm", "seed",
-                          "data_seed", "num_train_epochs", "max_steps", "adam_beta1", "adam_beta2", "adam_epsilon", "momentum",
-                          "early_stopping_patience", "eval_steps", "save_steps", "logging_steps", "metric_for_best_model"}) {
+  for (const char* key : {"learning_rate", "learning_rates",   "weight_decay",  "lr_scheduler_type",
+                          "warmup_steps",  "warmup_ratio",     "max_grad_norm", "seed",
+                          "data_seed",     "num_train_epochs", "max_steps",     "adam_beta1",
+                          "adam_beta2",    "adam_epsilon",     "momentum",      "early_stopping_patience",
+                          "eval_steps",    "save_steps",       "logging_steps", "metric_for_best_model"}) {
     config["train"].erase(key);
   }
-  for (const char* key : {"lora_alpha", "prompt_tuning_init_text", "init_from", "init_head"}) config["method"].erase(key);
+  for (const char* key : {"lora_alpha", "prompt_tuning_init_text", "init_from", "init_head"})
+    config["method"].erase(key);
   for (const char* key : {"data", "output"}) config.erase(key);
   config["task"].erase("data");
 }
@@ -28,7 +31,8 @@ void erase_free_keys(Json& config) {
 at::Device parse_device(const std::string& name) {
   const bool available = at::globalContext().hasCUDA();
   if (name == "cuda" && !available) {
-    throw_error<ConfigError>("train.device: found \"cuda\", but this machine or build has no CUDA device (configure with -DPEFT_CUDA=ON)");
+    throw_error<ConfigError>(
+        "train.device: found \"cuda\", but this machine or build has no CUDA device (configure with -DPEFT_CUDA=ON)");
   }
   return name != "cpu" && available ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
 }
@@ -43,26 +47,31 @@ void check_bank(const std::vector<RunConfig>& configs) {
     Json other = config.to_json();
     erase_free_keys(other);
     if (const std::string key = first_difference(first, other); !key.empty()) {
-      throw_error<ConfigError>("{}: runs of one bank may not differ in this key ({} and {})", key, configs.front().output, config.output);
+      throw_error<ConfigError>("{}: runs of one bank may not differ in this key ({} and {})", key,
+                               configs.front().output, config.output);
     }
   }
   for (std::size_t i = 0; i < configs.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
-      if (configs[i].output == configs[j].output) throw_error<ConfigError>("output: two runs of a bank write to {}", configs[i].output);
+      if (configs[i].output == configs[j].output)
+        throw_error<ConfigError>("output: two runs of a bank write to {}", configs[i].output);
     }
   }
 }
 
 void set_threads(const TrainConfig& config) {
-  at::set_num_threads(config.num_threads > 0 ? static_cast<int>(config.num_threads) : std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
+  at::set_num_threads(config.num_threads > 0 ? static_cast<int>(config.num_threads)
+                                             : std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
 }
 
 Bank load_backbone(const RunConfig& config) {
-  Bank bank{Transformer::load(config.model.path, config.model.dtype, parse_device(config.train.device)), Tokenizer::load(config.model.path), nullptr, nullptr};
+  Bank bank{Transformer::load(config.model.path, config.model.dtype, parse_device(config.train.device)),
+            Tokenizer::load(config.model.path), nullptr, nullptr};
   if (config.model.dropout.is_number()) bank.model.override_dropout(config.model.dropout.get<double>());
   const int64_t rows = bank.model.spec().embedding.vocabulary;
   if (bank.tokenizer->size() > rows) {
-    throw_error<DataError>("{}: the tokenizer has {} ids, the word embeddings {} rows", config.model.path, bank.tokenizer->size(), rows);
+    throw_error<DataError>("{}: the tokenizer has {} ids, the word embeddings {} rows", config.model.path,
+                           bank.tokenizer->size(), rows);
   }
   return bank;
 }
@@ -74,8 +83,10 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
   spec.tokenizer = bank.tokenizer.get();
   std::vector<const TrainConfig*> train;
   for (const auto& job : jobs) {
-    if (job->data().task.outputs() != spec.outputs || job->data().task.regression != jobs.front()->data().task.regression) {
-      throw_error<ConfigError>("task.data: runs of one bank need the same outputs, found {} and {}", spec.outputs, job->data().task.outputs());
+    if (job->data().task.outputs() != spec.outputs ||
+        job->data().task.regression != jobs.front()->data().task.regression) {
+      throw_error<ConfigError>("task.data: runs of one bank need the same outputs, found {} and {}", spec.outputs,
+                               job->data().task.outputs());
     }
     spec.configs.push_back(&*job->config().method);
     spec.seeds.push_back(static_cast<uint64_t>(job->config().train.seed));
@@ -86,8 +97,9 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
   const int64_t usable = bank.model.spec().embedding.usable_positions(), taken = bank.method->virtual_tokens();
   for (const auto& job : jobs) {
     if (job->config().task.max_length + taken > usable) {
-      throw_error<ConfigError>("task.max_length: found {}, expected at most {} (the model has {} positions, the method takes {})",
-                               job->config().task.max_length, usable - taken, usable, taken);
+      throw_error<ConfigError>(
+          "task.max_length: found {}, expected at most {} (the model has {} positions, the method takes {})",
+          job->config().task.max_length, usable - taken, usable, taken);
     }
   }
   for (std::size_t k = 0; k < jobs.size(); ++k) {
@@ -96,7 +108,8 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
     const AdapterFiles files = read_adapter(find_adapter(*config.init_from));
     const auto source = recognise_adapter(files);
     if (source->type != config.type) {
-      throw_error<ConfigError>("method.init_from: {} holds a {} adapter, the method is {}", files.origin, source->type, config.type);
+      throw_error<ConfigError>("method.init_from: {} holds a {} adapter, the method is {}", files.origin, source->type,
+                               config.type);
     }
     bank.method->load(static_cast<int64_t>(k), files, config.init_head);
   }
@@ -108,7 +121,11 @@ Json make_provenance(const Bank& bank) {
   model.add(hash_file(bank.model.folder() / "config.json"));
   const ModelTensors tensors(bank.model.folder());
   for (const SafetensorsFile& file : tensors.files()) model.add(hash_file(file.path()));
-  return {{"library", "peft.cpp"}, {"version", PEFT_VERSION}, {"torch", TORCH_VERSION}, {"model", model.hex()}, {"tokenizer", bank.tokenizer->fingerprint()}};
+  return {{"library", "peft.cpp"},
+          {"version", PEFT_VERSION},
+          {"torch", TORCH_VERSION},
+          {"model", model.hex()},
+          {"tokenizer", bank.tokenizer->fingerprint()}};
 }
 
 }  // namespace peft

@@ -23,7 +23,8 @@ struct MicroBatch {
   std::vector<double> labels, weights;
 };
 
-MicroBatch gather(const std::vector<std::unique_ptr<Job>>& jobs, const std::vector<Step>& steps, std::size_t m, std::vector<int64_t>& ordinals) {
+MicroBatch gather(const std::vector<std::unique_ptr<Job>>& jobs, const std::vector<Step>& steps, std::size_t m,
+                  std::vector<int64_t>& ordinals) {
   MicroBatch batch;
   for (std::size_t k = 0; k < jobs.size(); ++k) {
     if (m >= steps[k].micro_batches.size()) continue;
@@ -38,8 +39,8 @@ MicroBatch gather(const std::vector<std::unique_ptr<Job>>& jobs, const std::vect
 }
 
 /// Forward and backward of one step of every active job. Adds each job's mean loss and tokens to `losses` and `tokens`.
-void run_step(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const std::vector<Step>& steps, const DropoutContext& dropout,
-              std::vector<double>& losses, std::vector<int64_t>& tokens) {
+void run_step(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const std::vector<Step>& steps,
+              const DropoutContext& dropout, std::vector<double>& losses, std::vector<int64_t>& tokens) {
   const bool regression = jobs.front()->data().task.regression;
   std::vector<int64_t> ordinals(jobs.size(), 0);
   std::size_t micro_batches = 0;
@@ -68,13 +69,16 @@ void train_loop(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
   Progress progress("training", total);
   DropoutContext dropout{.training = true, .seeds = {}, .steps = std::vector<int64_t>(jobs.size())};
   for (const auto& job : jobs) dropout.seeds.push_back(static_cast<uint64_t>(job->config().train.seed));
-  const auto any_active = [&] { return std::any_of(jobs.begin(), jobs.end(), [](const auto& job) { return job->active(); }); };
+  const auto any_active = [&] {
+    return std::any_of(jobs.begin(), jobs.end(), [](const auto& job) { return job->active(); });
+  };
   while (any_active()) {
     if (InterruptGuard::requested()) {
       for (const auto& job : jobs) {
         if (!job->active()) continue;
         job->save(bank);
-        job->stop(ExitCode::interrupted, fmt::format("{}: saved at step {}; go on with --resume", job->config().output, job->step()));
+        job->stop(ExitCode::interrupted,
+                  fmt::format("{}: saved at step {}; go on with --resume", job->config().output, job->step()));
       }
       return;
     }
@@ -125,7 +129,8 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
   Bank bank = load_backbone(configs.front());
   std::vector<std::unique_ptr<Job>> jobs;
   std::map<std::string, std::shared_ptr<const Dataset>> datasets;
-  for (const std::size_t i : open) jobs.push_back(std::make_unique<Job>(configs[i], options, *bank.tokenizer, datasets));
+  for (const std::size_t i : open)
+    jobs.push_back(std::make_unique<Job>(configs[i], options, *bank.tokenizer, datasets));
   attach_method(bank, jobs);
   const Json provenance = make_provenance(bank);
   for (std::size_t k = 0; k < jobs.size(); ++k) jobs[k]->open(bank, static_cast<int64_t>(k), provenance);

@@ -11,7 +11,10 @@ namespace {
 using testing::HasSubstr;
 
 Json minimal() {
-  return {{"model", {{"path", "m"}}}, {"task", {{"name", "sst2"}, {"data", "d"}}}, {"method", {{"type", "lora"}}}, {"output", "o"}};
+  return {{"model", {{"path", "m"}}},
+          {"task", {{"name", "sst2"}, {"data", "d"}}},
+          {"method", {{"type", "lora"}}},
+          {"output", "o"}};
 }
 
 std::string refusal(const Json& json) {

@@ -10,10 +10,11 @@ namespace {
 
 using testing::HasSubstr;
 
-const std::vector<Json> kBankMethods{{{"type", "lora"}, {"r", 2}, {"lora_alpha", 4}},
-                                     {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"prompt_tuning_init", "SAMPLE_VOCAB"}},
-                                     {{"type", "prefix"}, {"num_virtual_tokens", 3}},
-                                     {{"type", "linear_probe"}}};
+const std::vector<Json> kBankMethods{
+    {{"type", "lora"}, {"r", 2}, {"lora_alpha", 4}},
+    {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"prompt_tuning_init", "SAMPLE_VOCAB"}},
+    {{"type", "prefix"}, {"num_virtual_tokens", 3}},
+    {{"type", "linear_probe"}}};
 
 /// Largest difference of two adapters' tensors, relative to the larger norm of each tensor.
 double difference(const std::filesystem::path& a, const std::filesystem::path& b) {
@@ -34,10 +35,15 @@ TEST_P(BankOfFour, EqualsFourSingleRuns) {
   const TinyTask task("bank_" + GetParam()["type"].get<std::string>(), 0.1);
   const std::vector<Json> train{{{"seed", 1}, {"learning_rate", 0.01}},
                                 {{"seed", 2}, {"learning_rate", 0.003}, {"weight_decay", 0.1}},
-                                {{"seed", 3}, {"learning_rate", 0.02}, {"lr_scheduler_type", "cosine"}, {"warmup_steps", 3}, {"max_grad_norm", 0.1}},
+                                {{"seed", 3},
+                                 {"learning_rate", 0.02},
+                                 {"lr_scheduler_type", "cosine"},
+                                 {"warmup_steps", 3},
+                                 {"max_grad_norm", 0.1}},
                                 {{"seed", 4}, {"learning_rate", 0.005}, {"data_seed", 9}, {"max_steps", 7}}};
   std::vector<RunConfig> bank;
-  for (std::size_t k = 0; k < train.size(); ++k) bank.push_back(task.run("bank" + std::to_string(k), GetParam(), train[k]));
+  for (std::size_t k = 0; k < train.size(); ++k)
+    bank.push_back(task.run("bank" + std::to_string(k), GetParam(), train[k]));
   for (const JobResult& result : train_bank(bank, {})) EXPECT_EQ(result.code, ExitCode::done) << result.message;
   for (std::size_t k = 0; k < train.size(); ++k) {
     const RunConfig single = task.run("single" + std::to_string(k), GetParam(), train[k]);
@@ -57,9 +63,11 @@ TEST(TrainBank, SameConfigTwiceGivesEqualBytes) {
       std::filesystem::remove_all(task.folder / output);
       ASSERT_EQ(train_bank({task.run(output, method)}, {}).front().code, ExitCode::done);
     }
-    for (const char* file : {"best/adapter_model.safetensors", "last/adapter_model.safetensors", "last/adapter_config.json", "log.jsonl",
-                             "checkpoint/state.safetensors", "predictions/dev.jsonl"}) {
-      EXPECT_EQ(file_text(task.folder / "a" / file), file_text(task.folder / "b" / file)) << method["type"] << " " << file;
+    for (const char* file :
+         {"best/adapter_model.safetensors", "last/adapter_model.safetensors", "last/adapter_config.json", "log.jsonl",
+          "checkpoint/state.safetensors", "predictions/dev.jsonl"}) {
+      EXPECT_EQ(file_text(task.folder / "a" / file), file_text(task.folder / "b" / file))
+          << method["type"] << " " << file;
     }
   }
 }
@@ -70,7 +78,8 @@ TEST(TrainBank, MicroBatchesOfAStepEqualOneBatch) {
   const RunConfig whole = task.run("whole", method, {{"batch_size", 8}});
   const RunConfig parts = task.run("parts", method, {{"batch_size", 2}, {"gradient_accumulation_steps", 4}});
   for (const RunConfig& config : {whole, parts}) ASSERT_EQ(train_bank({config}, {}).front().code, ExitCode::done);
-  EXPECT_LT(difference(whole.output + "/last", parts.output + "/last"), 2e-5);  // the same masks too: they are named by example
+  EXPECT_LT(difference(whole.output + "/last", parts.output + "/last"),
+            2e-5);  // the same masks too: they are named by example
 }
 
 TEST(TrainBank, RefusesAFolderThatHoldsARun) {

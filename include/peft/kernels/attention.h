@@ -16,10 +16,10 @@ struct PrefixKV {
 };
 
 struct AttentionArgs {
-  Batch queries;         ///< sequence b of the queries attends to sequence b of the keys
+  Batch queries;  ///< sequence b of the queries attends to sequence b of the keys
   Batch keys;
-  double scale = 1.0;    ///< always explicit (T5: 1)
-  bool causal = false;   ///< query i of a sequence sees keys 0..i; needs equal query and key lengths
+  double scale = 1.0;   ///< always explicit (T5: 1)
+  bool causal = false;  ///< query i of a sequence sees keys 0..i; needs equal query and key lengths
   PrefixKV prefix = {};
   DropoutSite dropout = {};  ///< on the probabilities
 };
@@ -30,6 +30,7 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
 
 /// The same by explicit concatenation, one sequence at a time, in plain differentiable operations: the oracle of the tests and the
 /// route of devices without a backend of their own.
-at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args);
+at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                               const AttentionArgs& args);
 
 }  // namespace peft

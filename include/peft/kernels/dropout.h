@@ -23,7 +23,7 @@ struct DropoutContext {
 /// One use of dropout. A site with probability 0, or outside training, is inactive.
 struct DropoutSite {
   const DropoutContext* context = nullptr;
-  std::string name;             ///< "encoder.3.ffn"
+  std::string name;  ///< "encoder.3.ffn"
   double p = 0.0;
   bool active() const { return context != nullptr && context->training && p > 0.0; }
 };
@@ -32,6 +32,7 @@ struct DropoutSite {
 at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows);
 
 /// Multipliers (0 or 1/(1-p)) of attention probabilities of sequence b.     [H, queries of b, keys], float32 on the CPU
-at::Tensor attention_dropout_mask(const DropoutSite& site, const PackedBatch& queries, int64_t b, int64_t heads, int64_t keys);
+at::Tensor attention_dropout_mask(const DropoutSite& site, const PackedBatch& queries, int64_t b, int64_t heads,
+                                  int64_t keys);
 
 }  // namespace peft

@@ -17,7 +17,7 @@ struct MethodConfig {
   bool init_head = true;                 ///< take the head of init_from too
   virtual ~MethodConfig() = default;
   virtual std::unique_ptr<MethodConfig> clone() const = 0;
-  virtual void visit(Fields& fields);    ///< the common keys; overriders call it
+  virtual void visit(Fields& fields);  ///< the common keys; overriders call it
   /// Contradictions between keys, as ConfigError naming them: `method.r: ...`.
   virtual void validate() const {}
 };

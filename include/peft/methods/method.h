@@ -24,9 +24,9 @@ namespace peft {
 /// A trainable tensor of the bank.
 struct Parameter {
   std::string name;
-  at::Tensor value;              ///< [K, ...], a leaf
-  std::string group = "adapter"; ///< learning-rate group: adapter, offset, encoder, head, backbone
-  bool decays = true;            ///< weight decay applies: false for tensors that are 1-D without their K
+  at::Tensor value;               ///< [K, ...], a leaf
+  std::string group = "adapter";  ///< learning-rate group: adapter, offset, encoder, head, backbone
+  bool decays = true;             ///< weight decay applies: false for tensors that are 1-D without their K
 };
 
 /// What a bank is made for.
@@ -37,7 +37,7 @@ struct BankSpec {
   int64_t max_length = 0;                    ///< of the task, for tables that depend on it
   const Tokenizer* tokenizer = nullptr;      ///< for initial text
   at::ScalarType dtype = at::kFloat;         ///< of parameters; float64 in tests
-  bool from_files = false;                   ///< the values will be loaded: limits that only a fresh start needs do not hold
+  bool from_files = false;  ///< the values will be loaded: limits that only a fresh start needs do not hold
   int64_t adapters() const { return static_cast<int64_t>(configs.size()); }
 };
 
@@ -50,7 +50,7 @@ class Method : public Sockets {
   const std::vector<Parameter>& parameters() const { return parameters_; }
   const Parameter& parameter(const std::string& name) const;
   int64_t adapters() const { return adapters_; }
-  int64_t trainable_parameters() const;            ///< of one adapter
+  int64_t trainable_parameters() const;                 ///< of one adapter
   virtual int64_t virtual_tokens() const { return 0; }  ///< positions that the method takes from the text
 
   /// Once before each step (training) or evaluation: forms what a pass shares and names the dropout streams.
@@ -82,7 +82,8 @@ class Method : public Sockets {
   /// Keys common to all adapter_config.json files.
   Json base_config(const std::string& peft_type) const;
   /// A copy of `name` from the files into slice k, with shape check.
-  void load_parameter(int64_t k, const std::string& parameter, const AdapterFiles& files, const std::string& tensor, bool transposed = false);
+  void load_parameter(int64_t k, const std::string& parameter, const AdapterFiles& files, const std::string& tensor,
+                      bool transposed = false);
 
   Transformer& model_;
   const BankSpec bank_;

@@ -14,9 +14,9 @@ namespace peft {
 
 /// A named linear map of the network: y = x W^T + b.
 struct Linear {
-  std::string module;      ///< path as peft spells it
+  std::string module;  ///< path as peft spells it
   at::Tensor weight_OC;
-  at::Tensor bias_O;       ///< undefined: none
+  at::Tensor bias_O;  ///< undefined: none
   int64_t in_features() const { return weight_OC.size(1); }
   int64_t out_features() const { return weight_OC.size(0); }
 };

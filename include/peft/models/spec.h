@@ -12,9 +12,9 @@
 namespace peft {
 
 enum class NormKind { layer_norm, rms_norm };
-enum class NormPlace { post, pre };                 ///< x = norm(x + f(x)), or x = x + f(norm(x))
+enum class NormPlace { post, pre };  ///< x = norm(x + f(x)), or x = x + f(norm(x))
 enum class Activation { none, gelu, gelu_tanh, relu, silu, tanh };
-enum class Positions { none, learned };             ///< a table of learned vectors added to the embedding
+enum class Positions { none, learned };  ///< a table of learned vectors added to the embedding
 
 /// Dropout probabilities of the checkpoint's config.json.
 struct DropoutRates {
@@ -25,7 +25,7 @@ struct DropoutRates {
 
 /// Module paths as Hugging Face (and so peft) spells them; `{}` stands for the layer's number. Empty: this architecture has none.
 struct LayerSlots {
-  std::string attention;                            ///< the module that owns a prefix or a state
+  std::string attention;  ///< the module that owns a prefix or a state
   std::string query, key, value, attention_output, attention_norm;
   std::string up, gate, down, feed_forward_norm;
 };
@@ -44,37 +44,37 @@ struct StackSpec {
 };
 
 struct EmbeddingSpec {
-  std::string word, position, token_type, norm;     ///< module paths; empty: none
+  std::string word, position, token_type, norm;  ///< module paths; empty: none
   int64_t vocabulary = 0, positions = 0, token_types = 0;
   Positions scheme = Positions::learned;
-  int64_t position_offset = 0;                      ///< the first token's row of the position table
-  int64_t padding = -1;                             ///< row that never gets a gradient (full fine-tuning); -1: none
+  int64_t position_offset = 0;  ///< the first token's row of the position table
+  int64_t padding = -1;         ///< row that never gets a gradient (full fine-tuning); -1: none
   int64_t usable_positions() const { return positions - position_offset; }
 };
 
 /// A layer on the pooled row of a classifier: dropout, linear, activation.
 struct HeadLayer {
   std::string module;
-  bool to_labels = false;       ///< its outputs are the task's; else the model's width
-  bool trained = false;         ///< new with a task, so trained and stored with every adapter (peft's modules_to_save)
+  bool to_labels = false;  ///< its outputs are the task's; else the model's width
+  bool trained = false;    ///< new with a task, so trained and stored with every adapter (peft's modules_to_save)
   double dropout = 0.0;
   Activation activation = Activation::none;
 };
 
 struct ModelSpec {
-  std::string model_type, architecture;             ///< "bert", "BertForSequenceClassification"
-  std::string classifier_architecture;              ///< the class with a classification head
-  std::string base_prefix;                          ///< "bert."
-  std::vector<std::string> head_prefixes;           ///< tensors that never take the base prefix
-  std::vector<std::string> ignorable;               ///< regular expressions of tensor names that may be present and are not used
+  std::string model_type, architecture;    ///< "bert", "BertForSequenceClassification"
+  std::string classifier_architecture;     ///< the class with a classification head
+  std::string base_prefix;                 ///< "bert."
+  std::vector<std::string> head_prefixes;  ///< tensors that never take the base prefix
+  std::vector<std::string> ignorable;      ///< regular expressions of tensor names that may be present and are not used
   EmbeddingSpec embedding;
   StackSpec stack;
   std::vector<HeadLayer> head;
   DropoutRates dropout;
-  int64_t labels = 2;                               ///< of config.json; the head tensor's rows decide
+  int64_t labels = 2;  ///< of config.json; the head tensor's rows decide
   std::vector<std::string> default_lora_targets;
   double initializer_range = 0.02;
-  std::string dtype;                                ///< of config.json (dtype or torch_dtype); empty: that of the tensors
+  std::string dtype;  ///< of config.json (dtype or torch_dtype); empty: that of the tensors
 };
 
 /// Reads a config.json into a spec. Throws DataError naming `origin` and the key.
@@ -82,12 +82,12 @@ struct Architecture {
   ModelSpec (*parse)(const Json& config, const std::string& origin);
 };
 
-Registry<Architecture>& architectures();            ///< by model_type
+Registry<Architecture>& architectures();  ///< by model_type
 
 /// A key of config.json with its default; a value of another type is a DataError naming the key.
 template <class T>
 T config_value(const Json& config, const std::string& key, T fallback, const std::string& origin);
-int64_t config_labels(const Json& config, int64_t fallback);          ///< id2label's length, else num_labels, else the fallback
+int64_t config_labels(const Json& config, int64_t fallback);  ///< id2label's length, else num_labels, else the fallback
 Activation parse_activation(const std::string& name, const std::string& origin);
 
 }  // namespace peft

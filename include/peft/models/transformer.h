@@ -23,7 +23,7 @@ struct Norm {
 
 struct Layer {
   Linear query, key, value, attention_output, up, gate, down;
-  Linear qkv;                ///< query, key and value as one map: they are views of its rows. Undefined while the backbone trains
+  Linear qkv;  ///< query, key and value as one map: they are views of its rows. Undefined while the backbone trains
   Norm attention_norm, feed_forward_norm;
 };
 
@@ -44,7 +44,7 @@ class Transformer {
   at::Device device() const { return word_.device(); }
   at::ScalarType dtype() const { return word_.scalar_type(); }
   const std::vector<Layer>& layers() const { return layers_; }
-  const at::Tensor& word_embeddings() const { return word_; }       ///< [V, C]
+  const at::Tensor& word_embeddings() const { return word_; }  ///< [V, C]
   const std::filesystem::path& folder() const { return folder_; }
 
   /// Linear maps a method may target: those of all layers, then those of the head that the checkpoint has.
@@ -67,7 +67,8 @@ class Transformer {
   /// Classifier logits in float32 (float64 in tests): the head of the spec on the pooled rows.     -> [B, N]
   at::Tensor classify(const ModelInput& input, Sockets& sockets, const DropoutContext& dropout) const;
   /// The head alone on pooled rows.     pooled_BC, rows: one row per sequence -> [B, N]
-  at::Tensor head_logits(const at::Tensor& pooled_BC, const Batch& rows, Sockets& sockets, const DropoutContext& dropout) const;
+  at::Tensor head_logits(const at::Tensor& pooled_BC, const Batch& rows, Sockets& sockets,
+                         const DropoutContext& dropout) const;
 
  private:
   struct Pass;  // what the layers of one pass share

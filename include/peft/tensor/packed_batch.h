@@ -19,34 +19,35 @@ class PackedBatch {
   struct Sequence {
     int64_t length = 0;   ///< rows
     int64_t adapter = 0;  ///< index in the bank
-    int64_t ordinal = 0;  ///< number of the example in its adapter's step: names its dropout masks, whatever the packing
+    int64_t ordinal =
+        0;  ///< number of the example in its adapter's step: names its dropout masks, whatever the packing
   };
 
   /// Throws Error when sequences are not sorted by adapter, an adapter is outside 0..adapters-1, or a length is negative.
   PackedBatch(const std::vector<Sequence>& sequences, int64_t adapters, at::Device device = at::kCPU);
 
-  int64_t rows() const { return cu_.back(); }                                     ///< T
-  int64_t sequences() const { return static_cast<int64_t>(cu_.size()) - 1; }      ///< B
+  int64_t rows() const { return cu_.back(); }                                        ///< T
+  int64_t sequences() const { return static_cast<int64_t>(cu_.size()) - 1; }         ///< B
   int64_t adapters() const { return static_cast<int64_t>(group_rows_.size()) - 1; }  ///< K
   int64_t length(int64_t b) const { return cu_[b + 1] - cu_[b]; }
-  int64_t begin(int64_t b) const { return cu_[b]; }                               ///< first row of sequence b
+  int64_t begin(int64_t b) const { return cu_[b]; }  ///< first row of sequence b
   int64_t adapter(int64_t b) const { return adapter_[b]; }
   int64_t ordinal(int64_t b) const { return ordinal_[b]; }
-  const std::vector<int64_t>& cu() const { return cu_; }                          ///< [B+1] row offsets
-  const std::vector<int64_t>& group_rows() const { return group_rows_; }          ///< [K+1]
+  const std::vector<int64_t>& cu() const { return cu_; }                            ///< [B+1] row offsets
+  const std::vector<int64_t>& group_rows() const { return group_rows_; }            ///< [K+1]
   const std::vector<int64_t>& group_sequences() const { return group_sequences_; }  ///< [K+1]
   at::Device device() const { return device_; }
 
   /// Position of each row in its own sequence.
-  const std::vector<int64_t>& position() const { return position_; }              ///< [T]
-  at::Tensor position_T() const;                                                  ///< int64 on the device, made once
+  const std::vector<int64_t>& position() const { return position_; }  ///< [T]
+  at::Tensor position_T() const;                                      ///< int64 on the device, made once
 
   /// The same sequences with `extra` more rows in front of each (virtual tokens).
   std::shared_ptr<const PackedBatch> lengthened(int64_t extra) const;
 
   /// One row of each sequence, at `offset` from its start: what a classifier needs of the last layer. Positions stay.
   std::shared_ptr<const PackedBatch> picked(int64_t offset) const;
-  at::Tensor picked_rows(int64_t offset) const;                                   ///< int64 [B] row numbers, on the device
+  at::Tensor picked_rows(int64_t offset) const;  ///< int64 [B] row numbers, on the device
 
  private:
   PackedBatch() = default;

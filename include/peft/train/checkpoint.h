@@ -12,7 +12,7 @@ namespace peft {
 
 /// The counters of a job. Nothing here depends on the clock, so an interrupted and an uninterrupted run write equal files.
 struct JobState {
-  int64_t step = 0, updates = 0;             ///< optimiser steps taken; those that were applied
+  int64_t step = 0, updates = 0;  ///< optimiser steps taken; those that were applied
   std::optional<double> best_score;
   int64_t best_step = -1, evaluations_without_better = 0;
   int64_t nonfinite_in_a_row = 0, nonfinite_steps = 0;
@@ -20,14 +20,15 @@ struct JobState {
   int64_t window_steps = 0;
   double first_losses = 0.0, smoothed_loss = 0.0;  ///< of the divergence guard
   int64_t samples = 0, tokens = 0, log_bytes = 0;
-  std::vector<std::string> unmoved;          ///< parameters whose gradient has been exactly zero so far
+  std::vector<std::string> unmoved;  ///< parameters whose gradient has been exactly zero so far
   bool unmoved_reported = false;
 
   Json to_json() const;
   static JobState from_json(const Json& json, const std::string& origin);
 };
 
-void save_checkpoint(const std::filesystem::path& file, const JobState& state, const Method& method, const Optimizer& optimizer, int64_t k);
+void save_checkpoint(const std::filesystem::path& file, const JobState& state, const Method& method,
+                     const Optimizer& optimizer, int64_t k);
 
 /// Fills slice k of the bank. Throws DataError when names or shapes do not fit; nothing is written then.
 JobState load_checkpoint(const std::filesystem::path& file, Method& method, Optimizer& optimizer, int64_t k);

@@ -31,7 +31,8 @@ struct TrainConfig {
   std::optional<int64_t> batch_size, batch_tokens;
   int64_t gradient_accumulation_steps = 1;
   std::string optim = "adamw";
-  double weight_decay = 0.0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8, momentum = 0.0, max_grad_norm = 1.0;
+  double weight_decay = 0.0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8, momentum = 0.0,
+         max_grad_norm = 1.0;
   int64_t seed = 42;
   std::optional<int64_t> data_seed;
   std::string device = "auto";

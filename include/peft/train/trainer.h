@@ -11,7 +11,8 @@
 namespace peft {
 
 struct TrainOptions {
-  bool resume = false;  ///< go on from each run folder's checkpoint; from the start where there is none; nothing where it is finished
+  bool resume = false;  ///< go on from each run folder's checkpoint; from the start where there is none; nothing where
+                        ///< it is finished
 };
 
 /// How one job ended.
