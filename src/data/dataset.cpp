@@ -41,6 +41,16 @@ void check_config(const TaskSpec& spec, const TaskConfig& task, const DataConfig
                              task.name);
 }
 
+// A folder that may not be looked into is bad data, as an unreadable file is.
+std::map<std::string, SplitFile> readable_split_files(const TaskSpec& spec, const TaskConfig& task,
+                                                      const DataConfig& data, const std::vector<std::string>& asked) {
+  try {
+    return find_split_files(spec, task, data, asked);
+  } catch (const std::filesystem::filesystem_error& error) {
+    throw_error<DataError>("{}: {}", error.path1().string(), error.code().message());
+  }
+}
+
 // Class names in id order: the task's, the config's, or those of the train split.
 std::vector<std::string> find_labels(const TaskSpec& spec, const TaskConfig& task, DataConfig& data,
                                      const std::map<std::string, SplitFile>& files) {
@@ -98,7 +108,7 @@ Dataset load_dataset(TaskConfig& task, DataConfig& data, const Tokenizer& tokeni
   const TaskSpec& spec = task_registry().at(task.name);
   check_config(spec, task, data);
   const std::vector<std::string> asked = canonical_splits(splits);
-  const auto files = find_split_files(spec, task, data, asked);
+  const auto files = readable_split_files(spec, task, data, asked);
 
   Dataset dataset;
   dataset.task = {task.name, spec.regression, find_labels(spec, task, data, files), spec.metrics};

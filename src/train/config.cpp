@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "peft/base/error.h"
+#include "peft/data/task.h"
 #include "peft/methods/method.h"
 
 namespace peft {
@@ -140,6 +141,9 @@ RunConfig RunConfig::from_json(const Json& json, const std::string& origin) {
           "model.dropout: found " + dropout.dump() + ", expected \"checkpoint\" or a number >= 0 and < 1");
   require(config.task.max_length >= 1, origin,
           "task.max_length: found " + std::to_string(config.task.max_length) + ", expected at least 1");
+  named(origin + ": task.name", [&] { resolve_task_name(config.task.name); });
+  require(!config.model.path.empty(), origin, "model.path: found \"\", expected a folder");
+  require(!config.output.empty(), origin, "output: found \"\", expected a folder");
   named(origin, [&] { config.method->validate(); });
   config.model.path = absolute(config.model.path);
   config.task.data = absolute(config.task.data);

@@ -73,6 +73,10 @@ Bank load_backbone(const RunConfig& config) {
     throw_error<DataError>("{}: the tokenizer has {} ids, the word embeddings {} rows", config.model.path,
                            bank.tokenizer->size(), rows);
   }
+  const auto special = static_cast<int64_t>(bank.tokenizer->encode("").ids.size());
+  if (config.task.max_length < special) {
+    throw_error<ConfigError>("task.max_length: found {}, expected at least {}, the special tokens of a text", config.task.max_length, special);
+  }
   return bank;
 }
 
