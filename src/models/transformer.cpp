@@ -81,10 +81,13 @@ at::Tensor Transformer::run_layer(std::size_t index, const at::Tensor& x_TC, con
   const int64_t queries = stack.heads * stack.head_dim, keys = stack.kv_heads * stack.head_dim;
   at::Tensor q, k, v;
   if (layer.qkv.weight_OC.defined() && !last) {
-    const at::Tensor qkv = at::linear(h, layer.qkv.weight_OC, layer.qkv.bias_O);
-    q = pass.with_addition(layer.query, qkv.narrow(1, 0, queries), h, pass.rows);
-    k = pass.with_addition(layer.key, qkv.narrow(1, queries, keys), h, pass.rows);
-    v = pass.with_addition(layer.value, qkv.narrow(1, queries + keys, keys), h, pass.rows);
+    // One split, not three slices: its backward is one concatenation where each slice would fill and add a whole [T,
+    // 3C].
+    const auto qkv =
+        at::split_with_sizes(at::linear(h, layer.qkv.weight_OC, layer.qkv.bias_O), {queries, keys, keys}, 1);
+    q = pass.with_addition(layer.query, qkv[0], h, pass.rows);
+    k = pass.with_addition(layer.key, qkv[1], h, pass.rows);
+    v = pass.with_addition(layer.value, qkv[2], h, pass.rows);
   } else {
     q = pass.linear(layer.query, pick(h), out_rows);
     k = pass.linear(layer.key, h, pass.rows);
