@@ -18,7 +18,7 @@ from conftest import WORDS, randomise, write_rows  # noqa: E402
 from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
-STEPS, WARMUP, RATE, DECAY, CLIP, LABELS, SEED = 20, 4, 2e-2, 0.1, 0.3, 3, 42
+STEPS, WARMUP, RATE, DECAY, CLIP, LABELS, SEED = 20, 4, 2e-2, 0.1, 0.1, 3, 42
 LENGTH = 50  # of a text: some are cut
 METHODS = {
     "lora": (LoraConfig(task_type="SEQ_CLS", r=4, lora_alpha=8, target_modules=["query", "value"]), dict(type="lora", r=4, lora_alpha=8, target_modules=["query", "value"])),
