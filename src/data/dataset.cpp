@@ -53,11 +53,13 @@ std::map<std::string, SplitFile> readable_split_files(const TaskSpec& spec, cons
 
 // Class names in id order: the task's, the config's, or those of the train split.
 std::vector<std::string> find_labels(const TaskSpec& spec, const TaskConfig& task, DataConfig& data,
-                                     const std::map<std::string, SplitFile>& files) {
+                                     const std::map<std::string, SplitFile>& files, bool train_asked) {
   if (!spec.own_files || spec.regression || !data.labels.empty()) return spec.own_files ? data.labels : spec.labels;
   const auto train = files.find("train");
-  if (train == files.end())
+  if (train == files.end()) {
+    if (train_asked) throw_error<DataError>("{}: no train split", task.data);
     throw_error<ConfigError>("data.labels: missing, and {} has no train split to take them from", task.name);
+  }
   data.labels = infer_labels({spec, data, "train", train->second, {}});
   if (data.labels.empty()) throw_error<DataError>("{}: no labels", train->second.path.string());
   return data.labels;
@@ -111,7 +113,8 @@ Dataset load_dataset(TaskConfig& task, DataConfig& data, const Tokenizer& tokeni
   const auto files = readable_split_files(spec, task, data, asked);
 
   Dataset dataset;
-  dataset.task = {task.name, spec.regression, find_labels(spec, task, data, files), spec.metrics};
+  const bool train_asked = std::find(asked.begin(), asked.end(), "train") != asked.end();
+  dataset.task = {task.name, spec.regression, find_labels(spec, task, data, files, train_asked), spec.metrics};
   Hasher hasher;
   hasher.add(cache_format).add(rules(task, data)).add(tokenizer.fingerprint());
   std::vector<uint64_t> train_texts;

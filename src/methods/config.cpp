@@ -33,7 +33,11 @@ void MethodSection::visit(Fields& fields) {
     }
     if (type->is_string()) {
       const std::string name = type->get<std::string>();
-      config_ = methods().at(name).config();
+      try {
+        config_ = methods().at(name).config();
+      } catch (const ConfigError& error) {
+        throw_error<ConfigError>("method.type: {}", error.what());
+      }
       config_->type = name;
     }
   }

@@ -217,9 +217,10 @@ def test_broken_data(world, name):
     assert_refused(world, run_config(world), DATA, *parts)
 
 
-def test_no_train_split(world):
+@pytest.mark.parametrize("data", [{"labels": ["no", "yes"]}, {}])
+def test_no_train_split(world, data):
     (world.data / "train.tsv").unlink()
-    assert_refused(world, run_config(world, data={"labels": ["no", "yes"]}), DATA, world.data, "no train split")
+    assert_refused(world, run_config(world, data=data), DATA, world.data, "no train split")
 
 
 @pytest.mark.parametrize("label, row", [("2", 3), ("-2", 2), ("yes", 2)])

@@ -262,7 +262,7 @@ TEST(MethodConfigs, BadOnesAreRefusedByKey) {
   };
   refused({{"type", "lroa"}},
           "unknown method \"lroa\"; did you mean \"lora\"? (known: full, linear_probe, lora, prefix, prompt)");
-  refused(Json::object(), "type: missing, but required");
+  refused(Json::object(), "method.type: missing (known: full, linear_probe, lora, prefix, prompt)");
   refused({{"type", "lora"}, {"r", 0}}, "r: found 0, expected an integer >= 1");
   refused({{"type", "lora"}, {"lora_alpha", 0}}, "lora_alpha: found 0");
   refused({{"type", "lora"}, {"lora_dropout", 1.0}}, "lora_dropout: found 1.0");

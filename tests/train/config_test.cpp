@@ -51,7 +51,7 @@ TEST(RunConfig, UnknownKeysSuggestTheNearest) {
 TEST(RunConfig, UnknownMethodListsTheKnown) {
   Json json = minimal();
   json["method"]["type"] = "lroa";
-  EXPECT_THAT(refusal(json), HasSubstr("x.json: unknown method \"lroa\"; did you mean \"lora\"?"));
+  EXPECT_THAT(refusal(json), HasSubstr("x.json: method.type: unknown method \"lroa\"; did you mean \"lora\"?"));
 }
 
 TEST(RunConfig, AMethodWithoutTypeIsNamedAsSuch) {
