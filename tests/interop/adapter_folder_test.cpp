@@ -44,15 +44,15 @@ class AdapterFolder : public testing::TestWithParam<std::string> {
   const std::filesystem::path adapter_ = folder_ / "adapter";
 
   Transformer load() { return Transformer::load(TinyBert().write(folder_ / "model"), "float32"); }
-  Bank trained(const std::string& type) {
-    Bank bank(model_, config_of(type), {1}, at::kFloat);
+  MethodBank trained(const std::string& type) {
+    MethodBank bank(model_, config_of(type), {1}, at::kFloat);
     bank.perturb(0.3);
     return bank;
   }
   /// Writes what `change` makes of a fresh adapter's files.
   void write(
       const std::string& type, const std::function<void(AdapterFiles&)>& change = [](AdapterFiles&) {}) {
-    Bank bank = trained(type);
+    MethodBank bank = trained(type);
     AdapterFiles files = bank->fold(0);
     change(files);
     write_adapter(adapter_, files);
@@ -70,7 +70,7 @@ class AdapterFolder : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(AdapterFolder, LoadsAgainBitForBit) {
-  Bank bank = trained(GetParam());
+  MethodBank bank = trained(GetParam());
   const at::Tensor expected = bank.logits(model_, make_input(kTexts));
   write_adapter(adapter_, bank->fold(0));
   Transformer fresh = load();
@@ -212,7 +212,7 @@ TEST_F(OneAdapter, TensorsNamedLikeTheBaseModelReplaceIt) {
     tensors[name] = weight;
     Transformer changed =
         Transformer::load(TinyBert::write(folder_ / "changed", TinyBert().config(), tensors), "float32");
-    Bank bank(changed, config_of("linear_probe"), {1}, at::kFloat);
+    MethodBank bank(changed, config_of("linear_probe"), {1}, at::kFloat);
     bank.perturb(0.3);
     Transformer fresh = load();
     testing::internal::CaptureStderr();
@@ -253,13 +253,13 @@ TEST_F(OneAdapter, ReadsWhatPeftWrites) {
   });
   Transformer fresh = load();
   LoadedAdapter loaded = load_adapter(fresh, adapter_);
-  Bank bank = trained("lora");
+  MethodBank bank = trained("lora");
   EXPECT_TRUE(same_values(logits(loaded, fresh), bank.logits(model_, make_input(kTexts))));
 }
 
 TEST_F(OneAdapter, ModelFolderLoadsAgain) {
   put(folder_ / "model" / "vocab.txt", "[PAD]\n");
-  Bank bank(model_, config_of("full"), {1}, at::kFloat);
+  MethodBank bank(model_, config_of("full"), {1}, at::kFloat);
   bank.perturb(0.1);
   const at::Tensor expected = bank.logits(model_, make_input(kTexts));
   write_model_folder(folder_ / "out", bank->fold(0), model_, {"no", "yes"});

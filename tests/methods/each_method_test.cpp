@@ -47,17 +47,17 @@ class OneMethod : public testing::Test {
   std::vector<Text> texts_{random_text(1, 5), random_text(2, 1), random_text(3, 9)};
 
   /// The dense network with the bank's own head.
-  DenseBert dense(Bank& bank) const {
+  DenseBert dense(MethodBank& bank) const {
     DenseBert dense(tiny_);
     dense.weights["classifier.weight"] = bank->parameter("classifier.weight").value.detach()[0];
     dense.weights["classifier.bias"] = bank->parameter("classifier.bias").value.detach()[0];
     return dense;
   }
   void refused(const Json& config, const std::string& message) {
-    EXPECT_THAT([&] { Bank(model_, config); }, ThrowsMessage<ConfigError>(HasSubstr(message)));
+    EXPECT_THAT([&] { MethodBank(model_, config); }, ThrowsMessage<ConfigError>(HasSubstr(message)));
   }
   std::vector<std::string> targets(const Json& target_modules) {
-    Bank bank(model_, {{"type", "lora"}, {"r", 1}, {"target_modules", target_modules}});
+    MethodBank bank(model_, {{"type", "lora"}, {"r", 1}, {"target_modules", target_modules}});
     std::vector<std::string> modules;
     for (const Parameter& p : bank->parameters()) {
       if (p.name.ends_with(".lora_A")) modules.push_back(p.name.substr(0, p.name.size() - 7));
@@ -72,7 +72,7 @@ using Full = OneMethod;
 
 TEST_F(Lora, MergedEqualsUnmerged) {
   for (const bool rslora : {false, true}) {
-    Bank bank(
+    MethodBank bank(
         model_,
         {{"type", "lora"}, {"r", 4}, {"lora_alpha", 6}, {"use_rslora", rslora}, {"target_modules", "all-linear"}});
     bank.perturb(0.3);
@@ -90,7 +90,7 @@ TEST_F(Lora, Scaling) {
   const auto addition = [&](const Json& more) {
     Json config{{"type", "lora"}, {"r", 8}, {"lora_alpha", 16}, {"target_modules", {"intermediate.dense"}}};
     config.update(more);
-    Bank bank(model_, config);
+    MethodBank bank(model_, config);
     at::NoGradGuard no_grad;
     for (const Parameter& p : bank->parameters()) p.value.fill_(1.0);
     const Linear& map = model_.layers()[0].up;
@@ -105,7 +105,7 @@ TEST_F(Lora, Scaling) {
 
 TEST_F(Lora, AdaptersOfABankHaveTheirOwnAlpha) {
   const Json one{{"type", "lora"}, {"r", 2}, {"lora_alpha", 2}}, two{{"type", "lora"}, {"r", 2}, {"lora_alpha", 8}};
-  Bank bank({one, two}, model_, {1, 2}), single(model_, two, {2});
+  MethodBank bank({one, two}, model_, {1, 2}), single(model_, two, {2});
   bank.perturb(0.3);
   single.perturb(0.3);
   const at::Tensor both = bank.logits(model_, make_input({texts_[0], texts_[2]}, {0, 1}, 2));
@@ -113,7 +113,7 @@ TEST_F(Lora, AdaptersOfABankHaveTheirOwnAlpha) {
 }
 
 TEST_F(Lora, GradientAtInitClosedForm) {
-  Bank bank(model_, {{"type", "lora"}, {"r", 3}, {"lora_alpha", 6}});
+  MethodBank bank(model_, {{"type", "lora"}, {"r", 3}, {"lora_alpha", 6}});
   const Linear& map = model_.layers()[0].query;
   const at::Tensor x = random_tensor(1, {5, 8}), dy = random_tensor(2, {5, 8});
   const at::Tensor a = bank->parameter(map.module + ".lora_A").value, b = bank->parameter(map.module + ".lora_B").value;
@@ -123,7 +123,7 @@ TEST_F(Lora, GradientAtInitClosedForm) {
 }
 
 TEST_F(Lora, DropoutActsOnInputOnly) {
-  Bank bank(model_, {{"type", "lora"}, {"r", 2}, {"lora_dropout", 0.5}});
+  MethodBank bank(model_, {{"type", "lora"}, {"r", 2}, {"lora_dropout", 0.5}});
   bank.perturb(0.5);
   bank.context.training = true;
   const Linear& map = model_.layers()[0].query;
@@ -138,8 +138,8 @@ TEST_F(Lora, DropoutActsOnInputOnly) {
 }
 
 TEST_F(Lora, InitialValuesHaveTheirDistribution) {
-  Bank uniform(model_, {{"type", "lora"}, {"r", 8}, {"target_modules", {"output.dense"}}});
-  Bank gaussian(model_,
+  MethodBank uniform(model_, {{"type", "lora"}, {"r", 8}, {"target_modules", {"output.dense"}}});
+  MethodBank gaussian(model_,
                 {{"type", "lora"}, {"r", 8}, {"target_modules", {"output.dense"}}, {"init_lora_weights", "gaussian"}});
   const std::string name = "bert.encoder.layer.0.output.dense.lora_A";  // 16 to 8
   const at::Tensor u = uniform->parameter(name).value.detach(), g = gaussian->parameter(name).value.detach();
@@ -184,7 +184,7 @@ TEST_F(Lora, RankIsAtMostTheSmallerSide) {
 
 TEST_F(Prompt, PaddedReference) {
   for (const char* pooling : {"first", "cls"}) {
-    Bank bank(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"pooling", pooling}});
+    MethodBank bank(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"pooling", pooling}});
     bank.perturb();
     DenseBert padded = dense(bank);
     padded.prompt_PC = bank->parameter("prompt").value.detach()[0];
@@ -195,7 +195,7 @@ TEST_F(Prompt, PaddedReference) {
 
 TEST_F(Prompt, TextInitEqualsRealText) {
   const NumberTokenizer tokenizer;
-  Bank bank(model_,
+  MethodBank bank(model_,
             {{"type", "prompt"},
              {"num_virtual_tokens", 6},
              {"prompt_tuning_init", "TEXT"},
@@ -217,14 +217,14 @@ TEST_F(Prompt, TextInitNeedsATokenizerAndTokens) {
 }
 
 TEST_F(Prompt, SampleVocabCopiesRowsOfTheVocabulary) {
-  Bank bank(model_, {{"type", "prompt"}, {"num_virtual_tokens", 20}, {"prompt_tuning_init", "SAMPLE_VOCAB"}}, {1, 2});
+  MethodBank bank(model_, {{"type", "prompt"}, {"num_virtual_tokens", 20}, {"prompt_tuning_init", "SAMPLE_VOCAB"}}, {1, 2});
   const at::Tensor rows = bank->parameter("prompt").value.detach(), words = model_.word_embeddings();
   EXPECT_FALSE(same_values(rows[0], rows[1]));
   for (int64_t i = 0; i < 20; ++i) EXPECT_TRUE((words == rows[0][i]).all(-1).any().item<bool>()) << "row " << i;
 }
 
 TEST_F(Prompt, GradientIsSumOverSequences) {
-  Bank bank(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}});
+  MethodBank bank(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}});
   const auto gradient = [&](const std::vector<Text>& texts) {
     return gradients(bank.logits(model_, make_input(texts)).square().sum(), {bank->parameter("prompt").value})[0];
   };
@@ -234,14 +234,14 @@ TEST_F(Prompt, GradientIsSumOverSequences) {
 }
 
 TEST_F(Prompt, OrderMatters) {
-  Bank bank(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"pooling", "cls"}});
+  MethodBank bank(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"pooling", "cls"}});
   const at::Tensor before = bank.logits(model_, make_input(texts_)).detach();
   bank->parameter("prompt").value.detach().copy_(bank->parameter("prompt").value.detach().flip(1).clone());
   EXPECT_GT(relative_error(bank.logits(model_, make_input(texts_)), before), 1e-4);
 }
 
 TEST_F(Prompt, PoolingModes) {
-  Bank first(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}}),
+  MethodBank first(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}}),
       cls(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"pooling", "cls"}});
   EXPECT_EQ(first->pooling(), PooledRow::first);
   EXPECT_EQ(cls->pooling(), PooledRow::text);
@@ -249,7 +249,7 @@ TEST_F(Prompt, PoolingModes) {
 }
 
 TEST_F(Prefix, PaddedReference) {
-  Bank bank(model_, {{"type", "prefix"}, {"num_virtual_tokens", 3}});
+  MethodBank bank(model_, {{"type", "prefix"}, {"num_virtual_tokens", 3}});
   bank.perturb();
   DenseBert padded = dense(bank);
   padded.keys_LPC = bank->parameter("prefix_key").value.detach()[0];
@@ -258,7 +258,7 @@ TEST_F(Prefix, PaddedReference) {
 }
 
 TEST_F(Prefix, InitialValues) {
-  Bank normal(model_, {{"type", "prefix"}, {"num_virtual_tokens", 20}, {"init_std", 0.5}}),
+  MethodBank normal(model_, {{"type", "prefix"}, {"num_virtual_tokens", 20}, {"init_std", 0.5}}),
       zero(model_, {{"type", "prefix"}, {"init_weights", "zero"}});
   EXPECT_NEAR(normal->parameter("prefix_key").value.detach().std().item<double>(), 0.5,
               5.0 * 0.5 / std::sqrt(2.0 * 320));
@@ -267,7 +267,7 @@ TEST_F(Prefix, InitialValues) {
 }
 
 TEST_F(Prefix, FileHoldsKeysAndValuesOfALayerInTurn) {
-  Bank bank(model_, {{"type", "prefix"}, {"num_virtual_tokens", 3}});
+  MethodBank bank(model_, {{"type", "prefix"}, {"num_virtual_tokens", 3}});
   const AdapterFiles files = bank->fold(0);
   const at::Tensor table = files.tensors.at("prompt_embeddings").view({3, 4, 8});
   for (int64_t l = 0; l < 2; ++l) {
@@ -280,18 +280,18 @@ TEST_F(Prefix, FileHoldsKeysAndValuesOfALayerInTurn) {
 TEST_F(Full, TakesOneAdapterInTheModelsType) {
   EXPECT_THAT(
       [&] {
-        Bank(model_, {{"type", "full"}}, {1, 2});
+        MethodBank(model_, {{"type", "full"}}, {1, 2});
       },
       ThrowsMessage<ConfigError>(HasSubstr("method.type: \"full\" trains one adapter at a time, found a bank of 2")));
   EXPECT_THAT(
       [&] {
-        Bank(model_, {{"type", "full"}}, {1}, at::kFloat);
+        MethodBank(model_, {{"type", "full"}}, {1}, at::kFloat);
       },
       ThrowsMessage<ConfigError>(HasSubstr("model.dtype")));
 }
 
 TEST_F(Full, GroupsAndDecay) {
-  Bank bank(model_, {{"type", "full"}});
+  MethodBank bank(model_, {{"type", "full"}});
   for (const Parameter& p : bank->parameters()) {
     EXPECT_EQ(p.group, p.name.starts_with("classifier.") ? "head" : "backbone") << p.name;
     EXPECT_EQ(p.decays, p.value.dim() == 3) << p.name;
@@ -300,7 +300,7 @@ TEST_F(Full, GroupsAndDecay) {
 }
 
 TEST_F(Full, PaddingRowGetsNoGradient) {
-  Bank bank(model_, {{"type", "full"}});
+  MethodBank bank(model_, {{"type", "full"}});
   const at::Tensor words = bank->parameter("bert.embeddings.word_embeddings.weight").value;
   const at::Tensor gradient = gradients(weighted_sum(bank.logits(model_, make_input({{{0, 4}, {0, 0}}}))), {words})[0];
   EXPECT_EQ(gradient[0][0].abs().max().item<double>(), 0.0);
@@ -310,7 +310,7 @@ TEST_F(Full, PaddingRowGetsNoGradient) {
 using LinearProbe = OneMethod;
 
 TEST_F(LinearProbe, TrainsTheHeadAlone) {
-  Bank bank(model_, {{"type", "linear_probe"}});
+  MethodBank bank(model_, {{"type", "linear_probe"}});
   std::vector<std::string> names;
   for (const Parameter& p : bank->parameters()) names.push_back(p.name);
   EXPECT_THAT(names, testing::ElementsAre("classifier.weight", "classifier.bias"));

@@ -64,7 +64,7 @@ TEST_P(Methods, ValueAtInit) {
   Transformer model = load();
   const auto texts = texts_of({4, 1, 7});
   const at::Tensor bare = bare_logits(model, texts);
-  Bank bank(model, config());
+  MethodBank bank(model, config());
   const double difference = relative_error(bank.logits(model, make_input(texts)), bare);
   if (GetParam().identity) {
     EXPECT_LT(difference, 1e-12);
@@ -75,7 +75,7 @@ TEST_P(Methods, ValueAtInit) {
 
 TEST_P(Methods, ZeroGradientsAtInit) {
   Transformer model = load();
-  Bank bank(model, config());
+  MethodBank bank(model, config());
   const auto grads = gradients(weighted_sum(bank.logits(model, make_input(texts_of({4, 1, 7})))), bank.leaves());
   const auto& parameters = bank->parameters();
   for (std::size_t i = 0; i < grads.size(); ++i) {
@@ -89,7 +89,7 @@ TEST_P(Methods, ZeroGradientsAtInit) {
 
 TEST_P(Methods, EveryTensorGetsGradient) {
   Transformer model = load();
-  Bank bank(model, config());
+  MethodBank bank(model, config());
   bank.perturb();
   const auto grads = gradients(weighted_sum(bank.logits(model, make_input(texts_of({4, 3, 7})))), bank.leaves());
   for (std::size_t i = 0; i < grads.size(); ++i) {
@@ -103,7 +103,7 @@ TEST_P(Methods, EveryTensorGetsGradient) {
 
 TEST_P(Methods, Gradcheck) {
   Transformer model = load({.vocabulary = 9, .positions = 9});
-  Bank bank(model, config(), full() ? std::vector<uint64_t>{1} : std::vector<uint64_t>{1, 2});
+  MethodBank bank(model, config(), full() ? std::vector<uint64_t>{1} : std::vector<uint64_t>{1, 2});
   bank.perturb(0.1);
   const ModelInput input = make_input({random_text(1, 4, 9), random_text(2, 2, 9)},
                                       full() ? std::vector<int64_t>{} : std::vector<int64_t>{0, 1}, full() ? 1 : 2);
@@ -113,7 +113,7 @@ TEST_P(Methods, Gradcheck) {
 
 TEST_P(Methods, BatchInvariance) {
   Transformer model = load();
-  Bank bank(model, config());
+  MethodBank bank(model, config());
   bank.perturb();
   const auto texts = texts_of({5, 1, 12, 3, 8, 2, 20, 5});
   const at::Tensor together = bank.logits(model, make_input(texts));
@@ -127,7 +127,7 @@ TEST_P(Methods, BatchInvariance) {
 TEST_P(Methods, FoldedEqualsTrained) {
   for (const auto& [name, dtype] : {std::pair{"float64", at::kDouble}, std::pair{"float32", at::kFloat}}) {
     Transformer model = load({}, name), other = load({}, name);
-    Bank trained(model, config(), {1}, dtype), fresh(other, config(), {77}, dtype);
+    MethodBank trained(model, config(), {1}, dtype), fresh(other, config(), {77}, dtype);
     trained.perturb();
     fresh->load(0, trained->fold(0), true);
     const ModelInput input = make_input(texts_of({4, 1, 7}));
@@ -137,7 +137,7 @@ TEST_P(Methods, FoldedEqualsTrained) {
 
 TEST_P(Methods, LoadLeavesTheHeadAloneWhenAsked) {
   Transformer model = load(), other = load();
-  Bank trained(model, config()), fresh(other, config());
+  MethodBank trained(model, config()), fresh(other, config());
   trained.perturb();
   const at::Tensor head = fresh->parameter("classifier.weight").value.detach().clone();
   fresh->load(0, trained->fold(0), false);
@@ -148,7 +148,7 @@ TEST_P(AdapterMethods, FrozenNetworkUntouched) {
   Transformer model = load();
   std::map<std::string, at::Tensor> before;
   for (const auto& [name, tensor] : model.named_tensors()) before[name] = tensor.clone();
-  Bank bank(model, config());
+  MethodBank bank(model, config());
   std::vector<at::Tensor> m, v;
   for (const at::Tensor& leaf : bank.leaves()) {
     m.push_back(at::zeros_like(leaf.detach()));
@@ -172,7 +172,7 @@ TEST_P(AdapterMethods, BankEqualsSingles) {
   const std::vector<int64_t> adapter{0, 0, 1, 2, 2, 2};
   const auto texts = texts_of({5, 1, 9, 3, 8, 2});
   Transformer model = load({.dropout = 0.2});
-  Bank bank(model, config(), seeds);
+  MethodBank bank(model, config(), seeds);
   bank.perturb();
   bank.context.training = true;
   bank.context.steps = {1, 5, 9};
@@ -180,7 +180,7 @@ TEST_P(AdapterMethods, BankEqualsSingles) {
   const at::Tensor logits = bank.logits(model, input), weights = random_tensor(99, logits.sizes());
   const auto bank_gradients = gradients((logits * weights).sum(), bank.leaves());
   for (int64_t k = 0; k < 3; ++k) {
-    Bank single(model, config(), {seeds[k]});
+    MethodBank single(model, config(), {seeds[k]});
     single.perturb();
     single.context.training = true;
     single.context.steps = {bank.context.steps[k]};
@@ -203,9 +203,9 @@ TEST_P(AdapterMethods, BankEqualsSingles) {
 TEST_P(AdapterMethods, InitialValuesOfASliceEqualASingleRun) {
   TinyBert bare{.labels = 0};  // a fresh head draws as well
   Transformer model = load(bare);
-  Bank bank(model, config(), {11, 12, 13}, at::kFloat);
+  MethodBank bank(model, config(), {11, 12, 13}, at::kFloat);
   for (int64_t k = 0; k < 3; ++k) {
-    Bank single(model, config(), {static_cast<uint64_t>(11 + k)}, at::kFloat);
+    MethodBank single(model, config(), {static_cast<uint64_t>(11 + k)}, at::kFloat);
     for (const Parameter& p : bank->parameters()) {
       EXPECT_TRUE(same_values(p.value[k], single->parameter(p.name).value[0])) << p.name;
     }
@@ -214,7 +214,7 @@ TEST_P(AdapterMethods, InitialValuesOfASliceEqualASingleRun) {
 
 TEST_P(AdapterMethods, GradientOfAnAdapterDoesNotSeeTheOthersTexts) {
   Transformer model = load();
-  Bank bank(model, config(), {11, 12});
+  MethodBank bank(model, config(), {11, 12});
   bank.perturb();
   const auto grads = [&](const Text& other) {
     return gradients(weighted_sum(bank.logits(model, make_input({random_text(1, 5), other}, {0, 1}, 2))),
@@ -236,7 +236,7 @@ TEST(MethodCounts, MatchTheFormulas) {
     Transformer model = Transformer::load(tiny.write(folder.path()), "float64");
     const int64_t c = tiny.width, f = tiny.feed_forward, l = tiny.layers, head = 2 * c + 2;
     const auto count = [&](const Json& config) {
-      Bank bank(model, config, {1});
+      MethodBank bank(model, config, {1});
       int64_t sum = 0, stored = 0;
       for (const Parameter& p : bank->parameters()) sum += p.value.numel();
       for (const auto& [name, tensor] : bank->fold(0).tensors) stored += tensor.numel();

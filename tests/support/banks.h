@@ -23,17 +23,17 @@ inline std::unique_ptr<MethodConfig> method_config(const Json& json) {
 }
 
 /// A method with everything it points to.
-struct Bank {
+struct MethodBank {
   std::vector<std::unique_ptr<MethodConfig>> configs;
   DropoutContext context;
   std::unique_ptr<Method> method;
 
   /// Adapters of one config.
-  Bank(Transformer& model, const Json& json, const std::vector<uint64_t>& seeds = {1},
+  MethodBank(Transformer& model, const Json& json, const std::vector<uint64_t>& seeds = {1},
        at::ScalarType dtype = at::kDouble, const Tokenizer* tokenizer = nullptr)
-      : Bank(std::vector<Json>(seeds.size(), json), model, seeds, dtype, tokenizer) {}
+      : MethodBank(std::vector<Json>(seeds.size(), json), model, seeds, dtype, tokenizer) {}
   /// One config per adapter.
-  Bank(const std::vector<Json>& jsons, Transformer& model, const std::vector<uint64_t>& seeds,
+  MethodBank(const std::vector<Json>& jsons, Transformer& model, const std::vector<uint64_t>& seeds,
        at::ScalarType dtype = at::kDouble, const Tokenizer* tokenizer = nullptr)
       : context{.training = false, .seeds = seeds, .steps = std::vector<int64_t>(seeds.size(), 3)} {
     BankSpec spec;
