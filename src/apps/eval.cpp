@@ -93,6 +93,6 @@ int eval(int argc, char** argv) {
 }  // namespace peft
 
 int main(int argc, char** argv) {
-  peft::wait_passively(argv);
+  peft::choose_waiting(argv);
   return peft::run_program("peft-eval", argc, argv, peft::eval);
 }

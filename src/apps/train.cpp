@@ -44,6 +44,6 @@ int train(int argc, char** argv) {
 }  // namespace peft
 
 int main(int argc, char** argv) {
-  peft::wait_passively(argv);
+  peft::choose_waiting(argv);
   return peft::run_program("peft-train", argc, argv, peft::train);
 }
