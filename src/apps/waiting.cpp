@@ -46,6 +46,7 @@ bool cores_are_busy() {
 
 void choose_waiting(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
+  if (const char* threads = std::getenv("OMP_NUM_THREADS"); threads != nullptr && std::string(threads) == "1") return;
   if (!cores_are_busy()) return;
   setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
   std::error_code failed;
