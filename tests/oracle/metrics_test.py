@@ -1,5 +1,6 @@
 """peft-tool score against scikit-learn, scipy and numpy on random and awkward inputs."""
 
+import functools
 import json
 import os
 import pathlib
@@ -11,21 +12,38 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-TOOL = pathlib.Path(os.environ.get("PEFT_BIN", ROOT / "build" / "bin")) / "peft-tool"
+BIN = pathlib.Path(os.environ.get("PEFT_BIN", pathlib.Path(__file__).resolve().parents[2] / "build" / "bin"))
+TOOL = BIN / "peft-tool"
 CASES = 250  # of each family; five families
 
 
-def score(folder, metrics, predictions, references, *arguments, groups=None):
+@functools.cache
+def scorer():
+    """peft-tool score in a loop: a process per case would spend its time loading LibTorch."""
+    return subprocess.Popen([str(BIN / "test-score-many")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def score_arguments(folder, metrics, predictions, references, *arguments, groups=None):
     lines = {"predictions": predictions, "references": references}
     if groups is not None:
         lines["groups"] = groups
-    command = [str(TOOL), "score", "--metric", metrics, *map(str, arguments)]
+    command = ["--metric", metrics, *map(str, arguments)]
     for name, values in lines.items():
         path = folder / name
         path.write_text("".join(json.dumps(v) + "\n" for v in values), encoding="utf-8")
         command += [f"--{name}", str(path)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return command
+
+
+def score(*arguments, **groups):
+    print(json.dumps(score_arguments(*arguments, **groups)), file=scorer().stdin, flush=True)
+    return json.loads(scorer().stdout.readline())
+
+
+def test_one_case_by_peft_tool_itself(tmp_path):
+    case = tmp_path, "accuracy,macro_f1", [0, None, 2, 1], [0, 1, 2, 2], "--num-classes", 3, "--bootstrap", 50
+    done = subprocess.run([str(TOOL), "score", *score_arguments(*case)], check=True, capture_output=True, text=True)
+    assert json.loads(done.stdout) == score(*case)
 
 
 def reference_scores(predictions, references, num_classes):
