@@ -14,6 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 constexpr const char* kConfig = "adapter_config.json";
 constexpr const char* kTensors = "adapter_model.safetensors";
+constexpr const char* kTrained = "trained.safetensors";
 constexpr int64_t kFormatVersion = 1;
 
 /// Fills a fresh folder beside the target, then exchanges the two.
@@ -120,6 +121,12 @@ AdapterFiles read_adapter(const fs::path& folder) {
   }
   const SafetensorsFile file(folder / kTensors);
   for (const auto& [name, entry] : file.entries()) files.tensors[name] = file.tensor(name);
+  if (fs::exists(folder / kTrained)) {
+    const SafetensorsFile trained(folder / kTrained);
+    for (const auto& [name, entry] : trained.entries()) files.trained[name] = trained.tensor(name);
+    if (const auto type = trained.metadata().find("method"); type != trained.metadata().end())
+      files.trained_type = type->second;
+  }
   return files;
 }
 
@@ -127,6 +134,7 @@ void write_adapter(const fs::path& folder, const AdapterFiles& files) {
   fill_and_replace(folder, [&](const fs::path& fresh) {
     write_atomic(fresh / kConfig, to_pretty_string(files.config));
     write_safetensors(fresh / kTensors, files.tensors);
+    if (!files.trained.empty()) write_safetensors(fresh / kTrained, files.trained, {{"method", files.trained_type}});
   });
 }
 

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "peft/base/rng.h"
+#include "peft/kernels/grouped_matmul.h"
 
 namespace peft {
 namespace {
@@ -66,10 +67,10 @@ at::Tensor keep_mask(const DropoutSite& site, const PackedBatch& rows, int64_t c
   uint8_t* data = keep.data_ptr<uint8_t>();
   std::vector<PhiloxKey> keys;
   for (std::size_t k = 0; k < site.context->seeds.size(); ++k) keys.push_back(site_key(site, static_cast<int64_t>(k)));
-  const uint32_t limit = threshold(site.p);
   at::parallel_for(0, rows.sequences(), 1, [&](int64_t first, int64_t last) {
     for (int64_t b = first; b < last; ++b) {
       const int64_t adapter = rows.adapter(b);
+      const uint32_t limit = threshold(site.of(adapter));
       for (int64_t t = rows.begin(b); t < rows.begin(b) + rows.length(b); ++t) {
         const MaskRow row{keys[adapter], static_cast<uint32_t>(rows.position()[t]),
                           static_cast<uint32_t>(rows.ordinal(b)), static_cast<uint32_t>(site.context->steps[adapter])};
@@ -101,14 +102,19 @@ struct NamedDropout : torch::autograd::Function<NamedDropout> {
 
 at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows) {
   if (!site.active()) return x_TC;
-  return NamedDropout::apply(x_TC, keep_mask(site, *rows, x_TC.size(1)), keep_scale(site.p));
+  const at::Tensor keep = keep_mask(site, *rows, x_TC.size(1));
+  const bool one = std::all_of(site.p.begin(), site.p.end(), [&](double p) { return p == site.p.front(); });
+  if (one) return NamedDropout::apply(x_TC, keep, keep_scale(site.p.front()));
+  std::vector<double> scales;
+  for (const double p : site.p) scales.push_back(keep_scale(p));
+  return NamedDropout::apply(x_TC * rows_of_adapters(scales, *rows, x_TC), keep, 1.0);
 }
 
 at::Tensor attention_dropout_mask(const DropoutSite& site, const PackedBatch& queries, int64_t b, int64_t heads,
                                   int64_t keys) {
   const int64_t n = queries.length(b), adapter = queries.adapter(b);
-  const uint32_t limit = threshold(site.p);
-  const auto scale = static_cast<float>(keep_scale(site.p));
+  const uint32_t limit = threshold(site.of(adapter));
+  const auto scale = static_cast<float>(keep_scale(site.of(adapter)));
   at::Tensor mask = at::empty({heads, n, keys}, at::kFloat);
   float* out = mask.data_ptr<float>();
   std::vector<uint8_t> keep(keys);

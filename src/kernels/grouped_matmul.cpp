@@ -118,6 +118,13 @@ at::Tensor gather_adapters(const at::Tensor& bank, const PackedBatch& rows) {
       0, at::tensor(at::ArrayRef<int64_t>(index), at::TensorOptions().dtype(at::kLong)).to(bank.device()));
 }
 
+at::Tensor rows_of_adapters(const std::vector<double>& values, const PackedBatch& rows, const at::Tensor& like) {
+  at::Tensor column = at::empty({rows.rows(), 1}, like.options().device(at::kCPU));
+  for (std::size_t k = 0; k < values.size(); ++k)
+    column.narrow(0, rows.group_rows()[k], rows.group_rows()[k + 1] - rows.group_rows()[k]).fill_(values[k]);
+  return column.to(like.device());
+}
+
 at::Tensor prepend_rows(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Batch& rows, const Batch& longer) {
   return PrependRows::apply(bank_KPC, x_TC, rows, longer);
 }

@@ -9,9 +9,23 @@ namespace peft {
 
 void MethodConfig::visit(Fields& fields) {
   fields.field("type", type, {.help = "the method", .choices = methods().names(), .required = true});
+  fields.field(
+      "compat", compat,
+      {.help = "what switches start from where a paper and its released code differ", .choices = {"paper", "code"}});
+  fields.field(
+      "modules_to_save", modules_to_save,
+      {.help = "modules of the head that train and are stored with the adapter; null: the architecture's, []: none"});
   fields.field("init_from", init_from,
                {.help = "run or adapter folder whose values training starts from; shapes must match"});
   fields.field("init_head", init_head, {.help = "with init_from: take the trained head too"});
+}
+
+void MethodConfig::validate() const {
+  const bool names = modules_to_save.is_array() && std::all_of(modules_to_save.begin(), modules_to_save.end(),
+                                                               [](const Json& n) { return n.is_string(); });
+  if (!modules_to_save.is_null() && !names) {
+    throw_error<ConfigError>("method.modules_to_save: found {}, expected a list of names", modules_to_save.dump());
+  }
 }
 
 MethodSection::MethodSection() {
@@ -42,6 +56,7 @@ void MethodSection::visit(Fields& fields) {
     }
   }
   config_->visit(fields);
+  if (fields.current() != nullptr) config_->resolve();
 }
 
 }  // namespace peft

@@ -48,9 +48,7 @@ class Full : public Method {
     return files;
   }
   void load(int64_t k, const AdapterFiles& files, bool head) override {
-    for (const Parameter& p : parameters()) {
-      if (p.group != "head" || head) load_parameter(k, p.name, files, p.name);
-    }
+    load_trained(k, files.tensors, files.origin + "/model.safetensors", head);
   }
 
  private:

@@ -19,10 +19,7 @@ class LinearProbe : public Method {
   AdapterFiles fold(int64_t k) const override {
     AdapterFiles files;
     files.config = base_config("LINEAR_PROBE");
-    files.config.update({{"library", "peft.cpp"},
-                         {"format_version", 1},
-                         {"head", "architecture"},
-                         {"modules_to_save", head_modules()}});
+    files.config.update({{"library", "peft.cpp"}, {"format_version", 1}, {"head", "architecture"}});
     fold_head(k, kPrefix, files);
     return files;
   }

@@ -45,6 +45,7 @@ struct LoraConfig : MethodConfig {
                  {.help = "module name or regular expression -> lora_alpha", .min = 0, .min_exclusive = true});
   }
   void validate() const override {
+    MethodConfig::validate();
     const bool names = target_modules.is_array() && std::all_of(target_modules.begin(), target_modules.end(),
                                                                 [](const Json& n) { return n.is_string(); });
     if (!target_modules.is_null() && !target_modules.is_string() && !names) {
@@ -66,6 +67,7 @@ class Lora : public Method {
  public:
   Lora(Transformer& model, const BankSpec& bank)
       : Method(model, bank), config_(dynamic_cast<const LoraConfig&>(*bank.configs.at(0))) {
+    for (const MethodConfig* each : bank.configs) rates_.push_back(dynamic_cast<const LoraConfig&>(*each).lora_dropout);
     for (const Linear* map : match_targets(model, config_.target_modules)) {
       const int64_t in = map->in_features(), out = map->out_features(),
                     rank = match_pattern(config_.rank_pattern, map->module, config_.r);
@@ -96,7 +98,7 @@ class Lora : public Method {
     if (found == sites_.end()) return {};
     const Site& site = found->second;
     at::Tensor x = x_TC.to(site.a_KCR.scalar_type());
-    x = dropout(x, {context_, map.module + ".lora_dropout", config_.lora_dropout}, rows);
+    x = dropout(x, {context_, map.module + ".lora_dropout", rates_}, rows);
     const at::Tensor low_TR = grouped_matmul(x, site.a_KCR, rows->group_rows());
     return grouped_matmul(scaled(low_TR, site.scales, *rows), site.b_KRO, rows->group_rows());
   }
@@ -113,8 +115,7 @@ class Lora : public Method {
                          {"alpha_pattern", own.alpha_pattern},
                          {"bias", "none"},
                          {"fan_in_fan_out", false},
-                         {"init_lora_weights", true},
-                         {"modules_to_save", {"classifier", "score"}}});
+                         {"init_lora_weights", true}});
     std::vector<std::string> targets;  // explicit, whatever the config said: the file must not depend on a default
     for (const auto& [module, site] : sites_) targets.push_back(module);
     files.config["target_modules"] = own.target_modules.is_array() ? own.target_modules : Json(targets);
@@ -128,8 +129,8 @@ class Lora : public Method {
 
   void load(int64_t k, const AdapterFiles& files, bool head) override {
     for (const auto& [module, site] : sites_) {
-      load_parameter(k, module + ".lora_A", files, kPrefix + module + ".lora_A.weight", true);
-      load_parameter(k, module + ".lora_B", files, kPrefix + module + ".lora_B.weight", true);
+      load_slice(site.a_KCR, k, files, kPrefix + module + ".lora_A.weight", true);
+      load_slice(site.b_KRO, k, files, kPrefix + module + ".lora_B.weight", true);
     }
     if (head) load_head(k, kPrefix, files);
   }
@@ -145,15 +146,12 @@ class Lora : public Method {
   static at::Tensor scaled(const at::Tensor& low_TR, const std::vector<double>& scales, const PackedBatch& rows) {
     if (std::all_of(scales.begin(), scales.end(), [&](double s) { return s == scales.front(); }))
       return low_TR * scales.front();
-    at::Tensor factors = at::empty({low_TR.size(0), 1}, low_TR.options().device(at::kCPU));
-    for (std::size_t k = 0; k < scales.size(); ++k) {
-      factors.narrow(0, rows.group_rows()[k], rows.group_rows()[k + 1] - rows.group_rows()[k]).fill_(scales[k]);
-    }
-    return low_TR * factors.to(low_TR.device());
+    return low_TR * rows_of_adapters(scales, rows, low_TR);
   }
 
   const LoraConfig& config_;
   std::map<std::string, Site> sites_;
+  std::vector<double> rates_;  // [K], of lora_dropout
 };
 
 std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {

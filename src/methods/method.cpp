@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "peft/base/error.h"
 
 namespace peft {
@@ -68,17 +71,21 @@ int64_t Method::trainable_parameters() const {
 
 RngStream Method::init_stream(int64_t k, const std::string& name) const { return {bank_.seeds[k], "init/" + name}; }
 
-at::Tensor Method::add_parameter(const std::string& name, std::vector<int64_t> shape, const std::string& group,
-                                 const std::function<void(int64_t, std::span<float>)>& fill) {
+at::Tensor Method::make_bank(std::vector<int64_t> shape, const Fill& fill) const {
   shape.insert(shape.begin(), adapters_);
   at::Tensor values = at::zeros(shape, at::kFloat);
   const int64_t each = values.numel() / adapters_;
   for (int64_t k = 0; k < adapters_; ++k)
     fill(k, {values.data_ptr<float>() + k * each, static_cast<std::size_t>(each)});
-  // `to` may return the same tensor: a leaf of its own either way.
-  at::Tensor leaf =
-      values.to(at::TensorOptions().dtype(bank_.dtype).device(model_.device())).detach().set_requires_grad(true);
-  parameters_.push_back({name, leaf, group, shape.size() > 2});
+  // `to` may return the same tensor: one of its own either way.
+  return values.to(at::TensorOptions().dtype(bank_.dtype).device(model_.device())).detach();
+}
+
+at::Tensor Method::add_parameter(const std::string& name, std::vector<int64_t> shape, const std::string& group,
+                                 const Fill& fill) {
+  const bool decays = shape.size() > 1;
+  const at::Tensor leaf = make_bank(std::move(shape), fill).set_requires_grad(true);
+  parameters_.push_back({name, leaf, group, decays});
   return leaf;
 }
 
@@ -87,10 +94,60 @@ const TrainedLinear* Method::trained_module(const std::string& module) {
   return it == trained_.end() ? nullptr : &it->second;
 }
 
+std::map<std::string, at::Tensor> Method::trained_tensors(int64_t k) const {
+  std::map<std::string, at::Tensor> tensors;
+  for (const Parameter& p : parameters_) tensors[p.name] = p.value.detach()[k];
+  return tensors;
+}
+
+void Method::load_trained(int64_t k, const std::map<std::string, at::Tensor>& tensors, const std::string& origin,
+                          bool head) {
+  for (const Parameter& p : parameters_) {
+    if (p.group == "head" && !head) continue;
+    const auto it = tensors.find(p.name);
+    if (it == tensors.end()) throw_error<DataError>("{}: tensor {} is missing", origin, p.name);
+    const at::Tensor target = p.value.detach()[k];
+    if (it->second.sizes() != target.sizes()) {
+      throw_error<DataError>("{}: tensor {} has shape [{}], expected [{}]", origin, p.name,
+                             fmt::join(it->second.sizes(), ", "), fmt::join(target.sizes(), ", "));
+    }
+    target.copy_(it->second);
+  }
+}
+
+/// modules_to_save: names match whole paths or their ends, as peft's do.
+std::vector<std::string> Method::trained_layers(const std::vector<HeadLayer>& layers) const {
+  const Json& names = bank_.configs.at(0)->modules_to_save;
+  std::vector<std::string> chosen;
+  const auto called = [](const HeadLayer& layer, const std::string& name) {
+    return layer.module == name || layer.module.ends_with("." + name);
+  };
+  // "pooler" means the linear map inside, as it does for peft.
+  const auto means = [&](const HeadLayer& layer, const std::string& name) {
+    return called(layer, name) || called({.module = layer.module.substr(0, layer.module.rfind('.'))}, name);
+  };
+  for (const Json& name : names) {
+    if (std::none_of(layers.begin(), layers.end(), [&](const HeadLayer& l) { return means(l, name); })) {
+      std::vector<std::string> known;
+      for (const HeadLayer& layer : layers) known.push_back(layer.module);
+      throw_error<ConfigError>("method.modules_to_save: \"{}\" is no module of the head (known: {})",
+                               name.get<std::string>(), fmt::join(known, ", "));
+    }
+  }
+  for (const HeadLayer& layer : layers) {
+    const bool named = std::any_of(names.begin(), names.end(), [&](const Json& name) { return means(layer, name); });
+    if (names.is_null() ? layer.trained : named) chosen.push_back(layer.module);
+  }
+  return chosen;
+}
+
 void Method::add_trained_head() {
+  const std::vector<HeadLayer>& layers = head() != nullptr ? *head() : model_.spec().head;
+  const std::vector<std::string> chosen = trained_layers(layers);
   const int64_t width = model_.spec().stack.width;
-  for (const HeadLayer& layer : model_.spec().head) {
-    if (!layer.trained) continue;
+  for (const HeadLayer& layer : layers) {
+    const bool trains = std::find(chosen.begin(), chosen.end(), layer.module) != chosen.end();
+    if (!trains && !layer.to_labels) continue;
     const int64_t out = layer.to_labels ? bank_.outputs : width;
     const Linear* own = model_.head_linear(layer.module);
     if (own != nullptr && own->out_features() != out) own = nullptr;
@@ -98,26 +155,34 @@ void Method::add_trained_head() {
       const at::Tensor flat = tensor.to(at::TensorOptions().dtype(at::kFloat).device(at::kCPU)).contiguous();
       std::copy_n(flat.data_ptr<float>(), values.size(), values.begin());
     };
+    const auto bank = [&](const std::string& name, std::vector<int64_t> shape, const Fill& fill) {
+      return trains ? add_parameter(name, std::move(shape), "head", fill) : make_bank(std::move(shape), fill);
+    };
     TrainedLinear& trained = trained_[layer.module];
-    trained.weight_KOC =
-        add_parameter(layer.module + ".weight", {out, width}, "head", [&](int64_t k, std::span<float> values) {
-          if (own != nullptr) {
-            from(own->weight_OC, values);
-          } else {
-            init_stream(k, layer.module + ".weight")
-                .fill_normal(values, 0.0F, static_cast<float>(model_.spec().initializer_range));
-          }
-        });
+    trained.weight_KOC = bank(layer.module + ".weight", {out, width}, [&](int64_t k, std::span<float> values) {
+      if (own != nullptr) {
+        from(own->weight_OC, values);
+      } else {
+        init_stream(k, layer.module + ".weight")
+            .fill_normal(values, 0.0F, static_cast<float>(model_.spec().initializer_range));
+      }
+    });
     if (own != nullptr && !own->bias_O.defined()) continue;
-    trained.bias_KO = add_parameter(layer.module + ".bias", {out}, "head", [&](int64_t, std::span<float> values) {
+    trained.bias_KO = bank(layer.module + ".bias", {out}, [&](int64_t, std::span<float> values) {
       if (own != nullptr) from(own->bias_O, values);
     });
   }
 }
 
-std::vector<std::string> Method::head_modules() const {
-  std::vector<std::string> modules;
-  for (const auto& [module, trained] : trained_) modules.push_back(module);
+/// As peft lists them: "classifier" and "score" are in every SEQ_CLS file, whether the model has them or not; pooler.dense is "pooler".
+std::vector<std::string> Method::saved_modules() const {
+  std::vector<std::string> modules{"classifier", "score"};
+  for (const auto& [module, trained] : trained_) {
+    const std::size_t dot = module.rfind('.');
+    const std::string outer = module.substr(0, dot), name = outer.substr(outer.rfind('.') + 1);
+    if (dot != std::string::npos && std::find(modules.begin(), modules.end(), name) == modules.end())
+      modules.insert(modules.begin(), name);
+  }
   return modules;
 }
 
@@ -130,17 +195,17 @@ void Method::fold_head(int64_t k, const std::string& prefix, AdapterFiles& files
 
 void Method::load_head(int64_t k, const std::string& prefix, const AdapterFiles& files) {
   for (const auto& [module, trained] : trained_) {
-    load_parameter(k, module + ".weight", files, prefix + module + ".weight");
-    if (trained.bias_KO.defined()) load_parameter(k, module + ".bias", files, prefix + module + ".bias");
+    load_slice(trained.weight_KOC, k, files, prefix + module + ".weight");
+    if (trained.bias_KO.defined()) load_slice(trained.bias_KO, k, files, prefix + module + ".bias");
   }
 }
 
-void Method::load_parameter(int64_t k, const std::string& parameter_name, const AdapterFiles& files,
-                            const std::string& tensor, bool transposed) {
+void Method::load_slice(const at::Tensor& bank, int64_t k, const AdapterFiles& files, const std::string& tensor,
+                        bool transposed) {
   const auto it = files.tensors.find(tensor);
   if (it == files.tensors.end())
     throw_error<DataError>("{}/adapter_model.safetensors: tensor {} is missing", files.origin, tensor);
-  const at::Tensor target = parameter(parameter_name).value.detach()[k];
+  const at::Tensor target = bank.detach()[k];
   const at::Tensor source = transposed && it->second.dim() == 2 ? it->second.t() : it->second;
   if (source.sizes() != target.sizes()) {
     throw_error<DataError>("{}/adapter_model.safetensors: tensor {} has shape [{}], expected [{}]", files.origin,
@@ -154,6 +219,7 @@ Json Method::base_config(const std::string& peft_type) const {
   return {{"peft_type", peft_type},
           {"task_type", "SEQ_CLS"},
           {"base_model_name_or_path", model_.folder().string()},
+          {"modules_to_save", saved_modules()},
           {"inference_mode", true}};
 }
 

@@ -71,8 +71,7 @@ class Prefix : public Method {
                          {"num_layers", stack.layers},
                          {"num_transformer_submodules", 1},
                          {"prefix_projection", false},
-                         {"encoder_hidden_size", stack.width},
-                         {"modules_to_save", {"classifier", "score"}}});
+                         {"encoder_hidden_size", stack.width}});
     const at::Tensor pairs_LQPY = at::stack({key_KLPY_.detach()[k], value_KLPY_.detach()[k]}, 1);
     files.tensors["prompt_embeddings"] = pairs_LQPY.permute({2, 0, 1, 3}).flatten(1).contiguous();
     fold_head(k, "base_model.", files);
@@ -82,7 +81,7 @@ class Prefix : public Method {
   void load(int64_t k, const AdapterFiles& files, bool head) override {
     const StackSpec& stack = model_.spec().stack;
     const int64_t width = stack.kv_heads * stack.head_dim;
-    AdapterFiles split{files.config, files.tensors, files.origin};
+    AdapterFiles split = files;
     const auto table = files.tensors.find("prompt_embeddings");
     if (table != files.tensors.end() && table->second.dim() == 2 && table->second.size(1) == 2 * stack.layers * width) {
       const at::Tensor pairs_PLQY = table->second.unflatten(1, {stack.layers, 2, width});
@@ -93,8 +92,8 @@ class Prefix : public Method {
                              files.origin, table == files.tensors.end() ? "is missing" : "has another shape",
                              config_.num_virtual_tokens, 2 * stack.layers * width);
     }
-    load_parameter(k, "prefix_key", split, "prompt_embeddings (keys)");
-    load_parameter(k, "prefix_value", split, "prompt_embeddings (values)");
+    load_slice(key_KLPY_, k, split, "prompt_embeddings (keys)");
+    load_slice(value_KLPY_, k, split, "prompt_embeddings (values)");
     if (head) load_head(k, "base_model.", files);
   }
 

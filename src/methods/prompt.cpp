@@ -34,6 +34,7 @@ struct PromptConfig : MethodConfig {
          .choices = {"first", "cls"}});
   }
   void validate() const override {
+    MethodConfig::validate();
     if (prompt_tuning_init == "TEXT" && prompt_tuning_init_text.value_or("").empty()) {
       throw_error<ConfigError>("method.prompt_tuning_init_text: required by prompt_tuning_init \"TEXT\"");
     }
@@ -54,7 +55,7 @@ class Prompt : public Method {
 
   Embedded embed(Embedded tokens) override {
     const Batch longer = tokens.rows->lengthened(config_.num_virtual_tokens);
-    return {prepend_rows(prompt_KPC_.to(tokens.x_TC.scalar_type()), tokens.x_TC, tokens.rows, longer), longer,
+    return {prepend_rows(prompt_KPC_.to(tokens.x_TC.scalar_type()), tokens.x_TC, tokens.rows, longer), tokens.ids_T, longer,
             config_.num_virtual_tokens};
   }
 
@@ -67,8 +68,7 @@ class Prompt : public Method {
                          {"num_attention_heads", stack.heads},
                          {"num_layers", stack.layers},
                          {"num_transformer_submodules", 1},
-                         {"prompt_tuning_init", "RANDOM"},
-                         {"modules_to_save", {"classifier", "score"}}});
+                         {"prompt_tuning_init", "RANDOM"}});
     if (config_.pooling != "first") files.config.update({{"pooling", config_.pooling}, {"peft_compatible", false}});
     files.tensors["prompt_embeddings"] = prompt_KPC_.detach()[k];
     fold_head(k, "base_model.", files);
@@ -76,7 +76,7 @@ class Prompt : public Method {
   }
 
   void load(int64_t k, const AdapterFiles& files, bool head) override {
-    load_parameter(k, "prompt", files, "prompt_embeddings");
+    load_slice(prompt_KPC_, k, files, "prompt_embeddings");
     if (head) load_head(k, "base_model.", files);
   }
 

@@ -65,7 +65,11 @@ struct Transformer::Pass {
     const at::Tensor addition = sockets.linear(map, x, x_rows);
     return addition.defined() ? sum_wide(y, addition) : y;
   }
-  DropoutSite site(std::string name, double p) const { return {&dropout, std::move(name), p}; }
+  at::Tensor normed(const Norm& norm, const at::Tensor& x, const StackSpec& stack, const Batch& x_rows) const {
+    const at::Tensor y = normalise(x, norm, stack), addition = sockets.norm(norm, x_rows);
+    return addition.defined() ? sum_wide(y, addition) : y;
+  }
+  DropoutSite site(std::string name, double p) const { return {&dropout, std::move(name), {p}}; }
 };
 
 at::Tensor Transformer::run_layer(std::size_t index, const at::Tensor& x_TC, const Pass& pass, bool last) const {
@@ -77,7 +81,7 @@ at::Tensor Transformer::run_layer(std::size_t index, const at::Tensor& x_TC, con
   const at::Tensor picked = last ? pass.rows->picked_rows(pass.pooled_offset) : at::Tensor();
   const auto pick = [&](const at::Tensor& t) { return last ? t.index_select(0, picked) : t; };
 
-  const at::Tensor h = pre ? normalise(x_TC, layer.attention_norm, stack) : x_TC;
+  const at::Tensor h = pre ? pass.normed(layer.attention_norm, x_TC, stack, pass.rows) : x_TC;
   const int64_t queries = stack.heads * stack.head_dim, keys = stack.kv_heads * stack.head_dim;
   at::Tensor q, k, v;
   if (layer.qkv.weight_OC.defined() && !last) {
@@ -105,9 +109,9 @@ at::Tensor Transformer::run_layer(std::size_t index, const at::Tensor& x_TC, con
       attention(heads(q, stack.heads), heads(k, stack.kv_heads), heads(v, stack.kv_heads), args).flatten(1);
   const at::Tensor branch = pass.linear(layer.attention_output, attended, out_rows);
   at::Tensor x = pick(x_TC) + dropout(branch, pass.site(name + ".attention_output", spec_.dropout.hidden), out_rows);
-  if (!pre) x = normalise(x, layer.attention_norm, stack);
+  if (!pre) x = pass.normed(layer.attention_norm, x, stack, out_rows);
 
-  const at::Tensor f = pre ? normalise(x, layer.feed_forward_norm, stack) : x;
+  const at::Tensor f = pre ? pass.normed(layer.feed_forward_norm, x, stack, out_rows) : x;
   at::Tensor hidden = pass.linear(layer.up, f, out_rows);
   if (layer.gate.weight_OC.defined()) {
     hidden = activate(pass.linear(layer.gate, f, out_rows), stack.activation) * hidden;
@@ -116,11 +120,12 @@ at::Tensor Transformer::run_layer(std::size_t index, const at::Tensor& x_TC, con
   }
   x = x + dropout(pass.linear(layer.down, hidden, out_rows), pass.site(name + ".feed_forward", spec_.dropout.hidden),
                   out_rows);
-  return pre ? x : normalise(x, layer.feed_forward_norm, stack);
+  return pre ? x : pass.normed(layer.feed_forward_norm, x, stack, out_rows);
 }
 
 at::Tensor Transformer::pooled(const ModelInput& input, Sockets& sockets, const DropoutContext& context) const {
-  Embedded embedded = sockets.embed({at::embedding(word_, input.ids_T, spec_.embedding.padding), input.rows, 0});
+  Embedded embedded =
+      sockets.embed({at::embedding(word_, input.ids_T, spec_.embedding.padding), input.ids_T, input.rows, 0});
   at::Tensor x = embedded.x_TC;
   if (token_type_.defined()) {
     x = x + at::embedding(token_type_, embedded.virtual_rows > 0
@@ -131,10 +136,13 @@ at::Tensor Transformer::pooled(const ModelInput& input, Sockets& sockets, const 
     x = x + position_.index_select(
                 0, embedded.rows->position_T() + (spec_.embedding.position_offset + sockets.position_shift()));
   }
-  if (embedding_norm_.weight_C.defined()) x = normalise(x, embedding_norm_, spec_.stack);
   const Pass pass{sockets, context, embedded.rows, sockets.pooling() == PooledRow::text ? embedded.virtual_rows : 0};
+  if (embedding_norm_.weight_C.defined()) x = pass.normed(embedding_norm_, x, spec_.stack, pass.rows);
   x = dropout(x, pass.site("embedding", spec_.dropout.hidden), pass.rows);
-  for (std::size_t i = 0; i < layers_.size(); ++i) x = run_layer(i, x, pass, i + 1 == layers_.size());
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    x = sockets.layer_input(static_cast<int64_t>(i), x, pass.rows);
+    x = run_layer(i, x, pass, i + 1 == layers_.size());
+  }
   return x;
 }
 
@@ -142,7 +150,8 @@ at::Tensor Transformer::head_logits(const at::Tensor& pooled_BC, const Batch& ro
                                     const DropoutContext& context) const {
   const Pass pass{sockets, context, rows, 0};
   at::Tensor x = pooled_BC;
-  for (const HeadLayer& layer : spec_.head) {
+  const std::vector<HeadLayer>* own = sockets.head();
+  for (const HeadLayer& layer : own != nullptr ? *own : spec_.head) {
     x = dropout(x, pass.site("head." + layer.module, layer.dropout), rows);
     if (const TrainedLinear* trained = sockets.trained_module(layer.module)) {
       x = grouped_linear(x.to(trained->weight_KOC.scalar_type()), trained->weight_KOC, trained->bias_KO,

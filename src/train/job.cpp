@@ -228,7 +228,11 @@ void Job::evaluate_now(Bank& bank) {
 }
 
 void Job::write_adapter_folder(const Bank& bank, const char* name) const {
-  const AdapterFiles files = bank.method->fold(k_);
+  AdapterFiles files = bank.method->fold(k_);
+  if (bank.method->folds()) {
+    files.trained = bank.method->trained_tensors(k_);
+    files.trained_type = config_.method->type;
+  }
   const std::filesystem::path folder = folder_.path() / name;
   if (bank.method->writes_model_folder()) {
     write_model_folder(folder, files, bank.model, data_->task.labels);
@@ -286,7 +290,11 @@ void Job::complete(Bank& bank) {
       } else {
         best = read_adapter(folder_.path() / "best");
       }
-      bank.method->load(k_, best, true);
+      if (bank.method->folds()) {
+        bank.method->load_trained(k_, best.trained, best.origin + "/trained.safetensors", true);
+      } else {
+        bank.method->load(k_, best, true);
+      }
     }
     const Evaluation evaluation = evaluate(bank.model, *bank.method, k_, *dev_, data_->task);
     metrics.update(evaluation_metrics(evaluation, *dev_, data_->task));

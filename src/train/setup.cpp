@@ -22,8 +22,11 @@ void erase_free_keys(Json& config) {
                           "eval_steps",    "save_steps",       "logging_steps", "metric_for_best_model"}) {
     config["train"].erase(key);
   }
-  for (const char* key : {"lora_alpha", "prompt_tuning_init_text", "init_from", "init_head"})
+  for (const char* key : {"lora_alpha", "alpha_pattern", "lora_dropout", "prompt_dropout", "prefix_dropout",
+                          "encoder_dropout", "offset_dropout", "feature_dropout", "prompt_tuning_init",
+                          "prompt_tuning_init_text", "init_text", "init_from", "init_head"}) {
     config["method"].erase(key);
+  }
   for (const char* key : {"data", "output"}) config.erase(key);
   config["task"].erase("data");
 }
@@ -75,7 +78,8 @@ Bank load_backbone(const RunConfig& config) {
   }
   const auto special = static_cast<int64_t>(bank.tokenizer->encode("").ids.size());
   if (config.task.max_length < special) {
-    throw_error<ConfigError>("task.max_length: found {}, expected at least {}, the special tokens of a text", config.task.max_length, special);
+    throw_error<ConfigError>("task.max_length: found {}, expected at least {}, the special tokens of a text",
+                             config.task.max_length, special);
   }
   return bank;
 }
@@ -110,6 +114,18 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
     const MethodConfig& config = *jobs[k]->config().method;
     if (!config.init_from) continue;
     const AdapterFiles files = read_adapter(find_adapter(*config.init_from));
+    if (bank.method->folds()) {
+      if (files.trained_type != config.type) {
+        throw_error<ConfigError>("method.init_from: {} holds {}, the method is {}", files.origin,
+                                 files.trained.empty()
+                                     ? "no trained.safetensors (a folded adapter cannot be trained on)"
+                                     : "trained values of " + files.trained_type,
+                                 config.type);
+      }
+      bank.method->load_trained(static_cast<int64_t>(k), files.trained, files.origin + "/trained.safetensors",
+                                config.init_head);
+      continue;
+    }
     const auto source = recognise_adapter(files);
     if (source->type != config.type) {
       throw_error<ConfigError>("method.init_from: {} holds a {} adapter, the method is {}", files.origin, source->type,

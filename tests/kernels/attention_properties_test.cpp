@@ -182,7 +182,7 @@ TEST(PackedAttention, RepeatsBitForBit) {
   const DropoutContext context{.training = true, .seeds = {3}, .steps = {5}};
   for (const double p : {0.0, 0.3}) {
     const AttentionArgs args{
-        .queries = r.rows, .keys = r.rows, .scale = kScale, .prefix = prefix, .dropout = {&context, "site", p}};
+        .queries = r.rows, .keys = r.rows, .scale = kScale, .prefix = prefix, .dropout = {&context, "site", {p}}};
     const std::vector<at::Tensor> leaves{r.q, r.k, r.v, prefix.k_KPGD, prefix.v_KPGD};
     const at::Tensor first = attention(r.q, r.k, r.v, args);
     const auto first_gradients = gradients(weighted_sum(first), leaves);

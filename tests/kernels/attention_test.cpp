@@ -182,12 +182,12 @@ TEST(Attention, DropoutOnProbabilitiesEqualsTheReferenceAndFiniteDifferences) {
   for (const bool causal : {false, true}) {
     Inputs in = make_inputs(
         {.lengths = {3, 1, 2}, .adapters = 2, .heads = 4, .groups = 2, .width = 4, .prefix = 3, .causal = causal});
-    in.args.dropout = {&context, "layer.0.attention", 0.4};
+    in.args.dropout = {&context, "layer.0.attention", {0.4}};
     EXPECT_LT(worst_error(outcome(attention, in), outcome(attention_reference, in)), 1e-12);
     const auto loss = [&] { return weighted_sum(attention(in.leaves[0], in.leaves[1], in.leaves[2], in.args)); };
     EXPECT_LT(gradient_error(loss, in.leaves), kGradcheckTolerance);
     const at::Tensor dropped = attention(in.leaves[0], in.leaves[1], in.leaves[2], in.args);
-    in.args.dropout.p = 0.0;
+    in.args.dropout.p = {0.0};
     EXPECT_GT(relative_error(dropped, attention(in.leaves[0], in.leaves[1], in.leaves[2], in.args)), 1e-2);
   }
 }
@@ -196,7 +196,7 @@ TEST(Attention, OneQueryPerSequenceEqualsThatRowOfAll) {
   for (const bool dropout : {false, true}) {
     const DropoutContext context{.training = dropout, .seeds = {3, 4}, .steps = {5, 6}};
     Inputs in = make_inputs({.lengths = {5, 2, 9}, .adapters = 2, .groups = 2, .prefix = 4});
-    in.args.dropout = {&context, "layer.1.attention", 0.4};
+    in.args.dropout = {&context, "layer.1.attention", {0.4}};
     AttentionArgs pruned = in.args;
     pruned.queries = in.args.keys->picked(1);
     const at::Tensor rows = in.args.keys->picked_rows(1);

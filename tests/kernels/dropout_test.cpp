@@ -26,13 +26,14 @@ bool kept(const DropoutSite& site, int64_t adapter, uint32_t block, int64_t colu
               static_cast<uint32_t>(ordinal), static_cast<uint32_t>(site.context->steps[adapter])},
              {static_cast<uint32_t>(name), static_cast<uint32_t>(name >> 32)});
   const int64_t half = column % 8;
-  return (words[half / 2] >> (half % 2 == 0 ? 0 : 16) & 0xFFFF) >= static_cast<uint32_t>(std::lround(site.p * 65536.0));
+  return (words[half / 2] >> (half % 2 == 0 ? 0 : 16) & 0xFFFF) >=
+         static_cast<uint32_t>(std::lround(site.of(adapter) * 65536.0));
 }
 
 TEST(Dropout, EqualsAPlainPhiloxLoop) {
   const Batch rows = make_batch({5, 1, 3}, {0, 2, 2}, 3);
   for (const int64_t columns : {1, 7, 8, 127, 128, 129, 300}) {  // the vectorised fill takes 128 columns at a time
-    const DropoutSite site{&kTraining, "layer.3.feed_forward", 0.3};
+    const DropoutSite site{&kTraining, "layer.3.feed_forward", {0.3}};
     const at::Tensor mask = mask_of(site, rows, columns);
     const double scale = 65536.0 / (65536.0 - std::lround(0.3 * 65536.0));
     for (int64_t b = 0; b < 3; ++b) {
@@ -49,7 +50,7 @@ TEST(Dropout, EqualsAPlainPhiloxLoop) {
 
 TEST(Dropout, AttentionMaskEqualsAPlainPhiloxLoop) {
   const Batch rows = make_batch({2, 3}, {0, 2}, 3);
-  const DropoutSite site{&kTraining, "layer.0.attention", 0.25};
+  const DropoutSite site{&kTraining, "layer.0.attention", {0.25}};
   const at::Tensor mask = attention_dropout_mask(site, *rows, 1, 2, 19);
   ASSERT_EQ(mask.sizes(), (std::vector<int64_t>{2, 3, 19}));
   for (int64_t h = 0; h < 2; ++h) {
@@ -65,28 +66,28 @@ TEST(Dropout, AttentionMaskEqualsAPlainPhiloxLoop) {
 TEST(Dropout, MasksDoNotDependOnPackingBankOrNeighbours) {
   const auto bank = std::make_shared<const PackedBatch>(
       std::vector<PackedBatch::Sequence>{{4, 0, 0}, {2, 1, 5}, {3, 1, 6}, {6, 2, 0}}, 3);
-  const at::Tensor all = mask_of({&kTraining, "site", 0.4}, bank, 40);
+  const at::Tensor all = mask_of({&kTraining, "site", {0.4}}, bank, 40);
   const DropoutContext single{
       .training = true, .seeds = {8}, .steps = {2}};  // adapter 1 by itself, its examples in another order
   const auto alone =
       std::make_shared<const PackedBatch>(std::vector<PackedBatch::Sequence>{{3, 0, 6}, {1, 0, 0}, {2, 0, 5}}, 1);
-  const at::Tensor own = mask_of({&single, "site", 0.4}, alone, 40);
+  const at::Tensor own = mask_of({&single, "site", {0.4}}, alone, 40);
   EXPECT_TRUE(same_values(own.narrow(0, 0, 3), all.narrow(0, 6, 3)));
   EXPECT_TRUE(same_values(own.narrow(0, 4, 2), all.narrow(0, 4, 2)));
-  const at::Tensor wide = mask_of({&kTraining, "site", 0.4}, bank, 50);
+  const at::Tensor wide = mask_of({&kTraining, "site", {0.4}}, bank, 50);
   EXPECT_TRUE(same_values(wide.narrow(1, 0, 40).contiguous(), all));
 }
 
 TEST(Dropout, PickedRowsKeepTheirMasks) {
   const Batch rows = make_batch({4, 3}, {0, 1}, 3);
-  const DropoutSite site{&kTraining, "site", 0.4};
+  const DropoutSite site{&kTraining, "site", {0.4}};
   EXPECT_TRUE(
       same_values(mask_of(site, rows->picked(2), 40), mask_of(site, rows, 40).index_select(0, rows->picked_rows(2))));
 }
 
 TEST(Dropout, MaskIsTheSameInForwardAndBackward) {
   const Batch rows = make_batch({5, 3}, {0, 1}, 3);
-  const DropoutSite site{&kTraining, "site", 0.4};
+  const DropoutSite site{&kTraining, "site", {0.4}};
   const at::Tensor x = random_leaf(1, {8, 20});
   const at::Tensor y = dropout(x, site, rows);
   EXPECT_TRUE(same_values(gradients(y.sum(), {x})[0], mask_of(site, rows, 20)));
@@ -98,7 +99,7 @@ TEST(Dropout, KeepRateIsWithinFiveStandardErrors) {
   const Batch rows = make_batch({64});
   for (const double p : {0.01, 0.1, 0.5, 0.9}) {
     const double count = 64 * 1024,
-                 rate = mask_of({&kTraining, "rate", p}, rows, 1024).ne(0).sum().item<double>() / count;
+                 rate = mask_of({&kTraining, "rate", {p}}, rows, 1024).ne(0).sum().item<double>() / count;
     EXPECT_NEAR(rate, 1.0 - p, 5.0 * std::sqrt(p * (1.0 - p) / count)) << p;
   }
 }
@@ -106,7 +107,7 @@ TEST(Dropout, KeepRateIsWithinFiveStandardErrors) {
 TEST(Dropout, EveryPartOfTheNameChangesTheMask) {
   const auto mask = [](uint64_t seed, int64_t step, const std::string& name, int64_t ordinal) {
     const DropoutContext context{.training = true, .seeds = {seed}, .steps = {step}};
-    return mask_of({&context, name, 0.5},
+    return mask_of({&context, name, {0.5}},
                    std::make_shared<const PackedBatch>(std::vector<PackedBatch::Sequence>{{2, 0, ordinal}}, 1), 64);
   };
   const at::Tensor base = mask(1, 1, "layer.0.attention", 0);
@@ -124,21 +125,31 @@ TEST(Dropout, InactiveSitesAreTheIdentity) {
   const at::Tensor x = random_tensor(1, {3, 4});
   const DropoutContext evaluation{.training = false, .seeds = {1}, .steps = {1}};
   for (const DropoutSite& site :
-       {DropoutSite{}, DropoutSite{&evaluation, "site", 0.5}, DropoutSite{&kTraining, "site", 0.0}}) {
+       {DropoutSite{}, DropoutSite{&evaluation, "site", {0.5}}, DropoutSite{&kTraining, "site", {0.0}}}) {
     EXPECT_FALSE(site.active());
     EXPECT_TRUE(dropout(x, site, rows).is_same(x));
   }
 }
 
+TEST(Dropout, EveryAdapterMayHaveItsOwnProbability) {
+  const Batch rows = make_batch({5, 7, 3}, {0, 1, 2}, 3);
+  const std::vector<double> p{0.5, 0.0, 0.2};
+  const at::Tensor mixed = mask_of({&kTraining, "site", p}, rows, 40);
+  for (int64_t b = 0; b < 3; ++b) {
+    const auto part = [&](const at::Tensor& t) { return t.narrow(0, rows->begin(b), rows->length(b)); };
+    EXPECT_TRUE(same_values(part(mixed), part(mask_of({&kTraining, "site", {p[b]}}, rows, 40)))) << b;
+  }
+}
+
 TEST(Dropout, AProbabilityJustBelowOneStaysFinite) {
-  const at::Tensor mask = mask_of({&kTraining, "site", 0.999999}, make_batch({64}), 4096);
+  const at::Tensor mask = mask_of({&kTraining, "site", {0.999999}}, make_batch({64}), 4096);
   EXPECT_TRUE(mask.isfinite().all().item<bool>());
 }
 
 TEST(Dropout, KeepsTheTypeOfItsInput) {
   const Batch rows = make_batch({3});
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    EXPECT_EQ(dropout(at::ones({3, 8}, dtype), {&kTraining, "site", 0.5}, rows).scalar_type(), dtype);
+    EXPECT_EQ(dropout(at::ones({3, 8}, dtype), {&kTraining, "site", {0.5}}, rows).scalar_type(), dtype);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -20,15 +21,18 @@ struct DropoutContext {
   std::vector<int64_t> steps;   ///< [K]: adapters of a bank may be at different steps
 };
 
-/// One use of dropout. A site with probability 0, or outside training, is inactive.
+/// One use of dropout. A site without a probability above 0, or outside training, is inactive.
 struct DropoutSite {
   const DropoutContext* context = nullptr;
-  std::string name;  ///< "encoder.3.ffn"
-  double p = 0.0;
-  bool active() const { return context != nullptr && context->training && p > 0.0; }
+  std::string name;            ///< "encoder.3.ffn"
+  std::vector<double> p = {};  ///< one for all, or one per adapter [K]
+  double of(int64_t adapter) const { return p.size() == 1 ? p[0] : p[static_cast<std::size_t>(adapter)]; }
+  bool active() const {
+    return context != nullptr && context->training && std::any_of(p.begin(), p.end(), [](double x) { return x > 0.0; });
+  }
 };
 
-/// x with every element kept with probability 1 - p and divided by 1 - p.     x_TC, one row per row of `rows`; differentiable
+/// x with every element kept with probability 1 - p and divided by 1 - p, p of the row's adapter.     x_TC, one row per row of `rows`; differentiable
 at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows);
 
 /// Multipliers (0 or 1/(1-p)) of attention probabilities of sequence b.     [H, queries of b, keys], float32 on the CPU

@@ -21,6 +21,9 @@ at::Tensor grouped_linear(const at::Tensor& x_TC, const at::Tensor& w_KOC, const
 /// One row of a [K, ...] tensor per sequence of `rows`: out[b] = bank[adapter[b]].
 at::Tensor gather_adapters(const at::Tensor& bank, const PackedBatch& rows);
 
+/// One number per adapter as a column: y[t] = values[adapter of row t].     [T, 1], type and device of `like`
+at::Tensor rows_of_adapters(const std::vector<double>& values, const PackedBatch& rows, const at::Tensor& like);
+
 /// The P rows of its adapter in front of every sequence.     bank_KPC, x_TC -> [T + B P, C]
 at::Tensor prepend_rows(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Batch& rows, const Batch& longer);
 

@@ -1,5 +1,6 @@
 #pragma once
-/// What an adapter folder holds: adapter_config.json and the tensors of adapter_model.safetensors, one adapter, no K.
+/// What an adapter folder holds: adapter_config.json and the tensors of adapter_model.safetensors, one adapter, no K. Beside a folded
+/// adapter lies the form that was trained.
 
 #include <ATen/core/Tensor.h>
 
@@ -14,7 +15,9 @@ namespace peft {
 struct AdapterFiles {
   Json config;
   std::map<std::string, at::Tensor> tensors;
-  std::string origin;  ///< the folder, for messages
+  std::string origin;                         ///< the folder, for messages
+  std::map<std::string, at::Tensor> trained = {};  ///< trained.safetensors: trainable tensors by name, when the method folds
+  std::string trained_type = {};                   ///< the method they belong to
 
   /// A key of the config into `target`; absent or null leaves it alone. Throws DataError when it has another type.
   template <class T>

@@ -7,19 +7,25 @@
 #include <vector>
 
 #include "peft/base/fields.h"
+#include "peft/base/json.h"
 
 namespace peft {
 
 /// Keys that every method has (methods.md 0.4). A method derives from it and adds its own in visit().
 struct MethodConfig {
   std::string type;
+  std::string compat =
+      "paper";           ///< where paper and released code differ: "paper" or "code"; a switch given by name wins
+  Json modules_to_save;  ///< names of the head's modules that train; null: the architecture's choice, []: none
   std::optional<std::string> init_from;  ///< run or adapter folder to start from
   bool init_head = true;                 ///< take the head of init_from too
   virtual ~MethodConfig() = default;
   virtual std::unique_ptr<MethodConfig> clone() const = 0;
   virtual void visit(Fields& fields);  ///< the common keys; overriders call it
+  /// Fills keys whose default depends on others (compat), so that a printed config says all. Called after parsing, before validate().
+  virtual void resolve() {}
   /// Contradictions between keys, as ConfigError naming them: `method.r: ...`.
-  virtual void validate() const {}
+  virtual void validate() const;
 };
 
 /// `method` of a run config: owns the struct that `type` chose.

@@ -62,34 +62,46 @@ class Method : public Sockets {
   virtual AdapterFiles fold(int64_t k) const = 0;
   /// The inverse: values of adapter k from files of the same shapes. Throws DataError. `head` false leaves the trained modules alone.
   virtual void load(int64_t k, const AdapterFiles& files, bool head) = 0;
+  /// True when fold() leaves out trained values (a reparameterisation network): the run folder then keeps trained.safetensors beside
+  /// the folded files, and only that can be trained on.
+  virtual bool folds() const { return false; }
+  /// Every trainable tensor of adapter k under its own name, and the inverse. Throws DataError naming `origin`.
+  std::map<std::string, at::Tensor> trained_tensors(int64_t k) const;
+  void load_trained(int64_t k, const std::map<std::string, at::Tensor>& tensors, const std::string& origin, bool head);
   /// `full` writes a model folder instead of adapter files.
   virtual bool writes_model_folder() const { return false; }
 
  protected:
-  /// Adds a parameter; `fill(k, values)` writes the initial values of adapter k in row-major order.
+  /// Writes the initial values of adapter k in row-major order; the memory is zero before.
+  using Fill = std::function<void(int64_t k, std::span<float> values)>;
+  /// Adds a parameter [K, shape...].
   at::Tensor add_parameter(const std::string& name, std::vector<int64_t> shape, const std::string& group,
-                           const std::function<void(int64_t k, std::span<float> values)>& fill);
+                           const Fill& fill);
   void add_leaf(Parameter parameter) { parameters_.push_back(std::move(parameter)); }
   RngStream init_stream(int64_t k, const std::string& name) const;
 
-  /// Banks of the head's trained layers: parameters "<module>.weight" [K,N,C] and ".bias" [K,N], starting from the checkpoint's own
-  /// where its shape fits, else N(0, initializer_range) and zero.
+  /// Banks of the head's layers that train (those that modules_to_save names, else the architecture's): parameters "<module>.weight"
+  /// [K,N,C] and ".bias" [K,N], starting from the checkpoint's own where its shape fits, else N(0, initializer_range) and zero. The
+  /// layer that gives the labels is stored with the adapter even when it does not train.
   void add_trained_head();
   /// The heads as files hold them: "<prefix><module>.weight" and ".bias".
   void fold_head(int64_t k, const std::string& prefix, AdapterFiles& files) const;
   void load_head(int64_t k, const std::string& prefix, const AdapterFiles& files);
-  std::vector<std::string> head_modules() const;
   /// Keys common to all adapter_config.json files.
   Json base_config(const std::string& peft_type) const;
-  /// A copy of `name` from the files into slice k, with shape check.
-  void load_parameter(int64_t k, const std::string& parameter, const AdapterFiles& files, const std::string& tensor,
-                      bool transposed = false);
+  /// A copy of a tensor of the files into slice k of a bank, with shape check.
+  static void load_slice(const at::Tensor& bank, int64_t k, const AdapterFiles& files, const std::string& tensor,
+                         bool transposed = false);
 
   Transformer& model_;
   const BankSpec bank_;
   const DropoutContext* context_ = nullptr;
 
  private:
+  at::Tensor make_bank(std::vector<int64_t> shape, const Fill& fill) const;
+  std::vector<std::string> trained_layers(const std::vector<HeadLayer>& layers) const;
+  std::vector<std::string> saved_modules() const;
+
   int64_t adapters_;
   std::vector<Parameter> parameters_;
   std::map<std::string, TrainedLinear> trained_;

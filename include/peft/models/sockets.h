@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <string>
+#include <vector>
 
 #include "peft/kernels/attention.h"
 #include "peft/tensor/packed_batch.h"
@@ -24,9 +25,13 @@ struct Linear {
 /// Word embeddings on their way into the first layer: before position, type and norm.
 struct Embedded {
   at::Tensor x_TC;
+  at::Tensor ids_T;  ///< of the tokens of `x_TC` as they came in
   Batch rows;
   int64_t virtual_rows = 0;  ///< P rows in front of every sequence that stand for no token
 };
+
+struct Norm;
+struct HeadLayer;
 
 /// A bank of linear layers that replaces a module of the head.
 struct TrainedLinear {
@@ -44,10 +49,16 @@ class Sockets {
 
   /// Embedding: new rows, and how many of them are virtual.
   virtual Embedded embed(Embedded tokens) { return tokens; }
+  /// Rows: the input of a layer, where virtual rows may be overwritten.
+  virtual at::Tensor layer_input(int64_t /*layer*/, const at::Tensor& x_TC, const Batch& /*rows*/) { return x_TC; }
   /// Attention: keys and values in front of those of a layer.
   virtual PrefixKV prefix(int64_t /*layer*/) { return {}; }
   /// Linear: what to add to the output of a named map; undefined = nothing. `x_TC` is the map's input, one row per row of `rows`.
   virtual at::Tensor linear(const Linear& /*site*/, const at::Tensor& /*x_TC*/, const Batch& /*rows*/) { return {}; }
+  /// Norm: what to add to the output of a named norm, one row per row of `rows`; undefined = nothing.
+  virtual at::Tensor norm(const Norm& /*site*/, const Batch& /*rows*/) { return {}; }
+  /// Head: other layers than the architecture's; nullptr = those.
+  virtual const std::vector<HeadLayer>* head() const { return nullptr; }
   /// Head: the trained copies of a module; nullptr = the checkpoint's own.
   virtual const TrainedLinear* trained_module(const std::string& /*module*/) { return nullptr; }
 
