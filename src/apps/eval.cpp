@@ -49,6 +49,8 @@ void add_scores(const Evaluation& evaluation, const EncodedSplit& split, const T
 nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArguments& arguments) {
   EvalTarget target = find_target(folder, arguments.options);
   ModelSession session(target.model, target.adapter, target.dtype, arguments.device);
+  if (!target.fingerprint.empty() && session.model().fingerprint() != target.fingerprint)
+    log_warning("{}: {} is not the model this adapter was trained on", folder, target.model.string());
   if (arguments.options.max_length && target.task.max_length > session.longest_text()) {
     throw_error<ConfigError>("--max-length {}: expected 1 to {}, the positions left for text", target.task.max_length,
                              session.longest_text());

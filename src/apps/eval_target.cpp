@@ -26,14 +26,16 @@ bool is_model_folder(const fs::path& folder) {
   return config.is_object() && config.contains("model_type");
 }
 
-std::optional<RunConfig> find_run(const fs::path& folder) {
+std::optional<RunConfig> find_run(const fs::path& folder, std::string& fingerprint) {
   const fs::path own = fs::absolute(folder / ".").lexically_normal();  // ends in "/", whose parent is the folder itself
   for (const fs::path& place : {own.parent_path(), own.parent_path().parent_path()}) {
     const fs::path file = place / "config.json";
     if (!present(file)) continue;
     const Json config = read_json_file<ConfigError>(file, JsonComments::allow);
-    if (config.is_object() && config.contains("method") && config.contains("task"))
-      return RunConfig::from_json(config, file.string());
+    if (!config.is_object() || !config.contains("method") || !config.contains("task")) continue;
+    const Json model = config.value(Json::json_pointer("/provenance/model"), Json());
+    if (model.is_string()) fingerprint = model.get<std::string>();
+    return RunConfig::from_json(config, file.string());
   }
   return std::nullopt;
 }
@@ -93,10 +95,11 @@ void choose_rows(const fs::path& folder, const EvalOptions& options, const std::
 
 EvalTarget find_target(const fs::path& folder, const EvalOptions& options) {
   EvalTarget target;
-  const auto run = find_run(folder);
+  const auto run = find_run(folder, target.fingerprint);
   if (const auto model = find_model(folder)) {
     if (options.model) log_warning("{}: --model is not used: the folder is a whole model", model->string());
     target.model = *model;
+    target.fingerprint.clear();  // a new model came out of the run
   } else {
     target.adapter = find_adapter(folder);
     target.model = base_model(*target.adapter, options, run);

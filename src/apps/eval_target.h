@@ -22,6 +22,7 @@ struct EvalTarget {
   std::string dtype = "float32";
   TaskConfig task;
   DataConfig data;
+  std::string fingerprint;     ///< of the model the run was trained on; empty: unknown
   bool length_chosen = false;  ///< task.max_length was given, by the command line or the run
 };
 

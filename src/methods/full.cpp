@@ -11,6 +11,7 @@ namespace {
 
 struct FullConfig : MethodConfig {
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<FullConfig>(*this); }
+  bool shares_bank() const override { return false; }
 };
 
 class Full : public Method {

@@ -2,6 +2,7 @@
 #include <fmt/ranges.h>
 
 #include "peft/base/error.h"
+#include "peft/base/hash.h"
 #include "peft/models/transformer.h"
 #include "src/models/model_tensors.h"
 
@@ -74,6 +75,14 @@ Layer load_layer(Loader& loader, const StackSpec& stack, int64_t i) {
 }
 
 }  // namespace
+
+std::string Transformer::fingerprint() const {
+  Hasher hasher;
+  hasher.add(hash_file(folder_ / "config.json"));
+  const ModelTensors tensors(folder_);
+  for (const SafetensorsFile& file : tensors.files()) hasher.add(hash_file(file.path()));
+  return hasher.hex();
+}
 
 Transformer Transformer::load(const std::filesystem::path& folder, const std::string& dtype, at::Device device) {
   const std::string origin = (folder / "config.json").string();

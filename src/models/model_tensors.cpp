@@ -50,16 +50,16 @@ at::Tensor NamedModelTensors::take(const std::string& name, std::span<const int6
   if (it == original_.end()) throw_error<DataError>("{}: tensor {} is missing", folder_.string(), name);
   taken_.insert(name);
   const TensorEntry& entry = tensors_.entry(it->second);
+  const std::string file = tensors_.file_of(it->second).path().string();
   const bool fits = std::equal(entry.shape.begin(), entry.shape.end(), shape.begin(), shape.end(),
                                [](int64_t found, int64_t expected) { return expected < 0 || found == expected; });
   if (!fits) {
-    throw_error<DataError>("{}: tensor {} has shape [{}], expected [{}] by config.json", folder_.string(), it->second,
+    throw_error<DataError>("{}: tensor {} has shape [{}], expected [{}] by config.json", file, it->second,
                            fmt::join(entry.shape, ", "), fmt::join(shape, ", "));
   }
   const at::Tensor tensor = tensors_.tensor(it->second);
   if (!tensor.is_floating_point()) {
-    throw_error<DataError>("{}: tensor {} has dtype {}, expected a floating-point one", folder_.string(), it->second,
-                           entry.dtype);
+    throw_error<DataError>("{}: tensor {} has dtype {}, expected a floating-point one", file, it->second, entry.dtype);
   }
   return tensor;
 }

@@ -16,6 +16,17 @@ std::map<std::string, at::Tensor> tensors_of(const Method& method, const Optimiz
   return tensors;
 }
 
+JobState read_state(const SafetensorsFile& file) {
+  const std::string path = file.path().string();
+  const auto metadata = file.metadata().find("state");
+  if (metadata == file.metadata().end()) throw_error<DataError>("{}: no metadata \"state\"", path);
+  try {
+    return JobState::from_json(parse_json(metadata->second, path), path);
+  } catch (const std::invalid_argument& error) {
+    throw DataError(error.what());
+  }
+}
+
 }  // namespace
 
 Json JobState::to_json() const {
@@ -69,17 +80,12 @@ void save_checkpoint(const std::filesystem::path& file, const JobState& state, c
   write_safetensors(file, tensors_of(method, optimizer, k), {{"state", state.to_json().dump()}});
 }
 
+int64_t checkpoint_step(const std::filesystem::path& file) { return read_state(SafetensorsFile(file)).step; }
+
 JobState load_checkpoint(const std::filesystem::path& path, Method& method, Optimizer& optimizer, int64_t k) {
   const SafetensorsFile file(path);
   const auto targets = tensors_of(method, optimizer, k);
-  const auto metadata = file.metadata().find("state");
-  if (metadata == file.metadata().end()) throw_error<DataError>("{}: no metadata \"state\"", path.string());
-  JobState state;
-  try {
-    state = JobState::from_json(parse_json(metadata->second, path.string()), path.string());
-  } catch (const std::invalid_argument& error) {
-    throw DataError(error.what());
-  }
+  const JobState state = read_state(file);
   for (const auto& [name, target] : targets) {  // all checked before any is written
     const at::Tensor saved = file.tensor(name);
     if (saved.sizes() != target.sizes() || saved.scalar_type() != target.scalar_type()) {

@@ -82,14 +82,30 @@ Job::Job(RunConfig config, const TrainOptions& options, const Tokenizer& tokeniz
   config_.train.metric_for_best_model = metric;
 }
 
-void Job::open(Bank& bank, int64_t k, const Json& provenance) {
+int64_t Job::saved_step() const {
+  const auto file =
+      std::filesystem::exists(folder_.checkpoint()) ? folder_.checkpoint() : folder_.previous_checkpoint();
+  return std::filesystem::exists(file) ? checkpoint_step(file) : 0;
+}
+
+/// The checkpoint of that step; empty: the start.
+std::filesystem::path Job::checkpoint_of(int64_t step) const {
+  const auto newest = folder_.checkpoint(), previous = folder_.previous_checkpoint();
+  if (!std::filesystem::exists(newest)) return previous;
+  if (step == checkpoint_step(newest) || !std::filesystem::exists(previous)) return step == 0 ? "" : newest;
+  return step == checkpoint_step(previous) ? previous : step == 0 ? "" : newest;
+}
+
+void Job::open(Bank& bank, int64_t k, const Json& provenance, int64_t step) {
   k_ = k;
   folder_.open();
   Json own = provenance;
   own["data"] = data_->fingerprint;
   folder_.write_config(config_.to_json(), own);
-  if (folder_.found() == RunFolder::Found::checkpoint) {
-    state_ = load_checkpoint(folder_.checkpoint(), *bank.method, *bank.optimizer, k);
+  const std::filesystem::path checkpoint =
+      folder_.found() == RunFolder::Found::checkpoint ? checkpoint_of(step) : std::filesystem::path();
+  if (!checkpoint.empty()) {
+    state_ = load_checkpoint(checkpoint, *bank.method, *bank.optimizer, k);
     if (std::filesystem::exists(folder_.runtime()))
       seconds_ = read_json_file<DataError>(folder_.runtime()).value("train_seconds", 0.0);
     log_info("{}: going on from step {}", config_.output, state_.step);
@@ -100,7 +116,11 @@ void Job::open(Bank& bank, int64_t k, const Json& provenance) {
   active_ = true;
   if (dev_ == nullptr)
     log_warning("{}: no dev split with labels: nothing is evaluated, best/ is the last state", config_.output);
-  if (state_.step >= total_steps() || patience_ended()) complete(bank);  // killed between its last step and its results
+  complete_if_due(bank);  // killed between its last step and its results
+}
+
+void Job::complete_if_due(Bank& bank) {
+  if (active_ && (state_.step >= total_steps() || patience_ended())) complete(bank);
 }
 
 bool Job::due(const std::optional<int64_t>& every, bool epoch_ends) const {
@@ -122,9 +142,7 @@ void Job::finish_step(Bank& bank, const Step& step, double seconds) {
   const bool evaluates = due(config_.train.eval_steps, epoch_ends);
   if (state_.step >= kGradientCheckStep && !state_.unmoved_reported) check_gradients();
   if (evaluates && dev_ != nullptr) evaluate_now(bank);
-  const bool ends = state_.step == total_steps() || patience_ended();
-  if (ends || due(config_.train.save_steps, epoch_ends)) save(bank);
-  if (ends) complete(bank);
+  if (patience_ended() || due(config_.train.save_steps, epoch_ends)) save(bank);
 }
 
 void Job::update(Bank& bank, const Step& step, double loss, int64_t tokens) {
@@ -195,7 +213,7 @@ void Job::check_gradients() {
 }
 
 void Job::evaluate_now(Bank& bank) {
-  const Evaluation evaluation = evaluate(bank.model, *bank.method, k_, *dev_, data_->task);
+  Evaluation evaluation = evaluate(bank.model, *bank.method, k_, *dev_, data_->task);
   Json line = evaluation_metrics(evaluation, *dev_, data_->task);
   line["step"] = state_.step;
   line["epoch"] = epochs_done();
@@ -212,12 +230,14 @@ void Job::evaluate_now(Bank& bank) {
   }
   const std::string& metric = *config_.train.metric_for_best_model;
   const Json& score = line["eval_" + metric];
-  last_score_ = score.is_number() ? score.get<double>() : (metric == "loss" ? std::numeric_limits<double>::max() : 0.0);
-  if (!state_.best_score || better(last_score_, *state_.best_score, metric)) {
-    state_.best_score = last_score_;
+  const double last_score =
+      score.is_number() ? score.get<double>() : (metric == "loss" ? std::numeric_limits<double>::max() : 0.0);
+  if (!state_.best_score || better(last_score, *state_.best_score, metric)) {
+    state_.best_score = last_score;
     state_.best_step = state_.step;
     state_.evaluations_without_better = 0;
     write_adapter_folder(bank, "best");
+    best_ = std::move(evaluation);
   } else {
     ++state_.evaluations_without_better;
     if (patience_ended()) {
@@ -244,7 +264,11 @@ void Job::write_adapter_folder(const Bank& bank, const char* name) const {
 void Job::save(Bank& bank) {
   state_.log_bytes = folder_.log_bytes();
   folder_.flush();
-  save_checkpoint(folder_.checkpoint(), state_, *bank.method, *bank.optimizer, k_);
+  const std::filesystem::path next = folder_.checkpoint().parent_path() / "next.safetensors";
+  save_checkpoint(next, state_, *bank.method, *bank.optimizer, k_);
+  if (bank.method->adapters() > 1 && std::filesystem::exists(folder_.checkpoint()))
+    std::filesystem::rename(folder_.checkpoint(), folder_.previous_checkpoint());
+  std::filesystem::rename(next, folder_.checkpoint());
   write_atomic(folder_.runtime(), to_pretty_string({{"train_seconds", seconds_}}));
 }
 
@@ -281,7 +305,7 @@ void Job::complete(Bank& bank) {
     metrics["train_tokens_per_second"] = static_cast<double>(state_.tokens) / seconds_;
   }
   if (dev_ != nullptr) {
-    if (state_.best_step != state_.step) {  // the bank's slice is free now: score what best/ holds
+    if (!best_ && state_.best_step != state_.step) {  // the bank's slice is free now: score what best/ holds
       AdapterFiles best;
       if (bank.method->writes_model_folder()) {
         best.origin = (folder_.path() / "best").string();
@@ -296,7 +320,7 @@ void Job::complete(Bank& bank) {
         bank.method->load(k_, best, true);
       }
     }
-    const Evaluation evaluation = evaluate(bank.model, *bank.method, k_, *dev_, data_->task);
+    const Evaluation evaluation = best_ ? *best_ : evaluate(bank.model, *bank.method, k_, *dev_, data_->task);
     metrics.update(evaluation_metrics(evaluation, *dev_, data_->task));
     metrics["best_step"] = state_.best_step;
     metrics["best_metric"] = *config_.train.metric_for_best_model;
@@ -305,6 +329,7 @@ void Job::complete(Bank& bank) {
     write_predictions(folder_.path() / "predictions" / "dev.jsonl", evaluation, *dev_, data_->task);
   }
   folder_.flush();
+  std::filesystem::remove(folder_.previous_checkpoint());
   write_atomic(folder_.path() / "metrics.json", to_pretty_string(metrics));
   active_ = false;
   result_ = {ExitCode::done, "", metrics};

@@ -38,16 +38,19 @@ class Job {
   int64_t total_steps() const { return schedule_.total_steps(); }
   int64_t steps_in_epoch() const { return sampler_.steps_in_epoch(0); }
 
-  /// Opens the run folder and goes on from its checkpoint where there is one.
-  void open(Bank& bank, int64_t k, const Json& provenance);
+  /// Step of the newest checkpoint, 0 without one.
+  int64_t saved_step() const;
+  /// Opens the run folder and goes on from its checkpoint of `step` where it has one (0: the start), else from the newest.
+  void open(Bank& bank, int64_t k, const Json& provenance, int64_t step);
 
   Step next() const { return sampler_.at(state_.step); }
   const EncodedSplit& train_split() const { return *train_; }
   /// After backward: clip and step this job's slice. A guard may end the job here.
   void update(Bank& bank, const Step& step, double loss, int64_t tokens);
-  /// Logs, evaluates and saves as the config says; `seconds` is this job's share of the step. Ends the job at its last step, on early
-  /// stopping or a guard.
+  /// Logs, evaluates and saves as the config says; `seconds` is this job's share of the step. A guard may end the job here.
   void finish_step(Bank& bank, const Step& step, double seconds);
+  /// Writes the results of a job that has done its last step or stopped early. All jobs of a bank have saved by then.
+  void complete_if_due(Bank& bank);
   void save(Bank& bank);
   void stop(ExitCode code, std::string message);
   std::string progress_note() const;
@@ -61,6 +64,7 @@ class Job {
   bool diverged() const;
   void write_adapter_folder(const Bank& bank, const char* name) const;
   void complete(Bank& bank);
+  std::filesystem::path checkpoint_of(int64_t step) const;
   bool due(const std::optional<int64_t>& every, bool epoch_ends) const;
 
   RunConfig config_;
@@ -72,7 +76,8 @@ class Job {
   JobState state_;
   JobResult result_;
   int64_t k_ = 0;
-  double seconds_ = 0.0, gradient_norm_ = 0.0, last_score_ = 0.0;
+  double seconds_ = 0.0, gradient_norm_ = 0.0;
+  std::optional<Evaluation> best_;  // the evaluation that best/ holds, when this process made it
   bool active_ = false;
 };
 

@@ -26,7 +26,7 @@ constexpr std::array kResults{"log.jsonl", "best", "last", "predictions", "check
 /// Removes what a killed process left of files and folders it was writing. An adapter folder that replace_folder had moved aside goes
 /// back where the new one did not arrive.
 void clear_leftovers(const fs::path& run) {
-  std::vector<fs::path> leftovers{run / "best.new", run / "last.new"};
+  std::vector<fs::path> leftovers{run / "best.new", run / "last.new", run / "checkpoint" / "next.safetensors"};
   for (const fs::path& folder : {run, run / "checkpoint", run / "predictions"}) {
     if (!fs::is_directory(folder)) continue;
     for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
@@ -50,7 +50,7 @@ void clear_leftovers(const fs::path& run) {
 
 RunFolder::Found RunFolder::look() const {
   if (fs::exists(folder_ / "metrics.json")) return Found::finished;
-  return fs::exists(checkpoint()) ? Found::checkpoint : Found::nothing;
+  return fs::exists(checkpoint()) || fs::exists(previous_checkpoint()) ? Found::checkpoint : Found::nothing;
 }
 
 RunFolder::RunFolder(fs::path folder, bool resume) : folder_(std::move(folder)) {

@@ -33,6 +33,8 @@ class RunFolder {
   void flush();
 
   std::filesystem::path checkpoint() const { return folder_ / "checkpoint" / "state.safetensors"; }
+  /// The one before, which a bank keeps: killed between the saves of two jobs, both go on from the same step.
+  std::filesystem::path previous_checkpoint() const { return folder_ / "checkpoint" / "previous.safetensors"; }
   /// Seconds spent in steps so far, beside the checkpoint: the clock has no place in the state.
   std::filesystem::path runtime() const { return folder_ / "checkpoint" / "runtime.json"; }
   const std::filesystem::path& path() const { return folder_; }

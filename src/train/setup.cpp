@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <thread>
 
-#include "peft/base/hash.h"
 #include "peft/interop/adapter_folder.h"
 
 namespace peft {
@@ -31,6 +30,12 @@ void erase_free_keys(Json& config) {
   config["task"].erase("data");
 }
 
+Json without_free_keys(const RunConfig& config) {
+  Json json = config.to_json();
+  erase_free_keys(json);
+  return json;
+}
+
 at::Device parse_device(const std::string& name) {
   const bool available = at::globalContext().hasCUDA();
   if (name == "cuda" && !available) {
@@ -44,12 +49,9 @@ at::Device parse_device(const std::string& name) {
 
 void check_bank(const std::vector<RunConfig>& configs) {
   if (configs.empty()) throw ConfigError("a bank needs at least one run");
-  Json first = configs.front().to_json();
-  erase_free_keys(first);
+  const Json first = without_free_keys(configs.front());
   for (const RunConfig& config : configs) {
-    Json other = config.to_json();
-    erase_free_keys(other);
-    if (const std::string key = first_difference(first, other); !key.empty()) {
+    if (const std::string key = first_difference(first, without_free_keys(config)); !key.empty()) {
       throw_error<ConfigError>("{}: runs of one bank may not differ in this key ({} and {})", key,
                                configs.front().output, config.output);
     }
@@ -60,6 +62,15 @@ void check_bank(const std::vector<RunConfig>& configs) {
         throw_error<ConfigError>("output: two runs of a bank write to {}", configs[i].output);
     }
   }
+}
+
+std::string bank_key(const RunConfig& config) {
+  Json json = without_free_keys(config);
+  json["train"].erase("num_threads");
+  // Where the file decides the labels, other files may mean another number of outputs.
+  if (config.task.name == "classification") json["task"]["data"] = config.task.data;
+  if (!config.data.files.empty()) json["data"] = config.to_json()["data"];
+  return json.dump();
 }
 
 void set_threads(const TrainConfig& config) {
@@ -137,14 +148,10 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
 }
 
 Json make_provenance(const Bank& bank) {
-  Hasher model;
-  model.add(hash_file(bank.model.folder() / "config.json"));
-  const ModelTensors tensors(bank.model.folder());
-  for (const SafetensorsFile& file : tensors.files()) model.add(hash_file(file.path()));
   return {{"library", "peft.cpp"},
           {"version", PEFT_VERSION},
           {"torch", TORCH_VERSION},
-          {"model", model.hex()},
+          {"model", bank.model.fingerprint()},
           {"tokenizer", bank.tokenizer->fingerprint()}};
 }
 

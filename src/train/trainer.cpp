@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 
 #include "peft/base/log.h"
 #include "peft/base/progress.h"
@@ -63,10 +64,11 @@ void run_step(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const s
   }
 }
 
-void train_loop(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
+void train_loop(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const TrainOptions& options) {
   int64_t done = 0, total = 0;
   for (const auto& job : jobs) total += job->total_steps();
-  Progress progress("training", total);
+  std::optional<Progress> progress;
+  if (!options.progress) progress.emplace("training", total);
   DropoutContext dropout{.training = true, .seeds = {}, .steps = std::vector<int64_t>(jobs.size())};
   for (const auto& job : jobs) dropout.seeds.push_back(static_cast<uint64_t>(job->config().train.seed));
   const auto any_active = [&] {
@@ -101,9 +103,14 @@ void train_loop(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
     done = 0;
     for (std::size_t k = 0; k < jobs.size(); ++k) {
       if (jobs[k]->active()) jobs[k]->finish_step(bank, steps[k], seconds);
-      done += jobs[k]->active() ? jobs[k]->step() : jobs[k]->total_steps();
     }
-    progress.update(done, jobs.size() == 1 ? jobs[0]->progress_note() : fmt::format("{} jobs", running));
+    for (const auto& job : jobs) {
+      job->complete_if_due(bank);
+      done += job->active() ? job->step() : job->total_steps();
+    }
+    const std::string note = jobs.size() == 1 ? jobs[0]->progress_note() : fmt::format("{} jobs", running);
+    if (progress) progress->update(done, note);
+    if (options.progress) options.progress(static_cast<double>(done) / static_cast<double>(total), note);
   }
 }
 
@@ -133,8 +140,12 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
     jobs.push_back(std::make_unique<Job>(configs[i], options, *bank.tokenizer, datasets));
   attach_method(bank, jobs);
   const Json provenance = make_provenance(bank);
-  for (std::size_t k = 0; k < jobs.size(); ++k) jobs[k]->open(bank, static_cast<int64_t>(k), provenance);
-  train_loop(bank, jobs);
+  // A row's values depend in their last bits on the rows beside it, so a bank goes on from one step: that of the job
+  // that lags behind.
+  int64_t step = std::numeric_limits<int64_t>::max();
+  for (const auto& job : jobs) step = std::min(step, job->saved_step());
+  for (std::size_t k = 0; k < jobs.size(); ++k) jobs[k]->open(bank, static_cast<int64_t>(k), provenance, step);
+  train_loop(bank, jobs, options);
   for (std::size_t k = 0; k < jobs.size(); ++k) results[open[k]] = jobs[k]->result();
   return results;
 }

@@ -31,13 +31,17 @@ struct TinyTask {
   }
 
   Json config(const std::string& output, const Json& method, const Json& train = Json::object()) const {
-    Json json = {
-        {"model", {{"path", (folder / "model").string()}}},
-        {"task", {{"name", "classification"}, {"data", (folder / "data").string()}, {"max_length", 16}}},
-        {"method", method},
-        {"train",
-         {{"batch_size", 8}, {"max_steps", 12}, {"learning_rate", 0.01}, {"logging_steps", 1}, {"device", "cpu"}}},
-        {"output", (folder / output).string()}};
+    Json json = {{"model", {{"path", (folder / "model").string()}}},
+                 {"task", {{"name", "classification"}, {"data", (folder / "data").string()}, {"max_length", 16}}},
+                 {"method", method},
+                 {"train",
+                  {{"batch_size", 8},
+                   {"max_steps", 12},
+                   {"learning_rate", 0.01},
+                   {"logging_steps", 1},
+                   {"device", "cpu"},
+                   {"num_threads", 1}}},
+                 {"output", (folder / output).string()}};
     json["train"].update(train);
     return json;
   }

@@ -22,6 +22,8 @@ struct MethodConfig {
   virtual ~MethodConfig() = default;
   virtual std::unique_ptr<MethodConfig> clone() const = 0;
   virtual void visit(Fields& fields);  ///< the common keys; overriders call it
+  /// False for a method that trains one adapter at a time.
+  virtual bool shares_bank() const { return true; }
   /// Fills keys whose default depends on others (compat), so that a printed config says all. Called after parsing, before validate().
   virtual void resolve() {}
   /// Contradictions between keys, as ConfigError naming them: `method.r: ...`.

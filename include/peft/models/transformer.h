@@ -53,6 +53,8 @@ class Transformer {
   std::map<std::string, at::Tensor> named_tensors() const;
   /// Calls `visit` for every tensor of the backbone and of the checkpoint's head; it may put another tensor in its place.
   void for_tensors(const std::function<void(const std::string& name, at::Tensor& tensor)>& visit);
+  /// Hash of config.json and every tensor file of the folder.
+  std::string fingerprint() const;
   /// Separate query, key and value maps instead of one, so that each can be trained and replaced.
   void unfuse();
   /// Replaces dropout rates of the checkpoint by one number, everywhere.

@@ -33,4 +33,7 @@ void save_checkpoint(const std::filesystem::path& file, const JobState& state, c
 /// Fills slice k of the bank. Throws DataError when names or shapes do not fit; nothing is written then.
 JobState load_checkpoint(const std::filesystem::path& file, Method& method, Optimizer& optimizer, int64_t k);
 
+/// The step at which a checkpoint was saved.
+int64_t checkpoint_step(const std::filesystem::path& file);
+
 }  // namespace peft

@@ -2,6 +2,7 @@
 /// Training of a bank: a list of run configs that differ only where one backbone can carry them together (methods.md 0.1). peft-train
 /// passes a list of one.
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@ namespace peft {
 struct TrainOptions {
   bool resume = false;  ///< go on from each run folder's checkpoint; from the start where there is none; nothing where
                         ///< it is finished
+  /// Called after every step with the share of the bank's work that is done and a note; empty: a progress line of its own.
+  std::function<void(double done, const std::string& note)> progress = {};
 };
 
 /// How one job ended.
@@ -25,6 +28,9 @@ struct JobResult {
 /// Loads model, tokenizer and data, opens the run folders and trains all jobs to their ends. Throws ConfigError and DataError before
 /// anything is written; a guard that stops one job leaves the others running.
 std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const TrainOptions& options);
+
+/// Runs with equal keys can train in one bank: equal but for what methods.md 0.1 lets differ.
+std::string bank_key(const RunConfig& config);
 
 /// What --dry-run prints: everything resolved, parameter counts, data sizes, token statistics, a memory estimate. Trains nothing.
 std::string dry_run(const RunConfig& config);

@@ -1,0 +1,132 @@
+/// peft-sweep: trains the runs that one sweep config stands for, many at a time on one backbone, and sums them up.
+
+#include <filesystem>
+
+#include "peft/base/files.h"
+#include "peft/base/log.h"
+#include "peft/base/progress.h"
+#include "peft/train/interrupt.h"
+#include "peft/train/sweep.h"
+#include "src/apps/main.h"
+#include "src/apps/waiting.h"
+
+namespace peft {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct SweepArguments {
+  std::string config;
+  std::vector<std::string> sets;
+  bool resume = false, dry_run = false;
+  int64_t bank_size = 0;
+};
+
+std::optional<SweepArguments> parse(int argc, char** argv) {
+  cxxopts::Options options("peft-sweep", "Trains every run of a sweep config, in banks on one backbone.");
+  SweepArguments found;
+  options.add_options()("config", "a run config with a section \"sweep\": key path -> list of values",
+                        cxxopts::value<std::string>(),
+                        "FILE")("set", "set a key of the config: VALUE is JSON, else a string; repeatable",
+                                cxxopts::value<std::vector<std::string>>(), "KEY.PATH=VALUE")(
+      "resume", "go on: finished runs stay, the others go on from their checkpoints, new ones start")(
+      "bank-size", "runs that train together at most; default: as many as fill a step with 256 examples",
+      cxxopts::value<int64_t>(), "N")("dry-run", "print the runs and their banks; train nothing");
+  const auto arguments = parse_command_line(options, argc, argv);
+  if (!arguments) return std::nullopt;
+  if (arguments->count("config") != 1) throw ConfigError("--config FILE is required, once (see --help)");
+  found.config = (*arguments)["config"].as<std::string>();
+  for (const cxxopts::KeyValue& argument : arguments->arguments()) {
+    if (argument.key() == "set") found.sets.push_back(argument.value());  // as given: cxxopts would split lists
+  }
+  found.resume = arguments->count("resume") > 0;
+  found.dry_run = arguments->count("dry-run") > 0;
+  if (const auto size = given<int64_t>(*arguments, "bank-size")) {
+    if (*size < 1) throw_error<ConfigError>("--bank-size {}; expected at least 1", *size);
+    found.bank_size = *size;
+  }
+  return found;
+}
+
+/// The sweep's folder is new, or --resume was given; no run folder is in the way of another sweep.
+void check_folder(const SweepConfig& sweep, bool resume) {
+  const fs::path folder = sweep.output;
+  if (fs::exists(folder) && !fs::is_directory(folder))
+    throw_error<ConfigError>("output: {} is no folder", sweep.output);
+  if (fs::exists(folder / "config.json")) throw_error<ConfigError>("output: {} is the folder of a run", sweep.output);
+  if (!resume && fs::exists(folder / "sweep.json"))
+    throw_error<ConfigError>("output: {} already holds a sweep; go on with --resume, or choose another folder",
+                             sweep.output);
+}
+
+void print_plan(const SweepConfig& sweep, const std::vector<std::vector<std::size_t>>& banks) {
+  std::string text;
+  for (std::size_t b = 0; b < banks.size(); ++b) {
+    text += fmt::format("bank {}: {} runs\n", b + 1, banks[b].size());
+    for (const std::size_t i : banks[b]) text += fmt::format("  {}\n", sweep.jobs[i].name);
+  }
+  print_result(text + fmt::format("{} runs in {} banks\n", sweep.jobs.size(), banks.size()));
+}
+
+void write_summary(const fs::path& folder, const SweepSummary& summary) {
+  write_atomic(folder / "summary.md", summary.markdown());
+  write_atomic(folder / "summary.csv", summary.csv());
+}
+
+int sweep_main(int argc, char** argv) {
+  const auto arguments = parse(argc, argv);
+  if (!arguments) return 0;
+  const SweepConfig sweep = SweepConfig::read(arguments->config, arguments->sets);
+  const auto banks = plan_banks(sweep.jobs, arguments->bank_size);
+  check_folder(sweep, arguments->resume);
+  if (arguments->dry_run) {
+    print_plan(sweep, banks);
+    return 0;
+  }
+  static const InterruptGuard interrupts;  // to the end of the process
+  const fs::path folder = sweep.output;
+  fs::create_directories(folder);
+  const FolderLock lock(folder);
+  write_atomic(folder / "sweep.json", to_pretty_string(sweep.json));
+
+  constexpr int64_t kParts = 1000;  // of a run, so that the line moves within one
+  Progress progress("sweep, thousandths of runs", kParts * static_cast<int64_t>(sweep.jobs.size()));
+  std::vector<SweepOutcome> outcomes(sweep.jobs.size());
+  std::size_t finished = 0, failed = 0;
+  for (const auto& bank : banks) {
+    std::vector<RunConfig> configs;
+    for (const std::size_t i : bank) configs.push_back(sweep.jobs[i].config);
+    const auto report = [&](double done, const std::string& note) {
+      const double runs = static_cast<double>(finished) + done * static_cast<double>(bank.size());
+      progress.update(static_cast<int64_t>(runs * kParts),
+                      fmt::format("{} of {} finished, {}", finished, sweep.jobs.size(), note));
+    };
+    const std::vector<JobResult> results = train_bank(configs, {.resume = true, .progress = report});
+    for (std::size_t j = 0; j < bank.size(); ++j) {
+      if (results[j].code == ExitCode::interrupted)
+        throw Error(
+            fmt::format("{}: {} of {} runs finished; go on with --resume", sweep.output, finished, sweep.jobs.size()),
+            ExitCode::interrupted);
+      outcomes[bank[j]] = {results[j].metrics, results[j].message};
+      if (results[j].code == ExitCode::guard) {
+        ++failed;
+        log_warning("{}", results[j].message);
+      }
+    }
+    finished += bank.size();
+    write_summary(folder, summarise(sweep.jobs, outcomes));
+  }
+  const SweepSummary summary = summarise(sweep.jobs, outcomes);
+  print_result(summary.markdown());
+  if (failed == sweep.jobs.size())
+    throw Error(fmt::format("{}: every run was stopped by a guard", sweep.output), ExitCode::guard);
+  return 0;
+}
+
+}  // namespace
+}  // namespace peft
+
+int main(int argc, char** argv) {
+  peft::choose_waiting(argv);
+  return peft::run_program("peft-sweep", argc, argv, peft::sweep_main);
+}

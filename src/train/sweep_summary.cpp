@@ -1,0 +1,134 @@
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "peft/train/sweep.h"
+
+namespace peft {
+namespace {
+
+struct Row {
+  std::vector<std::string> cells;  // of the varied keys
+  std::string task, metric, failure;
+  int64_t parameters = 0, jobs = 0;
+  std::vector<double> scores;
+};
+
+std::string cell_text(const Json& value) {
+  if (value.is_object()) {
+    std::string text;
+    for (const auto& [key, inner] : value.items())
+      text += (text.empty() ? "" : " ") + key + "=" + (inner.is_string() ? inner.get<std::string>() : inner.dump());
+    return text;
+  }
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+bool is_seed(const std::string& path) { return path == "train.seed" || path == "train.data_seed"; }
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t n = values.size();
+  return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+/// Standard deviation over seeds with n - 1 in the denominator; 0 for one seed.
+double spread(const std::vector<double>& values) {
+  if (values.size() < 2) return 0.0;
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  double squares = 0.0;
+  for (const double v : values) squares += (v - mean) * (v - mean);
+  return std::sqrt(squares / static_cast<double>(values.size() - 1));
+}
+
+std::string csv_cell(const std::string& text) {
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
+  return quoted + "\"";
+}
+
+}  // namespace
+
+SweepSummary summarise(const std::vector<SweepJob>& jobs, const std::vector<SweepOutcome>& outcomes) {
+  std::vector<std::string> paths;  // varied keys but the seeds, in their order
+  for (const SweepJob& job : jobs) {
+    for (const auto& [path, value] : job.point.items()) {
+      if (!is_seed(path) && std::find(paths.begin(), paths.end(), path) == paths.end()) paths.push_back(path);
+    }
+  }
+  std::vector<Row> rows;
+  std::map<std::string, std::size_t> known;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    Json point = jobs[i].point;
+    for (const char* seed : {"train.seed", "train.data_seed"}) point.erase(seed);
+    const auto [place, fresh] = known.emplace(point.dump(), rows.size());
+    if (fresh) {
+      rows.emplace_back();
+      for (const std::string& path : paths)
+        rows.back().cells.push_back(point.contains(path) ? cell_text(point[path]) : "");
+    }
+    Row& row = rows[place->second];
+    ++row.jobs;
+    if (!outcomes[i].failure.empty()) row.failure = outcomes[i].failure;
+    const Json& metrics = outcomes[i].metrics;
+    if (metrics.empty()) continue;
+    row.task = metrics.value("task", "");
+    row.metric = metrics.value("best_metric", "");
+    row.parameters = metrics.value("trainable_parameters", int64_t{0});
+    const auto score = metrics.find("eval_" + row.metric);
+    if (score != metrics.end() && score->is_number()) row.scores.push_back(score->get<double>());
+  }
+  const auto best = [](const Row& row) {
+    return row.metric == "loss" ? *std::min_element(row.scores.begin(), row.scores.end())
+                                : *std::max_element(row.scores.begin(), row.scores.end());
+  };
+  std::stable_sort(rows.begin(), rows.end(), [&](const Row& a, const Row& b) {
+    if (a.scores.empty() || b.scores.empty()) return !a.scores.empty() && b.scores.empty();
+    if (a.task != b.task || a.metric != b.metric) return std::tie(a.task, a.metric) < std::tie(b.task, b.metric);
+    return a.metric == "loss" ? median(a.scores) < median(b.scores) : median(a.scores) > median(b.scores);
+  });
+
+  SweepSummary summary;
+  summary.header = paths;
+  for (const char* name : {"task", "metric", "runs", "best", "median", "spread", "trained parameters", "note"})
+    summary.header.emplace_back(name);
+  for (const Row& row : rows) {
+    std::vector<std::string> cells = row.cells;
+    const auto number = [&](double x) { return row.scores.empty() ? std::string() : fmt::format("{:.4f}", x); };
+    const int64_t missing = row.jobs - static_cast<int64_t>(row.scores.size());
+    cells.insert(cells.end(),
+                 {row.task, row.metric, std::to_string(row.scores.size()), number(row.scores.empty() ? 0 : best(row)),
+                  number(row.scores.empty() ? 0 : median(row.scores)), number(spread(row.scores)),
+                  row.scores.empty() ? "" : std::to_string(row.parameters),
+                  missing == 0 ? "" : fmt::format("{} without a score", missing)});
+    summary.rows.push_back(std::move(cells));
+  }
+  return summary;
+}
+
+std::string SweepSummary::markdown() const {
+  std::string text = fmt::format("| {} |\n|{}\n", fmt::join(header, " | "), [&] {
+    std::string rule;
+    for (std::size_t i = 0; i < header.size(); ++i) rule += "---|";
+    return rule;
+  }());
+  for (const auto& row : rows) text += fmt::format("| {} |\n", fmt::join(row, " | "));
+  return text;
+}
+
+std::string SweepSummary::csv() const {
+  std::string text;
+  const auto line = [&](const std::vector<std::string>& cells) {
+    std::vector<std::string> quoted;
+    for (const std::string& cell : cells) quoted.push_back(csv_cell(cell));
+    text += fmt::format("{}\n", fmt::join(quoted, ","));
+  };
+  line(header);
+  for (const auto& row : rows) line(row);
+  return text;
+}
+
+}  // namespace peft
