@@ -7,6 +7,7 @@
 
 #include "peft/base/error.h"
 #include "src/kernels/attention_internal.h"
+#include "src/kernels/state_internal.h"
 
 namespace peft {
 namespace {
@@ -51,21 +52,28 @@ void merge(at::Tensor out_NHD, at::Tensor lse_NH, const Part& prefix) {
   lse_NH.copy_(merged);
 }
 
+/// body(table, first row, rows) for the rows that share a prefix table: those of an adapter, or of a sequence.
 template <class Body>
-void for_groups(const PackedBatch& queries, const Body& body) {
+void for_tables(const AttentionArgs& args, const Body& body) {
+  const PackedBatch& queries = *args.queries;
+  if (args.prefix.per_sequence)
+    return for_sequences(queries, [&](int64_t b) { body(b, queries.begin(b), queries.length(b)); });
   for (int64_t k = 0; k < queries.adapters(); ++k) {
     const int64_t begin = queries.group_rows()[k], rows = queries.group_rows()[k + 1] - begin;
     if (rows > 0) body(k, begin, rows);
   }
 }
 
-/// The sequence part runs one sequence at a time, the prefix part one adapter at a time over all its rows; both meet in `merge`.
+/// The sequence part runs one sequence at a time, the prefix part one adapter at a time over all its rows, the state part after both;
+/// they meet in `merge` and `merge_state`.
 struct CpuAttention : torch::autograd::Function<CpuAttention> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const std::optional<at::Tensor>& prefix_k, const std::optional<at::Tensor>& prefix_v,
+                            const std::optional<at::Tensor>& state_z, const std::optional<at::Tensor>& state_den,
                             const std::shared_ptr<const AttentionArgs>& args) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const at::Tensor pk = prefix_k.value_or(at::Tensor()), pv = prefix_v.value_or(at::Tensor());
+    const at::Tensor pk = prefix_k.value_or(at::Tensor()), pv = prefix_v.value_or(at::Tensor()),
+                     z = state_z.value_or(at::Tensor()), den = state_den.value_or(at::Tensor());
     at::Tensor out = at::zeros({q.size(0), q.size(1), v.size(2)}, q.options());
     at::Tensor lse = at::full({q.size(0), q.size(1)}, -std::numeric_limits<double>::infinity(),
                               q.options().dtype(accumulation_type(q)));
@@ -78,12 +86,13 @@ struct CpuAttention : torch::autograd::Function<CpuAttention> {
       lse.narrow(0, args->queries->begin(b), n).copy_(part.lse_NH);
     });
     if (pk.defined()) {
-      for_groups(*args->queries, [&](int64_t a, int64_t begin, int64_t rows) {
+      for_tables(*args, [&](int64_t a, int64_t begin, int64_t rows) {
         merge(out.narrow(0, begin, rows), lse.narrow(0, begin, rows),
               part_forward(q.narrow(0, begin, rows), pk[a], pv[a], args->scale, false));
       });
     }
-    ctx->save_for_backward({q, k, v, pk, pv, out, lse});
+    if (z.defined()) merge_state(out, lse.unsqueeze(-1), q, z, den, *args);
+    ctx->save_for_backward({q, k, v, pk, pv, z, den, out, lse});
     ctx->saved_data["args"] = HeldArgs::wrap(args);
     return out;
   }
@@ -98,7 +107,8 @@ struct CpuAttention : torch::autograd::Function<CpuAttention> {
       return x.defined() && x.scalar_type() == at::kBFloat16 ? x.to(at::kFloat) : x;
     };
     const at::Tensor q = wide(saved[0]), k = wide(saved[1]), v = wide(saved[2]), pk = wide(saved[3]),
-                     pv = wide(saved[4]), out = wide(saved[5]), lse = saved[6], dout = wide(dout_given);
+                     pv = wide(saved[4]), out = wide(saved[7]), dout = wide(dout_given);
+    const at::Tensor &z = saved[5], &den = saved[6], &lse = saved[8];
     at::Tensor dq = at::zeros(q.sizes(), q.options()), dk = at::zeros(k.sizes(), k.options()),
                dv = at::zeros(v.sizes(), v.options());
     for_sequences(*args.queries, [&](int64_t b) {
@@ -116,7 +126,7 @@ struct CpuAttention : torch::autograd::Function<CpuAttention> {
     if (pk.defined()) {
       dpk = at::zeros(pk.sizes(), pk.options());
       dpv = at::zeros(pv.sizes(), pv.options());
-      for_groups(*args.queries, [&](int64_t a, int64_t begin, int64_t rows) {
+      for_tables(args, [&](int64_t a, int64_t begin, int64_t rows) {
         const PartGradients g =
             part_backward(dout.narrow(0, begin, rows), q.narrow(0, begin, rows), pk[a], pv[a],
                           out.narrow(0, begin, rows), lse.narrow(0, begin, rows), args.scale, false);
@@ -125,10 +135,31 @@ struct CpuAttention : torch::autograd::Function<CpuAttention> {
         dpv[a].copy_(g.dv_MGD);
       });
     }
+    StateGradients state;
+    if (z.defined()) {
+      state = state_backward(dout, out, lse.unsqueeze(-1), q, z, den, args);
+      dq.add_(state.dq_THD);
+    }
     const auto narrow_again = [&](const at::Tensor& x) { return x.defined() ? x.to(saved[0].scalar_type()) : x; };
-    return {narrow_again(dq), narrow_again(dk), narrow_again(dv), narrow_again(dpk), narrow_again(dpv), at::Tensor()};
+    return {narrow_again(dq),  narrow_again(dk), narrow_again(dv), narrow_again(dpk),
+            narrow_again(dpv), state.dz_KHMD,    state.dden_KHM,   at::Tensor()};
   }
 };
+
+void check_state(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
+  const LinearState& state = args.state;
+  const int64_t adapters = args.queries->adapters(), features = feature_count(state.map, q.size(2)),
+                heads = state.z_KHMD.dim() == 4 && state.z_KHMD.size(1) == k.size(1) ? k.size(1) : q.size(1);
+  const auto has_shape = [](const at::Tensor& x, const std::vector<int64_t>& shape) {
+    return x.defined() && x.sizes() == shape;
+  };
+  if (!has_shape(state.z_KHMD, {adapters, heads, features, v.size(2)}) ||
+      !has_shape(state.den_KHM, {adapters, heads, features}) ||
+      (state.center_KHD.defined() && !has_shape(state.center_KHD, {adapters, heads, q.size(2)}))) {
+    throw_error("attention: state z {}, expected {}x{}x{}x{}, with den and center to match",
+                fmt::join(state.z_KHMD.sizes(), "x"), adapters, heads, features, v.size(2));
+  }
+}
 
 void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
   const bool shapes = q.dim() == 3 && k.dim() == 3 && v.dim() == 3 && q.size(2) == k.size(2) &&
@@ -139,9 +170,13 @@ void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const 
     throw_error("attention: q {}, k {}, v {} do not fit {} query rows, {} key rows", fmt::join(q.sizes(), "x"),
                 fmt::join(k.sizes(), "x"), fmt::join(v.sizes(), "x"), args.queries->rows(), args.keys->rows());
   }
+  if (args.prefix.defined() && args.state.defined())
+    throw_error("attention: found a prefix and a state, expected one of them");
+  if (args.state.defined()) check_state(q, k, v, args);
   if (args.prefix.defined()) {
     const at::Tensor &pk = args.prefix.k_KPGD, &pv = args.prefix.v_KPGD;
-    const std::vector<int64_t> expected{args.queries->adapters(), pk.dim() == 4 ? pk.size(1) : 0, k.size(1), k.size(2)};
+    const std::vector<int64_t> expected{args.prefix.per_sequence ? args.queries->sequences() : args.queries->adapters(),
+                                        pk.dim() == 4 ? pk.size(1) : 0, k.size(1), k.size(2)};
     if (pk.sizes() != expected || !pv.defined() || pv.sizes() != expected) {
       throw_error("attention: prefix keys {}, values {}, expected {}", fmt::join(pk.sizes(), "x"),
                   pv.defined() ? fmt::format("{}", fmt::join(pv.sizes(), "x")) : "undefined", fmt::join(expected, "x"));
@@ -162,7 +197,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   }
   // The CPU op knows no dropout on the probabilities, and other devices have no packed backend yet.
   if (args.dropout.active() || !q.device().is_cpu()) return attention_explicit(q, k, v, args);
-  return CpuAttention::apply(q, k, v, prefix_input(args.prefix.k_KPGD, q), prefix_input(args.prefix.v_KPGD, q),
+  const SourceInputs source = source_inputs(args, q);
+  return CpuAttention::apply(q, k, v, source.prefix_k, source.prefix_v, source.z, source.den,
                              std::make_shared<const AttentionArgs>(args));
 }
 

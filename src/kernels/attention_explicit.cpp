@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "src/kernels/attention_internal.h"
+#include "src/kernels/state_internal.h"
 
 namespace peft {
 namespace {
@@ -70,7 +71,7 @@ class SequenceView {
  private:
   at::Tensor joined_keys(const at::Tensor& x, const at::Tensor& prefix) const {
     const at::Tensor own = x.narrow(0, args_.keys->begin(b_), m_).transpose(0, 1);
-    const at::Tensor joined = prefix_ > 0 ? at::cat({prefix[args_.queries->adapter(b_)].transpose(0, 1), own}, 1) : own;
+    const at::Tensor joined = prefix_ > 0 ? at::cat({prefix[prefix_table(args_, b_)].transpose(0, 1), own}, 1) : own;
     return joined.to(accumulation_type(x));
   }
 
@@ -82,11 +83,14 @@ class SequenceView {
 struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const std::optional<at::Tensor>& prefix_k, const std::optional<at::Tensor>& prefix_v,
+                            const std::optional<at::Tensor>& state_z, const std::optional<at::Tensor>& state_den,
                             const std::shared_ptr<const AttentionArgs>& args) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const at::Tensor pk = prefix_k.value_or(at::Tensor()), pv = prefix_v.value_or(at::Tensor());
+    const at::Tensor pk = prefix_k.value_or(at::Tensor()), pv = prefix_v.value_or(at::Tensor()),
+                     z = state_z.value_or(at::Tensor()), den = state_den.value_or(at::Tensor());
     at::Tensor out = at::zeros({q.size(0), q.size(1), v.size(2)}, q.options());
-    at::Tensor lse = at::zeros({q.size(0), q.size(1), 1}, q.options().dtype(accumulation_type(q)));
+    at::Tensor lse = at::full({q.size(0), q.size(1), 1}, -std::numeric_limits<double>::infinity(),
+                              q.options().dtype(accumulation_type(q)));
     for_sequences(*args->queries, [&](int64_t b) {
       const SequenceView view(*args, b, q, k, v, pk, pv);
       if (!view.has_keys()) return;
@@ -96,7 +100,8 @@ struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
       out.narrow(0, view.first_query(), view.queries()).copy_(view.to_query_rows(at::bmm(probabilities, view.v())));
       lse.narrow(0, view.first_query(), view.queries()).copy_(view.to_query_rows(row_lse));
     });
-    ctx->save_for_backward({q, k, v, pk, pv, out, lse});
+    if (z.defined()) merge_state(out, lse, q, z, den, *args);
+    ctx->save_for_backward({q, k, v, pk, pv, z, den, out, lse});
     ctx->saved_data["args"] = HeldArgs::wrap(args);
     return out;
   }
@@ -104,11 +109,11 @@ struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const auto saved = ctx->get_saved_variables();
-    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &pk = saved[3], &pv = saved[4], &out = saved[5],
-                     &lse = saved[6];
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &pk = saved[3], &pv = saved[4], &z = saved[5],
+                     &den = saved[6], &out = saved[7], &lse = saved[8];
     const at::Tensor& dout = grads[0];
     const AttentionArgs& args = HeldArgs::unwrap(ctx->saved_data["args"]);
-    at::Tensor dq = at::zeros_like(q, q.suggest_memory_format()), dk = at::zeros(k.sizes(), k.options()),
+    at::Tensor dq = at::zeros(q.sizes(), lse.options()), dk = at::zeros(k.sizes(), k.options()),
                dv = at::zeros(v.sizes(), v.options());
     std::vector<std::array<at::Tensor, 2>> prefix_parts(args.queries->sequences());
     for_sequences(*args.queries, [&](int64_t b) {
@@ -133,13 +138,18 @@ struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
       dpv = at::zeros(pv.sizes(), pv.options().dtype(accumulation_type(pv)));
       for (int64_t b = 0; b < args.queries->sequences(); ++b) {
         if (!prefix_parts[b][0].defined()) continue;
-        dpk[args.queries->adapter(b)].add_(prefix_parts[b][0]);
-        dpv[args.queries->adapter(b)].add_(prefix_parts[b][1]);
+        dpk[prefix_table(args, b)].add_(prefix_parts[b][0]);
+        dpv[prefix_table(args, b)].add_(prefix_parts[b][1]);
       }
       dpk = dpk.to(pk.scalar_type());
       dpv = dpv.to(pv.scalar_type());
     }
-    return {dq, dk, dv, dpk, dpv, at::Tensor()};
+    StateGradients state;
+    if (z.defined()) {
+      state = state_backward(dout, out, lse, q, z, den, args);
+      dq.add_(state.dq_THD);  // in the type of sums: rounded once
+    }
+    return {dq.to(q.scalar_type()), dk, dv, dpk, dpv, state.dz_KHMD, state.dden_KHM, at::Tensor()};
   }
 };
 
@@ -147,7 +157,8 @@ struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
 
 at::Tensor attention_explicit(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                               const AttentionArgs& args) {
-  return ExplicitAttention::apply(q, k, v, prefix_input(args.prefix.k_KPGD, q), prefix_input(args.prefix.v_KPGD, q),
+  const SourceInputs source = source_inputs(args, q);
+  return ExplicitAttention::apply(q, k, v, source.prefix_k, source.prefix_v, source.z, source.den,
                                   std::make_shared<const AttentionArgs>(args));
 }
 

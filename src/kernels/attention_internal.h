@@ -44,14 +44,26 @@ void for_sequences(const PackedBatch& queries, const Body& body) {
   }
 }
 
-/// An autograd input that may be absent: an undefined tensor cannot be one.
-inline std::optional<at::Tensor> prefix_input(const at::Tensor& prefix, const at::Tensor& like) {
-  return prefix.defined() ? std::optional(prefix.to(like.scalar_type())) : std::nullopt;
-}
-
 /// The type of sums and log-sum-exps.
 inline at::ScalarType accumulation_type(const at::Tensor& x) {
   return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+/// Inputs of an autograd node that may be absent: an undefined tensor cannot be one. Prefixes take the type of q, states that of sums.
+struct SourceInputs {
+  std::optional<at::Tensor> prefix_k, prefix_v, z, den;
+};
+inline SourceInputs source_inputs(const AttentionArgs& args, const at::Tensor& q) {
+  const auto input = [](const at::Tensor& x, at::ScalarType type) {
+    return x.defined() ? std::optional(x.to(type)) : std::nullopt;
+  };
+  return {input(args.prefix.k_KPGD, q.scalar_type()), input(args.prefix.v_KPGD, q.scalar_type()),
+          input(args.state.z_KHMD, accumulation_type(q)), input(args.state.den_KHM, accumulation_type(q))};
+}
+
+/// Which prefix table serves sequence b.
+inline int64_t prefix_table(const AttentionArgs& args, int64_t b) {
+  return args.prefix.per_sequence ? b : args.queries->adapter(b);
 }
 
 }  // namespace peft

@@ -103,6 +103,7 @@ at::Tensor Transformer::run_layer(std::size_t index, const at::Tensor& x_TC, con
       .scale = stack.attention_scale,
       .causal = stack.causal && !last,  // the picked row of a causal classifier is the last one: it sees all keys
       .prefix = pass.sockets.prefix(static_cast<int64_t>(index)),
+      .state = pass.sockets.state(static_cast<int64_t>(index)),
       .dropout = pass.site(name + ".attention", spec_.dropout.attention)};
   const auto heads = [&](const at::Tensor& t, int64_t count) { return t.unflatten(1, {count, stack.head_dim}); };
   const at::Tensor attended =

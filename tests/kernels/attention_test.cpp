@@ -2,71 +2,18 @@
 
 #include "peft/kernels/attention.h"
 
-#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "peft/base/error.h"
 #include "src/kernels/attention_internal.h"
-#include "tests/support/gradcheck.h"
-#include "tests/support/tensors.h"
+#include "tests/kernels/attention_case.h"
 
 namespace peft {
 namespace {
 
-struct Case {
-  std::vector<int64_t> lengths;
-  int64_t adapters = 1, heads = 4, groups = 4, width = 8, prefix = 0;
-  bool causal = false;
-  double amplitude = 1.0;  ///< of the queries: the logits' size
-};
-
-struct Inputs {
-  std::vector<at::Tensor> leaves;  // q, k, v and with a prefix pk, pv
-  AttentionArgs args;
-};
-
-/// Sequences spread over the adapters as evenly as their order allows.
-Batch spread(const std::vector<int64_t>& lengths, int64_t adapters) {
-  std::vector<int64_t> adapter;
-  for (std::size_t b = 0; b < lengths.size(); ++b) {
-    adapter.push_back(static_cast<int64_t>(b) * adapters / static_cast<int64_t>(lengths.size()));
-  }
-  return make_batch(lengths, adapter, adapters);
-}
-
-Inputs make_inputs(const Case& c, at::ScalarType dtype = at::kDouble) {
-  Inputs in;
-  const Batch rows = spread(c.lengths, c.adapters);
-  const auto leaf = [&](uint64_t seed, at::IntArrayRef shape, double scale) {
-    in.leaves.push_back(random_tensor(seed, shape, scale).to(dtype).requires_grad_(true));
-    return in.leaves.back();
-  };
-  leaf(1, {rows->rows(), c.heads, c.width}, c.amplitude);
-  leaf(2, {rows->rows(), c.groups, c.width}, 1.0);
-  leaf(3, {rows->rows(), c.groups, c.width}, 1.0);
-  in.args = {.queries = rows, .keys = rows, .scale = 1.0 / std::sqrt(static_cast<double>(c.width)), .causal = c.causal};
-  if (c.prefix > 0) {
-    in.args.prefix.k_KPGD = leaf(4, {c.adapters, c.prefix, c.groups, c.width}, 1.0);
-    in.args.prefix.v_KPGD = leaf(5, {c.adapters, c.prefix, c.groups, c.width}, 1.0);
-  }
-  return in;
-}
-
-using Route = at::Tensor (*)(const at::Tensor&, const at::Tensor&, const at::Tensor&, const AttentionArgs&);
-
-/// The route's output and its gradients with respect to every leaf.
-std::vector<at::Tensor> outcome(Route route, const Inputs& in) {
-  const at::Tensor out = route(in.leaves[0], in.leaves[1], in.leaves[2], in.args);
-  std::vector<at::Tensor> all{out};
-  for (const at::Tensor& g : gradients(weighted_sum(out), in.leaves)) all.push_back(g);
-  return all;
-}
-
-double worst_error(const std::vector<at::Tensor>& found, const std::vector<at::Tensor>& expected) {
-  double worst = 0.0;
-  for (std::size_t i = 0; i < found.size(); ++i) worst = std::max(worst, relative_error(found[i], expected[i]));
-  return worst;
-}
+using Case = AttentionCase;
+using Inputs = AttentionInputs;
+using Route = AttentionRoute;
 
 std::vector<int64_t> random_lengths(int64_t count, uint64_t longest) {
   std::vector<int64_t> lengths;
@@ -104,7 +51,15 @@ std::vector<Case> cases() {
     all.push_back({.lengths = {4, 0, 9},
                    .adapters = 3,
                    .prefix = 2,
-                   .causal = causal});                  // an empty sequence, adapter 1 without rows
+                   .causal = causal});  // an empty sequence, adapter 1 without rows
+    for (const int64_t prefix : {1, 20}) {
+      all.push_back({.lengths = {5, 1, 0, 17},
+                     .adapters = 2,
+                     .groups = 2,
+                     .prefix = prefix,
+                     .causal = causal,
+                     .per_sequence = true});
+    }
     for (const double amplitude : {8.0, 40.0, 60.0}) {  // at 60 logits reach +-200
       all.push_back(
           {.lengths = {9, 1, 30}, .adapters = 2, .groups = 2, .prefix = 5, .causal = causal, .amplitude = amplitude});
@@ -113,14 +68,9 @@ std::vector<Case> cases() {
   return all;
 }
 
-std::string describe(const Case& c) {
-  return fmt::format("{} sequences, first of {} rows, K {}, H {}, G {}, P {}, causal {}, amplitude {}",
-                     c.lengths.size(), c.lengths[0], c.adapters, c.heads, c.groups, c.prefix, c.causal, c.amplitude);
-}
-
 TEST(Attention, EqualsTheReferenceInFloat64) {
   for (const Case& c : cases()) {
-    SCOPED_TRACE(describe(c));
+    SCOPED_TRACE(c.name());
     const Inputs in = make_inputs(c);
     const auto expected = outcome(attention_reference, in);
     EXPECT_LT(worst_error(outcome(attention, in), expected), 1e-12);
@@ -130,13 +80,11 @@ TEST(Attention, EqualsTheReferenceInFloat64) {
 
 TEST(Attention, EqualsTheReferenceInFloat32) {
   for (const Case& c : cases()) {
-    SCOPED_TRACE(describe(c));
-    Inputs in = make_inputs(c, at::kFloat);
+    SCOPED_TRACE(c.name());
+    const Inputs in = make_inputs(c, at::kFloat);
     const auto found = outcome(attention, in);
-    for (at::Tensor& leaf : in.leaves) leaf = leaf.detach().to(at::kDouble).requires_grad_(true);
-    if (in.args.prefix.defined()) in.args.prefix = {in.leaves[3], in.leaves[4]};
     // kernels.md 2.4 allows 2e-5, and 2.5 times the cap for amplitudes of 8 and more.
-    EXPECT_LT(worst_error(found, outcome(attention_reference, in)), c.amplitude >= 8.0 ? 5e-5 : 1e-5);
+    EXPECT_LT(worst_error(found, outcome(attention_reference, in.widened())), c.amplitude >= 8.0 ? 5e-5 : 1e-5);
   }
 }
 
@@ -235,6 +183,18 @@ TEST(Attention, APrefixOfNoPairsIsNoPrefix) {
   }
 }
 
+TEST(Attention, PrefixesOfSequencesEqualSingleSequences) {
+  Inputs in = make_inputs({.lengths = {5, 1, 3}, .adapters = 2, .groups = 2, .prefix = 4, .per_sequence = true});
+  const at::Tensor together = attention(in.leaves[0], in.leaves[1], in.leaves[2], in.args);
+  for (int64_t b = 0; b < 3; ++b) {
+    const int64_t begin = in.args.keys->begin(b), n = in.args.keys->length(b);
+    AttentionArgs alone{.queries = make_batch({n}), .keys = make_batch({n}), .scale = in.args.scale};
+    alone.prefix = {in.leaves[3].narrow(0, b, 1), in.leaves[4].narrow(0, b, 1)};
+    const auto rows = [&](int i) { return in.leaves[i].narrow(0, begin, n); };
+    EXPECT_LT(relative_error(together.narrow(0, begin, n), attention(rows(0), rows(1), rows(2), alone)), 1e-12);
+  }
+}
+
 TEST(Attention, RefusesShapesThatDoNotFit) {
   const Inputs in = make_inputs({.lengths = {4, 2}, .adapters = 2, .prefix = 3});
   const auto refused = [&](const at::Tensor& q, const at::Tensor& k, const AttentionArgs& args) {
@@ -249,6 +209,24 @@ TEST(Attention, RefusesShapesThatDoNotFit) {
   refused(q, k, args);
   args = in.args;
   args.prefix.v_KPGD = in.args.prefix.v_KPGD.narrow(1, 0, 2);
+  refused(q, k, args);
+  args = in.args;
+  args.prefix.per_sequence = true;
+  args.prefix.k_KPGD = args.prefix.v_KPGD = at::zeros({3, 3, 4, 8}, at::kDouble);  // three tables, two sequences
+  refused(q, k, args);
+  args = make_inputs({.lengths = {4, 2}, .adapters = 2, .state = FeatureMap::elu}).args;
+  for (at::Tensor* part : {&args.state.z_KHMD, &args.state.den_KHM}) {
+    const at::Tensor whole = *part;
+    *part = whole.narrow(2, 0, 7);
+    refused(q, k, args);
+    *part = whole.narrow(0, 0, 1);
+    refused(q, k, args);
+    *part = whole;
+  }
+  args.state.center_KHD = at::zeros({2, 4, 7}, at::kDouble);
+  refused(q, k, args);
+  args.state.center_KHD = at::Tensor();
+  args.prefix = in.args.prefix;  // both
   refused(q, k, args);
   args = in.args;
   args.causal = true;

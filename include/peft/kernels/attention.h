@@ -1,10 +1,12 @@
 #pragma once
 /// Attention over packed sequences with an optional extra key/value source, merged exactly by log-sum-exp (kernels.md 1.2, 1.3).
-/// Tq query rows, Tk key rows, H heads, G key/value heads (query head h uses h / (H/G)), D head width, K adapters, P prefix pairs.
+/// Tq query rows, Tk key rows, B sequences, H heads, G key/value heads (query head h uses h / (H/G)), D head width, K adapters, P prefix
+/// pairs.
 
 #include <ATen/core/Tensor.h>
 
 #include "peft/kernels/dropout.h"
+#include "peft/kernels/state.h"
 #include "peft/tensor/packed_batch.h"
 
 namespace peft {
@@ -12,20 +14,23 @@ namespace peft {
 /// P trained key/value pairs per adapter, visible to every query of its sequences, also under a causal mask. [Li and Liang 2021]
 struct PrefixKV {
   at::Tensor k_KPGD, v_KPGD;
+  bool per_sequence = false;  ///< tables of each sequence instead of each adapter (dropout on the prefix): [B,P,G,D]
   bool defined() const { return k_KPGD.defined(); }
 };
 
 struct AttentionArgs {
   Batch queries;  ///< sequence b of the queries attends to sequence b of the keys
   Batch keys;
-  double scale = 1.0;   ///< always explicit (T5: 1)
-  bool causal = false;  ///< query i of a sequence sees keys 0..i; needs equal query and key lengths
-  PrefixKV prefix = {};
+  double scale = 1.0;    ///< always explicit (T5: 1)
+  bool causal = false;   ///< query i of a sequence sees keys 0..i; needs equal query and key lengths
+  PrefixKV prefix = {};  ///< a prefix or a state, never both
+  LinearState state = {};
   DropoutSite dropout = {};  ///< on the probabilities
 };
 
 /// softmax(scale q [Kpre_k ; k_b]^T) [Vpre_k ; v_b] for every sequence b of adapter k.     q [Tq,H,D], k, v [Tk,G,D] -> [Tq,H,D]
-/// Differentiable in q, k, v and the prefix. A sequence without any visible key gives zeros. Float32, float64 and bfloat16.
+/// with `prefix`, or the formula of state.h with `state`. Differentiable in q, k, v, the prefix, and z and den of the state. A row
+/// without any visible key or state gives zeros. Float32, float64 and bfloat16.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args);
 
 /// The same by explicit concatenation, one sequence at a time, in plain differentiable operations: the oracle of the tests and the

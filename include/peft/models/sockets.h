@@ -53,6 +53,8 @@ class Sockets {
   virtual at::Tensor layer_input(int64_t /*layer*/, const at::Tensor& x_TC, const Batch& /*rows*/) { return x_TC; }
   /// Attention: keys and values in front of those of a layer.
   virtual PrefixKV prefix(int64_t /*layer*/) { return {}; }
+  /// Attention: a linear state that every query of a layer sees; a layer has a prefix or a state.
+  virtual LinearState state(int64_t /*layer*/) { return {}; }
   /// Linear: what to add to the output of a named map; undefined = nothing. `x_TC` is the map's input, one row per row of `rows`.
   virtual at::Tensor linear(const Linear& /*site*/, const at::Tensor& /*x_TC*/, const Batch& /*rows*/) { return {}; }
   /// Norm: what to add to the output of a named norm, one row per row of `rows`; undefined = nothing.
