@@ -56,6 +56,7 @@ Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const E
     }
     result.tokens += input.rows->rows();
   }
+  method.end_evaluation();
 
   std::vector<int64_t> counts(std::max<int64_t>(outputs, 1));
   for (int64_t r = 0; r < split.size(); ++r) {

@@ -100,6 +100,7 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
   spec.outputs = jobs.front()->data().task.outputs();
   spec.max_length = jobs.front()->config().task.max_length;
   spec.tokenizer = bank.tokenizer.get();
+  spec.read_folder = [](const std::string& folder) { return read_adapter(find_adapter(folder)); };
   std::vector<const TrainConfig*> train;
   for (const auto& job : jobs) {
     if (job->data().task.outputs() != spec.outputs ||

@@ -21,6 +21,7 @@ METHODS = {
     "lora": {"type": "lora", "r": 4, "lora_alpha": 8, "lora_dropout": 0.1},
     "prompt": {"type": "prompt", "num_virtual_tokens": 3},
     "prefix": {"type": "prefix", "num_virtual_tokens": 3},
+    "ntk_attention": {"type": "ntk_attention", "feature_dropout": 0.1},
     "full": {"type": "full"},
     "linear_probe": {"type": "linear_probe"},
 }

@@ -107,7 +107,8 @@ TEST_P(AdapterFolder, MissingAndMisshapenTensorsAreNamed) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, AdapterFolder, testing::Values("lora", "prompt", "prefix", "linear_probe"));
+INSTANTIATE_TEST_SUITE_P(Each, AdapterFolder,
+                         testing::Values("lora", "prompt", "prefix", "ntk_attention", "linear_probe"));
 
 using OneAdapter = AdapterFolder;
 
@@ -178,6 +179,10 @@ TEST_F(OneAdapter, KeysOfAnotherTypeOrRangeAreRefused) {
   with("prompt", "num_virtual_tokens", -1);
   with("prompt", "pooling", "mean");
   with("prefix", "num_virtual_tokens", -1);
+  with("ntk_attention", "num_virtual_tokens", -1);
+  with("ntk_attention", "feature_map", "relu");
+  with("ntk_attention", "feature_dim", 5);
+  with("ntk_attention", "z_rank", 2);
 }
 
 TEST_F(OneAdapter, DuplicateNamesOfModulesAndUnknownKeysAreHarmless) {

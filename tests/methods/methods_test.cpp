@@ -19,6 +19,7 @@ struct Example {
   Json config;
   bool identity;                                ///< a fresh adapter changes nothing
   std::vector<std::string> zero_at_start = {};  ///< ends of the names of tensors without gradient at the start
+  double least_change = 1e-3;                   ///< of the logits, by a fresh adapter that is not the identity
 };
 
 std::ostream& operator<<(std::ostream& out, const Example& example) { return out << example.name; }
@@ -30,6 +31,11 @@ std::vector<Example> adapters() {
       {"prompt_cls", {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"pooling", "cls"}}, false},
       {"prefix", {{"type", "prefix"}, {"num_virtual_tokens", 3}}, false},
       {"prefix_zero", {{"type", "prefix"}, {"num_virtual_tokens", 3}, {"init_weights", "zero"}}, false},
+      {"ntk_elu", {{"type", "ntk_attention"}, {"feature_dropout", 0.3}}, false, {}, 1e-7},
+      {"ntk_zero", {{"type", "ntk_attention"}, {"init", "zero"}, {"freeze_den", true}}, true},
+      {"ntk_low_rank", {{"type", "ntk_attention"}, {"z_rank", 2}}, false, {"z_a"}, 1e-7},
+      {"ntk_taylor1", {{"type", "ntk_attention"}, {"feature_map", "taylor1"}}, false, {}, 1e-7},
+      {"ntk_taylor2", {{"type", "ntk_attention"}, {"feature_map", "taylor2"}, {"z_rank", 2}}, false, {"z_a"}, 1e-7},
       {"linear_probe", {{"type", "linear_probe"}}, true}};
 }
 
@@ -69,7 +75,7 @@ TEST_P(Methods, ValueAtInit) {
   if (GetParam().identity) {
     EXPECT_LT(difference, 1e-12);
   } else {
-    EXPECT_GT(difference, 1e-3);
+    EXPECT_GT(difference, GetParam().least_change);
   }
 }
 
@@ -96,8 +102,9 @@ TEST_P(Methods, EveryTensorGetsGradient) {
     const std::string& name = bank->parameters()[i].name;
     if (key_bias(name)) continue;
     at::Tensor parts = grads[i].abs();
-    if (name.starts_with("prefix_")) parts = parts.flatten(2).amax(-1);  // every layer of the table
-    EXPECT_GT(name.starts_with("prefix_") ? parts.min().item<double>() : parts.max().item<double>(), 0.0) << name;
+    const bool table = name.starts_with("prefix_") || name == "z" || name.starts_with("z_") || name == "den_raw";
+    if (table) parts = parts.flatten(2).amax(-1);  // every layer of the table
+    EXPECT_GT(table ? parts.min().item<double>() : parts.max().item<double>(), 0.0) << name;
   }
 }
 
@@ -250,6 +257,10 @@ TEST(MethodCounts, MatchTheFormulas) {
               head + 2 * (l * (4 * 2 * c + 2 * (c + f)) + 2 * c));
     EXPECT_EQ(count({{"type", "prompt"}, {"num_virtual_tokens", 5}}), head + 5 * c);
     EXPECT_EQ(count({{"type", "prefix"}, {"num_virtual_tokens", 5}}), head + 2 * l * 5 * c);
+    EXPECT_EQ(count({{"type", "ntk_attention"}}), head + l * c * (c / tiny.heads + 1));
+    EXPECT_EQ(count({{"type", "ntk_attention"}, {"feature_map", "taylor1"}}),
+              head + l * (c + tiny.heads) * (c / tiny.heads + 1));
+    EXPECT_EQ(count({{"type", "ntk_attention"}, {"z_rank", 2}, {"layers", "first"}}), head + 5 * c);
     const int64_t backbone = (tiny.vocabulary + tiny.positions + tiny.types) * c + 2 * c +
                              l * (4 * (c * c + c) + 2 * c * f + f + c + 4 * c) + c * c + c;
     EXPECT_EQ(count({{"type", "full"}}), head + backbone);
@@ -261,8 +272,9 @@ TEST(MethodConfigs, BadOnesAreRefusedByKey) {
     EXPECT_THAT([&] { method_config(config); }, ThrowsMessage<ConfigError>(HasSubstr(message)));
   };
   refused({{"type", "lroa"}},
-          "unknown method \"lroa\"; did you mean \"lora\"? (known: full, linear_probe, lora, prefix, prompt)");
-  refused(Json::object(), "method.type: missing (known: full, linear_probe, lora, prefix, prompt)");
+          "unknown method \"lroa\"; did you mean \"lora\"? (known: full, linear_probe, lora, ntk_attention, prefix, "
+          "prompt)");
+  refused(Json::object(), "method.type: missing (known: full, linear_probe, lora, ntk_attention, prefix, prompt)");
   refused({{"type", "lora"}, {"r", 0}}, "r: found 0, expected an integer >= 1");
   refused({{"type", "lora"}, {"lora_alpha", 0}}, "lora_alpha: found 0");
   refused({{"type", "lora"}, {"lora_dropout", 1.0}}, "lora_dropout: found 1.0");

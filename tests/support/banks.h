@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,11 +31,13 @@ struct MethodBank {
 
   /// Adapters of one config.
   MethodBank(Transformer& model, const Json& json, const std::vector<uint64_t>& seeds = {1},
-       at::ScalarType dtype = at::kDouble, const Tokenizer* tokenizer = nullptr)
-      : MethodBank(std::vector<Json>(seeds.size(), json), model, seeds, dtype, tokenizer) {}
+             at::ScalarType dtype = at::kDouble, const Tokenizer* tokenizer = nullptr,
+             const std::function<AdapterFiles(const std::string&)>& read_folder = {})
+      : MethodBank(std::vector<Json>(seeds.size(), json), model, seeds, dtype, tokenizer, read_folder) {}
   /// One config per adapter.
   MethodBank(const std::vector<Json>& jsons, Transformer& model, const std::vector<uint64_t>& seeds,
-       at::ScalarType dtype = at::kDouble, const Tokenizer* tokenizer = nullptr)
+             at::ScalarType dtype = at::kDouble, const Tokenizer* tokenizer = nullptr,
+             const std::function<AdapterFiles(const std::string&)>& read_folder = {})
       : context{.training = false, .seeds = seeds, .steps = std::vector<int64_t>(seeds.size(), 3)} {
     BankSpec spec;
     for (const Json& json : jsons) configs.push_back(method_config(json));
@@ -44,6 +47,7 @@ struct MethodBank {
     spec.max_length = 32;
     spec.tokenizer = tokenizer;
     spec.dtype = dtype;
+    spec.read_folder = read_folder;
     method = make_method(model, spec);
   }
   Method* operator->() { return method.get(); }

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,12 @@ struct DenseBert {
   at::Tensor prompt_PC = {};                  ///< rows in front of every text
   bool pool_first = true;                     ///< with a prompt: the first row; else the text's first
   at::Tensor keys_LPC = {}, values_LPC = {};  ///< prefix pairs; text positions start at P
+  struct State {  ///< adds weight * (phi z) and weight * (phi . den) to the sums of attention
+    std::function<at::Tensor(const at::Tensor&)> phi;  ///< of q / D^(1/4)
+    at::Tensor z_LHMD, den_LHM, center_LHD;            ///< weight: e^(q . center / sqrt D), 1 without a center
+    int64_t shift = 0;                                 ///< text positions start here
+  };
+  std::optional<State> state = {};
 
   explicit DenseBert(const TinyBert& tiny) : heads(tiny.heads), layers(tiny.layers) {
     for (const auto& [name, tensor] : tiny.tensors()) weights[name] = tensor.to(at::kDouble);
@@ -42,7 +50,7 @@ struct DenseBert {
     }
     at::Tensor x = w("bert.embeddings.word_embeddings.weight").index({ids});
     for (int64_t b = 0; b < batch && extra > 0; ++b) x[b].narrow(0, 0, extra).copy_(prompt_PC);
-    const int64_t shift = keys_LPC.defined() ? keys_LPC.size(1) : 0;
+    const int64_t shift = keys_LPC.defined() ? keys_LPC.size(1) : state ? state->shift : 0;
     x = x + w("bert.embeddings.token_type_embeddings.weight").index({types}) +
         w("bert.embeddings.position_embeddings.weight").narrow(0, shift, columns).unsqueeze(0);
     x = norm(x, "bert.embeddings.LayerNorm");
@@ -79,9 +87,23 @@ struct DenseBert {
       mask_BN = at::cat({at::ones({batch, keys_LPC.size(1)}, at::kDouble), mask_BN}, 1);
     }
     const auto split = [&](const at::Tensor& t) { return t.view({batch, -1, heads, head}).transpose(1, 2); };
-    at::Tensor scores = at::matmul(split(linear(x, module + "query")), split(keys).transpose(2, 3)) /
-                        std::sqrt(static_cast<double>(head));
+    const at::Tensor queries = split(linear(x, module + "query"));
+    at::Tensor scores = at::matmul(queries, split(keys).transpose(2, 3)) / std::sqrt(static_cast<double>(head));
     scores = scores.masked_fill(mask_BN.eq(0).unsqueeze(1).unsqueeze(1), -std::numeric_limits<double>::infinity());
+    if (state) {
+      const at::Tensor phi = state->phi(queries / std::pow(static_cast<double>(head), 0.25));
+      at::Tensor a = at::matmul(phi, state->z_LHMD[layer]), b = at::matmul(phi, state->den_LHM[layer].unsqueeze(-1));
+      const at::Tensor on = b > 0;
+      if (state->center_LHD.defined()) {
+        const at::Tensor weight =
+            at::exp(at::matmul(queries, state->center_LHD[layer].unsqueeze(-1)) / std::sqrt(static_cast<double>(head)));
+        a = a * weight;
+        b = b * weight;
+      }
+      const at::Tensor mass = at::exp(scores), zero = at::zeros_like(b);
+      const at::Tensor sums = at::matmul(mass, split(values)) + at::where(on, a, zero);
+      return (sums / (mass.sum(-1, true) + at::where(on, b, zero))).transpose(1, 2).reshape({batch, -1, width});
+    }
     return at::matmul(at::softmax(scores, -1), split(values)).transpose(1, 2).reshape({batch, -1, width});
   }
 };

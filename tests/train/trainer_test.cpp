@@ -14,6 +14,7 @@ const std::vector<Json> kBankMethods{
     {{"type", "lora"}, {"r", 2}, {"lora_alpha", 4}},
     {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"prompt_tuning_init", "SAMPLE_VOCAB"}},
     {{"type", "prefix"}, {"num_virtual_tokens", 3}},
+    {{"type", "ntk_attention"}, {"feature_dropout", 0.1}},
     {{"type", "linear_probe"}}};
 
 /// Largest difference of two adapters' tensors, relative to the larger norm of each tensor.
@@ -80,6 +81,28 @@ TEST(TrainBank, MicroBatchesOfAStepEqualOneBatch) {
   for (const RunConfig& config : {whole, parts}) ASSERT_EQ(train_bank({config}, {}).front().code, ExitCode::done);
   EXPECT_LT(difference(whole.output + "/last", parts.output + "/last"),
             2e-5);  // the same masks too: they are named by example
+}
+
+TEST(TrainBank, CompressesTheBestPrefixOfARun) {
+  const TinyTask task("compress");
+  const RunConfig prefix = task.run("prefix", {{"type", "prefix"}, {"num_virtual_tokens", 3}, {"init_std", 0.1}});
+  const JobResult source = train_bank({prefix}, {}).front();
+  ASSERT_EQ(source.code, ExitCode::done) << source.message;
+  const Json method{
+      {"type", "ntk_attention"}, {"mode", "compress"}, {"prefix_from", prefix.output}, {"feature_map", "taylor2"}};
+  const RunConfig still = task.run("still", method, {{"learning_rate", 1e-12}});
+  const JobResult kept = train_bank({still}, {}).front();
+  ASSERT_EQ(kept.code, ExitCode::done) << kept.message;
+  const auto loss = [](const JobResult& result) { return result.metrics.at("eval_loss").get<double>(); };
+  EXPECT_NEAR(loss(kept), loss(source), 1e-3);  // small keys: the second order is all but exact
+  const JobResult trained = train_bank({task.run("trained", method)}, {}).front();
+  ASSERT_EQ(trained.code, ExitCode::done) << trained.message;
+  EXPECT_NE(loss(trained), loss(kept));
+  // Going on from the compressed adapter needs its position shift by name.
+  Json more{{"type", "ntk_attention"}, {"feature_map", "taylor2"}, {"init_from", still.output}};
+  EXPECT_THROW(train_bank({task.run("shifted", more)}, {}), DataError);
+  more["num_virtual_tokens"] = 3;
+  EXPECT_EQ(train_bank({task.run("continued", more)}, {}).front().code, ExitCode::done);
 }
 
 TEST(TrainBank, RefusesAFolderThatHoldsARun) {

@@ -37,6 +37,7 @@ struct BankSpec {
   int64_t max_length = 0;                    ///< of the task, for tables that depend on it
   const Tokenizer* tokenizer = nullptr;      ///< for initial text
   at::ScalarType dtype = at::kFloat;         ///< of parameters; float64 in tests
+  std::function<AdapterFiles(const std::string&)> read_folder = {};  ///< of a run or adapter folder that a config names
   bool from_files = false;  ///< the values will be loaded: limits that only a fresh start needs do not hold
   int64_t adapters() const { return static_cast<int64_t>(configs.size()); }
 };
@@ -55,6 +56,9 @@ class Method : public Sockets {
 
   /// Once before each step (training) or evaluation: forms what a pass shares and names the dropout streams.
   virtual void begin_pass(const DropoutContext& context) { context_ = &context; }
+
+  /// Once after the last pass of an evaluation: what the method has to warn of.
+  virtual void end_evaluation() {}
 
   const TrainedLinear* trained_module(const std::string& module) override;
 
@@ -79,6 +83,8 @@ class Method : public Sockets {
                            const Fill& fill);
   void add_leaf(Parameter parameter) { parameters_.push_back(std::move(parameter)); }
   RngStream init_stream(int64_t k, const std::string& name) const;
+  /// The same without a gradient and outside parameters(): a constant of the bank.
+  at::Tensor make_bank(std::vector<int64_t> shape, const Fill& fill) const;
 
   /// Banks of the head's layers that train (those that modules_to_save names, else the architecture's): parameters "<module>.weight"
   /// [K,N,C] and ".bias" [K,N], starting from the checkpoint's own where its shape fits, else N(0, initializer_range) and zero. The
@@ -98,7 +104,6 @@ class Method : public Sockets {
   const DropoutContext* context_ = nullptr;
 
  private:
-  at::Tensor make_bank(std::vector<int64_t> shape, const Fill& fill) const;
   std::vector<std::string> trained_layers(const std::vector<HeadLayer>& layers) const;
   std::vector<std::string> saved_modules() const;
 

@@ -1,0 +1,169 @@
+#include "src/methods/ntk_config.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "peft/base/error.h"
+
+namespace peft {
+namespace {
+
+const std::map<std::string, FeatureMap> kMaps{
+    {"elu", FeatureMap::elu}, {"taylor1", FeatureMap::taylor1}, {"taylor2", FeatureMap::taylor2}};
+
+bool is_layer_list(const Json& layers) {
+  return layers.is_array() && !layers.empty() &&
+         std::all_of(layers.begin(), layers.end(), [](const Json& i) { return i.is_number_integer() && i >= 0; });
+}
+
+/// The number of a layer in a module's path: its first part that is a number.
+std::optional<int64_t> layer_of(const std::string& module) {
+  for (std::size_t begin = 0; begin < module.size();) {
+    const std::size_t end = std::min(module.find('.', begin), module.size());
+    const std::string part = module.substr(begin, end - begin);
+    if (!part.empty() && part.size() <= 6 &&
+        std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; }))
+      return std::stoll(part);
+    begin = end + 1;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+void NtkConfig::visit(Fields& fields) {
+  MethodConfig::visit(fields);
+  fields.field("feature_map", feature_map,
+               {.help = "phi: elu (y + 1 or e^y) to train from scratch, taylor1 and taylor2 to stand for a prefix",
+                .choices = {"elu", "taylor1", "taylor2"}});
+  fields.field(
+      "mode", mode,
+      {.help = "train, or compress: start from the state of a trained prefix", .choices = {"train", "compress"}});
+  fields.field("prefix_from", prefix_from,
+               {.help = "compress: run or adapter folder of a prefix or p_tuning_v2 adapter"});
+  fields.field("z_rank", z_rank, {.help = "R: Z as a product of rank R; null: full", .min = 1});
+  fields.field("den_transform", den_transform,
+               {.help = "elu: what makes the denominator positive", .choices = {"abs", "softplus"}});
+  fields.field("init", init,
+               {.help = "start values: small (std 1e-4) or zero; null: small, with compat \"code\" zero",
+                .choices = {"small", "zero"}});
+  fields.field("per", per,
+               {.help = "one state per query head or per key/value head", .choices = {"query_head", "kv_head"}});
+  fields.field("layers", layers, {.help = "\"all\", \"first\" or a list of layer numbers, from 0"});
+  fields.field("center", center, {.help = "compress: expand around the mean key of the prefix"});
+  fields.field(
+      "feature_dropout", feature_dropout,
+      {.help = "dropout on phi; null: 0, with compat \"code\" 0.2", .min = 0, .max = 1, .max_exclusive = true});
+  fields.field("dropout_in_eval", dropout_in_eval,
+               {.help = "feature_dropout acts in evaluation too; null: false, with compat \"code\" true"});
+  fields.field("freeze_den", freeze_den,
+               {.help = "the denominator does not train; null: false, with compat \"code\" true"});
+  fields.field("num_virtual_tokens", num_virtual_tokens,
+               {.help = "text positions start here: P of a compressed prefix that init_from names, else 0", .min = 0});
+}
+
+void NtkConfig::resolve() {
+  const bool code = compat == "code";
+  if (!init) init = code ? "zero" : "small";
+  if (!freeze_den) freeze_den = code;
+  if (!feature_dropout) feature_dropout = code ? 0.2 : 0.0;
+  if (!dropout_in_eval) dropout_in_eval = code;
+}
+
+void NtkConfig::validate() const {
+  MethodConfig::validate();
+  if (layers != "all" && layers != "first" && !is_layer_list(layers)) {
+    throw_error<ConfigError>("method.layers: found {}, expected \"all\", \"first\" or a list of layer numbers",
+                             layers.dump());
+  }
+  if (den_transform != "abs" && feature_map != "elu") {
+    throw_error<ConfigError>("method.den_transform: found \"{}\", expected \"abs\": the features of {} have no sign",
+                             den_transform, feature_map);
+  }
+  const auto only_in = [&](const char* key, bool given, const char* expected) {
+    if (given) throw_error<ConfigError>("method.{}: only for mode \"{}\", found mode \"{}\"", key, expected, mode);
+  };
+  if (!compresses()) {
+    only_in("prefix_from", prefix_from.has_value(), "compress");
+    only_in("center", center, "compress");
+    if (feature_map == "taylor2" && !z_rank && !init_from) {
+      throw_error<ConfigError>(
+          "method.z_rank: missing; taylor2 trained from scratch needs one (its full Z has D^2/2 rows)");
+    }
+    if (*init == "zero" && !(feature_map == "elu" && den_transform == "abs" && *freeze_den)) {
+      throw_error<ConfigError>(
+          "method.init: found \"zero\", expected \"small\": without feature_map \"elu\", den_transform \"abs\" and "
+          "freeze_den true the denominator could never move");
+    }
+    return;
+  }
+  only_in("init_from", init_from.has_value(), "train");
+  only_in("num_virtual_tokens", num_virtual_tokens != 0, "train");
+  if (!prefix_from) throw_error<ConfigError>("method.prefix_from: required by mode \"compress\"");
+  if (feature_map == "elu") {
+    throw_error<ConfigError>(
+        "method.feature_map: found \"elu\", expected taylor1 or taylor2 in mode \"compress\": elu does not approximate "
+        "e^{{q.k}}");
+  }
+  if (layers != "all")
+    throw_error<ConfigError>("method.layers: found {}, expected \"all\": mode \"compress\" takes those of the prefix",
+                             layers.dump());
+}
+
+FeatureMap NtkConfig::map() const { return kMaps.at(feature_map); }
+
+std::vector<int64_t> chosen_layers(const Json& layers, int64_t count) {
+  if (layers == "first") return {0};
+  std::set<int64_t> chosen;
+  if (layers == "all") {
+    for (int64_t i = 0; i < count; ++i) chosen.insert(i);
+  } else {
+    for (const Json& i : layers) {
+      if (i.get<int64_t>() >= count)
+        throw_error<ConfigError>("method.layers: found {}, expected at most {}", i.dump(), count - 1);
+      chosen.insert(i.get<int64_t>());
+    }
+  }
+  return {chosen.begin(), chosen.end()};
+}
+
+std::unique_ptr<MethodConfig> recognise_ntk(const AdapterFiles& files) {
+  if (files.config.value("peft_type", "") != "NTK_ATTENTION") return nullptr;
+  auto config = std::make_unique<NtkConfig>();
+  files.read("feature_map", config->feature_map);
+  files.read("per", config->per);
+  files.read("center", config->center);
+  files.read("num_virtual_tokens", config->num_virtual_tokens);
+  int64_t rank = 0;
+  files.read("z_rank", rank);
+  if (rank != 0) config->z_rank = rank;
+  // The tensors decide which layers have a state, never target_modules.
+  std::set<int64_t> layers;
+  for (const auto& [name, tensor] : files.tensors) {
+    const std::size_t part = name.rfind(".ntk_");
+    if (part == std::string::npos) continue;
+    const std::string kind = name.substr(part + 1);
+    const auto layer = layer_of(name);
+    if (!name.starts_with(kNtkPrefix) || !layer)
+      throw_error<DataError>("{}/adapter_model.safetensors: tensor {} is not supported", files.origin, name);
+    if ((kind == "ntk_z_a" && (tensor.dim() != 3 || tensor.size(2) != rank)) || (kind == "ntk_Z" && rank != 0)) {
+      throw_error<DataError>(
+          "{}/adapter_model.safetensors: tensor {} has shape [{}], but adapter_config.json says z_rank {}",
+          files.origin, name, fmt::join(tensor.sizes(), ", "), rank);
+    }
+    if (kind == "ntk_center" && !config->center) {
+      throw_error<DataError>("{}/adapter_config.json: center: found false, but tensor {} is there", files.origin, name);
+    }
+    layers.insert(*layer);
+  }
+  if (layers.empty())
+    throw_error<DataError>("{}/adapter_model.safetensors: no tensor of a state (ntk_Z, ntk_den)", files.origin);
+  config->layers = layers;
+  config->resolve();
+  return config;
+}
+
+}  // namespace peft

@@ -1,0 +1,37 @@
+#pragma once
+/// Keys of ntk_attention. Private to src/methods.
+
+#include "peft/kernels/state.h"
+#include "peft/methods/method.h"
+
+namespace peft {
+
+struct NtkConfig : MethodConfig {
+  std::string feature_map = "elu", mode = "train", den_transform = "abs", per = "query_head";
+  std::optional<int64_t> z_rank;
+  std::optional<std::string> prefix_from, init;  // switches of `compat` are absent until resolve()
+  std::optional<bool> freeze_den, dropout_in_eval;
+  std::optional<double> feature_dropout;
+  Json layers = "all";
+  bool center = false;
+  int64_t num_virtual_tokens = 0;
+
+  std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<NtkConfig>(*this); }
+  void visit(Fields& fields) override;
+  void resolve() override;
+  void validate() const override;
+
+  FeatureMap map() const;
+  bool compresses() const { return mode == "compress"; }
+};
+
+/// The layers that `layers` means in a stack of `count`. Throws ConfigError.
+std::vector<int64_t> chosen_layers(const Json& layers, int64_t count);
+
+/// The config of an NTK_ATTENTION adapter folder; nullptr for another type.
+std::unique_ptr<MethodConfig> recognise_ntk(const AdapterFiles& files);
+
+/// In front of module names in the file.
+inline constexpr const char* kNtkPrefix = "base_model.model.";
+
+}  // namespace peft

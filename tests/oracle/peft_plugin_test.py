@@ -1,0 +1,110 @@
+"""Random adapters of our own types: scripts/peft_plugin.py on transformers and our programs give the same logits."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from conftest import ROOT, random_rows  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+sys.path.insert(0, str(ROOT / "scripts"))
+from peft_plugin import load_adapter  # noqa: E402
+
+TOLERANCE = 1e-4
+
+
+def write_adapter(folder, config, tensors):
+    folder.mkdir()
+    common = {"task_type": "SEQ_CLS", "library": "peft.cpp", "format_version": 1, "modules_to_save": ["classifier"]}
+    (folder / "adapter_config.json").write_text(json.dumps(common | config))
+    save_file({name: tensor.float().contiguous() for name, tensor in tensors.items()}, folder / "adapter_model.safetensors")
+
+
+def ntk_adapter(folder, model, seed, feature_map="elu", z_rank=None, center=False, shift=0, layers=None, labels=2, scale=1.0):
+    torch.manual_seed(seed)
+    config = model.config
+    heads, width = config.num_attention_heads, config.hidden_size // config.num_attention_heads
+    count = {"elu": width, "taylor1": 1 + width, "taylor2": 1 + width + width * (width + 1) // 2}[feature_map]
+    tensors = {
+        "base_model.model.classifier.weight": torch.randn(labels, config.hidden_size),
+        "base_model.model.classifier.bias": torch.randn(labels),
+    }
+    modules = [f"bert.encoder.layer.{i}.attention.self" for i in range(config.num_hidden_layers) if layers is None or i in layers]
+    for module in modules:
+        state = {"den": torch.rand(heads, count) if feature_map == "elu" else torch.randn(heads, count)}  # signed features gate rows
+        if z_rank:
+            state |= {"z_a": scale * torch.randn(heads, count, z_rank), "z_b": torch.randn(heads, z_rank, width)}
+        else:
+            state["Z"] = scale * torch.randn(heads, count, width)
+        if center:
+            state["center"] = torch.randn(heads, width)
+            state["den"][:, 0] += 20  # few gated rows: what is left is the center's own doing
+        tensors |= {f"base_model.model.{module}.ntk_{name}": tensor for name, tensor in state.items()}
+    settings = {"feature_map": feature_map, "feature_dim": count, "z_rank": z_rank, "per": "query_head", "center": center}
+    write_adapter(folder, {"peft_type": "NTK_ATTENTION", "target_modules": modules, "num_virtual_tokens": shift} | settings, tensors)
+
+
+def with_head_of(adapter, model):
+    for name, tensor in load_file(adapter / "adapter_model.safetensors").items():
+        if ".classifier." in name:
+            model.get_parameter("classifier." + name.rpartition(".")[2]).data = tensor
+    return model
+
+
+def assert_plugin_agrees(folder, adapter, our_logits, seed):
+    rows = random_rows(seed)
+    ours = our_logits(folder, rows, "--adapter", adapter)
+    bert = lambda **options: folder.model(num_labels=ours.shape[1], ignore_mismatched_sizes=True, **options)  # noqa: E731
+    for attention in ("eager", "sdpa"):
+        with torch.no_grad():
+            theirs = load_adapter(bert(attn_implementation=attention), adapter)(**folder.batch(rows))
+        assert theirs.shape == ours.shape
+        assert (ours - theirs).abs().max().item() <= TOLERANCE * max(1.0, theirs.abs().max().item())
+    assert (folder.logits(with_head_of(adapter, bert()), rows) - ours).abs().max() > 1e-2  # or the test could not tell
+
+
+NTK = {
+    "elu": {},
+    "elu of low rank": dict(z_rank=2),
+    "other number of labels": dict(labels=5),
+    "taylor1": dict(feature_map="taylor1"),
+    "taylor2 with a center": dict(feature_map="taylor2", center=True, shift=7),
+    "taylor2 of low rank": dict(feature_map="taylor2", z_rank=3, shift=1),
+    "taylor1 with a center": dict(feature_map="taylor1", center=True),
+    "one layer": dict(layers=[1]),
+    "large values": dict(scale=30.0),
+}
+
+
+@pytest.mark.parametrize("name", NTK)
+def test_ntk_attention(make_bert, our_logits, tmp_path, name):
+    seed = 600 + list(NTK).index(name)
+    folder = make_bert(seed, 2, max_position_embeddings=64, num_hidden_layers=2)
+    ntk_adapter(tmp_path / "adapter", folder.model(), seed, **NTK[name])
+    assert_plugin_agrees(folder, tmp_path / "adapter", our_logits, seed)
+
+
+def test_the_command_line_prints_a_line_of_logits_per_text(make_bert, tmp_path):
+    folder = make_bert(650)
+    tokens = [t for t, _ in sorted(folder.tokenizer.get_vocab().items(), key=lambda item: item[1])]
+    (folder.path / "vocab.txt").write_text("\n".join(tokens) + "\n")
+    ntk_adapter(tmp_path / "adapter", folder.model(), 650)
+    script = ROOT / "scripts" / "peft_plugin.py"
+    rows = [{"text": "a good film"}, {"text": "the"}]
+    command = [sys.executable, script, "--model", folder.path, "--adapter", tmp_path / "adapter", *(row["text"] for row in rows)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    printed = torch.tensor([[float(x) for x in line.split()] for line in done.stdout.splitlines()])
+    with torch.no_grad():
+        expected = load_adapter(folder.model(), tmp_path / "adapter")(**folder.batch(rows))
+    assert (printed - expected).abs().max() < 1e-4
+    assert subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True).stdout.startswith("usage:")
+    config = tmp_path / "adapter" / "adapter_config.json"
+    config.write_text(config.read_text().replace("NTK_ATTENTION", "LORA"))
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert refused.returncode == 1 and "peft_type LORA, expected one of DEPT" in refused.stderr.splitlines()[-1]
