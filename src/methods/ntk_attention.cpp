@@ -75,7 +75,7 @@ class NtkAttention : public Method {
     for (std::size_t i = 0; i < gated_.size(); ++i) {
       const GatedRows count = std::exchange(gated_[i], {});
       if (count.gated == 0) continue;
-      parts.push_back(fmt::format("{:.2g} % in layer {}",
+      parts.push_back(fmt::format("{:.3g} % in layer {}",
                                   100.0 * static_cast<double>(count.gated) / static_cast<double>(count.rows),
                                   layers_[i]));
     }

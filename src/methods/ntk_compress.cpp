@@ -26,16 +26,19 @@ PrefixPairs read_prefix_pairs(const AdapterFiles& files, const StackSpec& stack)
   expect_key<int64_t>(files, "num_layers", stack.layers);
   expect_key<int64_t>(files, "token_dim", width);
   expect_key<int64_t>(files, "num_attention_heads", stack.kv_heads);
+  int64_t count = 0;
+  files.read("num_virtual_tokens", count);
+  check_prompt_rows(files, count);
+  std::string position_shift;
+  files.read("position_shift", position_shift);
   PrefixPairs pairs;
-  files.read("num_virtual_tokens", pairs.shift);
-  check_prompt_rows(files, pairs.shift);
+  pairs.shift = position_shift == "off" ? 0 : count;
   const at::Tensor& table = files.tensors.at("prompt_embeddings");
   if (table.size(1) != 2 * stack.layers * width) {
     throw_error<ConfigError>("method.prefix_from: {}: prompt_embeddings has {} columns, expected {}", files.origin,
                              table.size(1), 2 * stack.layers * width);
   }
-  const at::Tensor pairs_PLQGD =
-      table.to(at::kDouble).view({pairs.shift, stack.layers, 2, stack.kv_heads, stack.head_dim});
+  const at::Tensor pairs_PLQGD = table.to(at::kDouble).view({count, stack.layers, 2, stack.kv_heads, stack.head_dim});
   Json layers = "all";
   files.read("layers", layers);
   pairs.layers = chosen_layers(layers, stack.layers);

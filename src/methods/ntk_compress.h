@@ -15,7 +15,7 @@ namespace peft {
 struct PrefixPairs {
   at::Tensor k_LPGD, v_LPGD;
   std::vector<int64_t> layers;
-  int64_t shift = 0;  ///< text positions start here: P
+  int64_t shift = 0;  ///< text positions start here: P, or 0 where the prefix left them alone
 };
 
 /// Throws ConfigError naming method.prefix_from: another type, other layers, heads or widths, pairs with a position bias.

@@ -269,6 +269,9 @@ TEST_F(NtkMethod, LayersWithoutPairsGetNoState) {
   AdapterFiles files = prefix_files();
   files.config["layers"] = {1};
   MethodBank bank = compressed(files, Json::object());
+  EXPECT_EQ(bank->position_shift(), 3);
+  files.config["position_shift"] = "off";
+  EXPECT_EQ(compressed(files, Json::object())->position_shift(), 0);
   EXPECT_FALSE(bank->state(0).defined());
   bank->begin_pass(bank.context);
   EXPECT_TRUE(bank->state(1).defined());
@@ -290,7 +293,7 @@ TEST_F(NtkMethod, GatedRowsAreReportedOncePerEvaluation) {
   const std::string text = warnings(false);
   EXPECT_THAT(
       text,
-      HasSubstr("ntk_attention: rows whose state is off because its denominator is not positive: 1e+02 % in layer 1"));
+      HasSubstr("ntk_attention: rows whose state is off because its denominator is not positive: 100 % in layer 1"));
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
   EXPECT_EQ(warnings(true), "");
   den[1].select(-1, 0).fill_(1.0);
