@@ -10,8 +10,8 @@ for every run that was trained both ways the largest relative difference of its 
 
 import argparse
 import json
+import os
 import pathlib
-import resource
 import shutil
 import subprocess
 import sys
@@ -28,8 +28,6 @@ def timed(command):
     start = time.monotonic()
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=errors)
-        import os
-
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
