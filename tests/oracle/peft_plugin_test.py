@@ -49,6 +49,25 @@ def ntk_adapter(folder, model, seed, feature_map="elu", z_rank=None, center=Fals
     write_adapter(folder, {"peft_type": "NTK_ATTENTION", "target_modules": modules, "num_virtual_tokens": shift} | settings, tensors)
 
 
+def virtual_rows_adapter(folder, model, seed, kind, labels=2, r=3, rows=4, length=48, **settings):
+    torch.manual_seed(seed)
+    width = model.config.hidden_size
+    tensors = {
+        "base_model.classifier.weight": torch.randn(labels, width),
+        "base_model.classifier.bias": torch.randn(labels),
+        "prompt_embeddings": torch.randn(rows, width),
+    }
+    if kind == "DEPT":
+        tensors |= {"dept_A": torch.randn(length, r), "dept_B": 0.5 * torch.randn(r, width)}
+        settings = {"row_alignment": "start", "offset_scaling": "none"} | settings
+    else:
+        shapes = {"W1": (width, r), "b1": (r,), "W2": (r, width), "b2": (width,)}
+        tensors |= {f"adept_{name}": torch.randn(shape) for name, shape in shapes.items()}
+        settings = {"offset_scaling": 1.0} | settings
+    keys = {"num_virtual_tokens": rows, "token_dim": width, "r": r, "max_length": length, "left_pad_positions": False, "pooling": "first"}
+    write_adapter(folder, {"peft_type": kind} | keys | settings, tensors)
+
+
 def with_head_of(adapter, model):
     for name, tensor in load_file(adapter / "adapter_model.safetensors").items():
         if ".classifier." in name:
@@ -86,6 +105,24 @@ def test_ntk_attention(make_bert, our_logits, tmp_path, name):
     seed = 600 + list(NTK).index(name)
     folder = make_bert(seed, 2, max_position_embeddings=64, num_hidden_layers=2)
     ntk_adapter(tmp_path / "adapter", folder.model(), seed, **NTK[name])
+    assert_plugin_agrees(folder, tmp_path / "adapter", our_logits, seed)
+
+
+VIRTUAL_ROWS = {
+    "plain": {},
+    "text pooled": dict(pooling="cls", labels=3),
+    "scaled": dict(offset_scaling=0.7, rows=1, r=5),
+}
+DEPT = VIRTUAL_ROWS | {"code scaling": dict(offset_scaling="code"), "end alignment": dict(row_alignment="end")}
+
+
+@pytest.mark.parametrize("kind, name", [("DEPT", name) for name in DEPT] + [("ADEPT", name) for name in VIRTUAL_ROWS])
+def test_virtual_rows_with_an_offset_on_the_text(make_bert, our_logits, succeed, tmp_path, kind, name):
+    if f'method.type = "{kind.lower()}"' not in succeed("peft-tool", "schema", "--markdown"):
+        pytest.skip(f"the programs have no method {kind.lower()}")
+    seed = 700 + list(DEPT).index(name)
+    folder = make_bert(seed, 2, max_position_embeddings=64)
+    virtual_rows_adapter(tmp_path / "adapter", folder.model(), seed, kind, **DEPT[name])
     assert_plugin_agrees(folder, tmp_path / "adapter", our_logits, seed)
 
 
