@@ -141,7 +141,7 @@ std::vector<std::string> Method::trained_layers(const std::vector<HeadLayer>& la
   return chosen;
 }
 
-void Method::add_trained_head() {
+void Method::add_trained_head(std::optional<double> init_std) {
   const std::vector<HeadLayer>& layers = head() != nullptr ? *head() : model_.spec().head;
   const std::vector<std::string> chosen = trained_layers(layers);
   const int64_t width = model_.spec().stack.width;
@@ -164,7 +164,7 @@ void Method::add_trained_head() {
         from(own->weight_OC, values);
       } else {
         init_stream(k, layer.module + ".weight")
-            .fill_normal(values, 0.0F, static_cast<float>(model_.spec().initializer_range));
+            .fill_normal(values, 0.0F, static_cast<float>(init_std.value_or(model_.spec().initializer_range)));
       }
     });
     if (own != nullptr && !own->bias_O.defined()) continue;

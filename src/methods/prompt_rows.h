@@ -1,20 +1,20 @@
 #pragma once
-/// The table of an adapter folder with virtual tokens. Private to src/methods.
+/// What methods with virtual tokens share. Private to src/methods.
 
+#include <ATen/core/Tensor.h>
+
+#include "peft/kernels/dropout.h"
 #include "peft/methods/adapter.h"
 
 namespace peft {
 
 /// Throws DataError when the rows of `prompt_embeddings` are not those that adapter_config.json announces.     [P, ...]
-inline void check_prompt_rows(const AdapterFiles& files, int64_t num_virtual_tokens) {
-  const auto table = files.tensors.find("prompt_embeddings");
-  if (table == files.tensors.end())
-    throw_error<DataError>("{}/adapter_model.safetensors: tensor prompt_embeddings is missing", files.origin);
-  const int64_t rows = table->second.dim() == 2 ? table->second.size(0) : 0;
-  if (rows != num_virtual_tokens) {
-    throw_error<DataError>("{}/adapter_config.json: num_virtual_tokens: found {}, but prompt_embeddings has {} rows",
-                           files.origin, num_virtual_tokens, rows);
-  }
-}
+void check_prompt_rows(const AdapterFiles& files, int64_t num_virtual_tokens);
+
+/// A batch with one sequence of `rows` rows for each adapter: what belongs to the bank and to no text.
+Batch one_sequence_each(int64_t adapters, int64_t rows, at::Device device);
+
+/// The rows of its adapter for each sequence, under that sequence's own dropout mask.     rows_KPX -> [B,P,X]
+at::Tensor dropped_rows(const at::Tensor& rows_KPX, const PackedBatch& sequences, const DropoutSite& site);
 
 }  // namespace peft

@@ -26,15 +26,6 @@ at::Tensor activate(const at::Tensor& x, Activation activation) {
   return x;
 }
 
-at::Tensor normalise(const at::Tensor& x, const Norm& norm, const StackSpec& stack) {
-  if (stack.norm == NormKind::layer_norm)
-    return at::layer_norm(x, {stack.width}, norm.weight_C, norm.bias_C, stack.norm_eps);
-  const auto wide =
-      x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;  // statistics in float32, as Llama and T5 have them
-  const at::Tensor x_wide = x.to(wide);
-  return (x_wide * at::rsqrt(x_wide.square().mean(-1, true) + stack.norm_eps)).to(x.scalar_type()) * norm.weight_C;
-}
-
 /// What a method adds is float32 beside a bfloat16 backbone: summed wide, rounded once, as peft does.
 at::Tensor sum_wide(const at::Tensor& y, const at::Tensor& addition) {
   return addition.scalar_type() == y.scalar_type() ? y + addition : (y + addition).to(y.scalar_type());
@@ -51,6 +42,15 @@ at::Tensor lengthened_types(const at::Tensor& types_T, const PackedBatch& rows, 
 }
 
 }  // namespace
+
+at::Tensor normalise(const at::Tensor& x, const Norm& norm, const StackSpec& stack) {
+  if (stack.norm == NormKind::layer_norm)
+    return at::layer_norm(x, {stack.width}, norm.weight_C, norm.bias_C, stack.norm_eps);
+  const auto wide =
+      x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;  // statistics in float32, as Llama and T5 have them
+  const at::Tensor x_wide = x.to(wide);
+  return (x_wide * at::rsqrt(x_wide.square().mean(-1, true) + stack.norm_eps)).to(x.scalar_type()) * norm.weight_C;
+}
 
 struct Transformer::Pass {
   Sockets& sockets;

@@ -139,7 +139,7 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
       continue;
     }
     const auto source = recognise_adapter(files);
-    if (source->type != config.type) {
+    if (!bank.method->starts_from(*source)) {
       throw_error<ConfigError>("method.init_from: {} holds a {} adapter, the method is {}", files.origin, source->type,
                                config.type);
     }

@@ -22,6 +22,11 @@ METHODS = {
     "prompt": {"type": "prompt", "num_virtual_tokens": 3},
     "prefix": {"type": "prefix", "num_virtual_tokens": 3},
     "ntk_attention": {"type": "ntk_attention", "feature_dropout": 0.1},
+    "prefix-simple": {"type": "prefix", "num_virtual_tokens": 3, "sharing": "simple", "prefix_dropout": 0.1},
+    "prefix-deep": {"type": "prefix", "num_virtual_tokens": 3, "sharing": "deep", "encoder_hidden_size": 8, "prefix_dropout": 0.1, "dropout_scope": "adapter"},
+    "prefix-per-layer": {"type": "prefix", "num_virtual_tokens": 3, "sharing": "deep", "network": "per_layer", "single": True},
+    "prefix-text": {"type": "prefix", "num_virtual_tokens": 3, "init_weights": "text", "init_text": "a good movie"},
+    "p_tuning_v2": {"type": "p_tuning_v2", "num_virtual_tokens": 3, "prefix_projection": True, "encoder_hidden_size": 16},
     "full": {"type": "full"},
     "linear_probe": {"type": "linear_probe"},
 }

@@ -2,42 +2,17 @@
 
 #include <gmock/gmock.h>
 
-#include <sstream>
-
 #include "peft/base/error.h"
 #include "tests/base/temporary_folder.h"
 #include "tests/support/banks.h"
 #include "tests/support/dense_bert.h"
+#include "tests/support/number_tokenizer.h"
 
 namespace peft {
 namespace {
 
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-
-/// Words "1", "2", ... are the ids 1, 2, ...; special tokens 21 in front and 22 behind.
-class NumberTokenizer : public Tokenizer {
- public:
-  void encode_content(std::string_view text, std::vector<int32_t>& ids) const override {
-    std::istringstream words{std::string(text)};
-    for (int32_t id; words >> id;) ids.push_back(id);
-  }
-  Encoding encode(std::string_view text, std::optional<std::string_view>, const EncodeOptions&) const override {
-    Encoding encoding{.ids = {21}, .types = {}, .lost_tokens = 0};
-    encode_content(text, encoding.ids);
-    encoding.ids.push_back(22);
-    encoding.types.assign(encoding.ids.size(), 0);
-    return encoding;
-  }
-  int64_t size() const override { return 23; }
-  std::optional<int32_t> token_to_id(std::string_view) const override { return std::nullopt; }
-  std::string_view id_to_token(int32_t) const override { return ""; }
-  std::optional<int32_t> pad_id() const override { return 0; }
-  const std::string& fingerprint() const override { return fingerprint_; }
-
- private:
-  std::string fingerprint_ = "numbers";
-};
 
 class OneMethod : public testing::Test {
  protected:
@@ -67,7 +42,6 @@ class OneMethod : public testing::Test {
 };
 using Lora = OneMethod;
 using Prompt = OneMethod;
-using Prefix = OneMethod;
 using Full = OneMethod;
 
 TEST_F(Lora, MergedEqualsUnmerged) {
@@ -139,8 +113,8 @@ TEST_F(Lora, DropoutActsOnInputOnly) {
 
 TEST_F(Lora, InitialValuesHaveTheirDistribution) {
   MethodBank uniform(model_, {{"type", "lora"}, {"r", 8}, {"target_modules", {"output.dense"}}});
-  MethodBank gaussian(model_,
-                {{"type", "lora"}, {"r", 8}, {"target_modules", {"output.dense"}}, {"init_lora_weights", "gaussian"}});
+  MethodBank gaussian(
+      model_, {{"type", "lora"}, {"r", 8}, {"target_modules", {"output.dense"}}, {"init_lora_weights", "gaussian"}});
   const std::string name = "bert.encoder.layer.0.output.dense.lora_A";  // 16 to 8
   const at::Tensor u = uniform->parameter(name).value.detach(), g = gaussian->parameter(name).value.detach();
   EXPECT_LE(u.abs().max().item<double>(), 0.25);
@@ -196,11 +170,11 @@ TEST_F(Prompt, PaddedReference) {
 TEST_F(Prompt, TextInitEqualsRealText) {
   const NumberTokenizer tokenizer;
   MethodBank bank(model_,
-            {{"type", "prompt"},
-             {"num_virtual_tokens", 6},
-             {"prompt_tuning_init", "TEXT"},
-             {"prompt_tuning_init_text", "5 7"}},
-            {1}, at::kDouble, &tokenizer);
+                  {{"type", "prompt"},
+                   {"num_virtual_tokens", 6},
+                   {"prompt_tuning_init", "TEXT"},
+                   {"prompt_tuning_init_text", "5 7"}},
+                  {1}, at::kDouble, &tokenizer);
   std::vector<Text> longer;
   for (const Text& text : texts_) {
     Text with{{21, 5, 7, 22, 21, 5}, {0, 0, 0, 0, 0, 0}};  // repeated and cut to 6
@@ -217,7 +191,8 @@ TEST_F(Prompt, TextInitNeedsATokenizerAndTokens) {
 }
 
 TEST_F(Prompt, SampleVocabCopiesRowsOfTheVocabulary) {
-  MethodBank bank(model_, {{"type", "prompt"}, {"num_virtual_tokens", 20}, {"prompt_tuning_init", "SAMPLE_VOCAB"}}, {1, 2});
+  MethodBank bank(model_, {{"type", "prompt"}, {"num_virtual_tokens", 20}, {"prompt_tuning_init", "SAMPLE_VOCAB"}},
+                  {1, 2});
   const at::Tensor rows = bank->parameter("prompt").value.detach(), words = model_.word_embeddings();
   EXPECT_FALSE(same_values(rows[0], rows[1]));
   for (int64_t i = 0; i < 20; ++i) EXPECT_TRUE((words == rows[0][i]).all(-1).any().item<bool>()) << "row " << i;
@@ -246,35 +221,6 @@ TEST_F(Prompt, PoolingModes) {
   EXPECT_EQ(first->pooling(), PooledRow::first);
   EXPECT_EQ(cls->pooling(), PooledRow::text);
   EXPECT_GT(relative_error(first.logits(model_, make_input(texts_)), cls.logits(model_, make_input(texts_))), 1e-3);
-}
-
-TEST_F(Prefix, PaddedReference) {
-  MethodBank bank(model_, {{"type", "prefix"}, {"num_virtual_tokens", 3}});
-  bank.perturb();
-  DenseBert padded = dense(bank);
-  padded.keys_LPC = bank->parameter("prefix_key").value.detach()[0];
-  padded.values_LPC = bank->parameter("prefix_value").value.detach()[0];
-  EXPECT_LT(relative_error(bank.logits(model_, make_input(texts_)), padded.logits(texts_)), 1e-10);
-}
-
-TEST_F(Prefix, InitialValues) {
-  MethodBank normal(model_, {{"type", "prefix"}, {"num_virtual_tokens", 20}, {"init_std", 0.5}}),
-      zero(model_, {{"type", "prefix"}, {"init_weights", "zero"}});
-  EXPECT_NEAR(normal->parameter("prefix_key").value.detach().std().item<double>(), 0.5,
-              5.0 * 0.5 / std::sqrt(2.0 * 320));
-  EXPECT_FALSE(same_values(normal->parameter("prefix_key").value, normal->parameter("prefix_value").value));
-  EXPECT_EQ(zero->parameter("prefix_value").value.detach().abs().max().item<double>(), 0.0);
-}
-
-TEST_F(Prefix, FileHoldsKeysAndValuesOfALayerInTurn) {
-  MethodBank bank(model_, {{"type", "prefix"}, {"num_virtual_tokens", 3}});
-  const AdapterFiles files = bank->fold(0);
-  const at::Tensor table = files.tensors.at("prompt_embeddings").view({3, 4, 8});
-  for (int64_t l = 0; l < 2; ++l) {
-    EXPECT_TRUE(same_values(table.select(1, 2 * l).contiguous(), bank->parameter("prefix_key").value[0][l].detach()));
-    EXPECT_TRUE(
-        same_values(table.select(1, 2 * l + 1).contiguous(), bank->parameter("prefix_value").value[0][l].detach()));
-  }
 }
 
 TEST_F(Full, TakesOneAdapterInTheModelsType) {

@@ -23,6 +23,8 @@ struct DenseBert {
   at::Tensor prompt_PC = {};                  ///< rows in front of every text
   bool pool_first = true;                     ///< with a prompt: the first row; else the text's first
   at::Tensor keys_LPC = {}, values_LPC = {};  ///< prefix pairs; text positions start at P
+  std::vector<bool> prefixed = {};            ///< by layer: whether it has pairs; empty: all have
+  bool shift = true;                          ///< false: positions start at 0 all the same
   struct State {  ///< adds weight * (phi z) and weight * (phi . den) to the sums of attention
     std::function<at::Tensor(const at::Tensor&)> phi;  ///< of q / D^(1/4)
     at::Tensor z_LHMD, den_LHM, center_LHD;            ///< weight: e^(q . center / sqrt D), 1 without a center
@@ -50,9 +52,9 @@ struct DenseBert {
     }
     at::Tensor x = w("bert.embeddings.word_embeddings.weight").index({ids});
     for (int64_t b = 0; b < batch && extra > 0; ++b) x[b].narrow(0, 0, extra).copy_(prompt_PC);
-    const int64_t shift = keys_LPC.defined() ? keys_LPC.size(1) : state ? state->shift : 0;
+    const int64_t start = keys_LPC.defined() ? (shift ? keys_LPC.size(1) : 0) : state ? state->shift : 0;
     x = x + w("bert.embeddings.token_type_embeddings.weight").index({types}) +
-        w("bert.embeddings.position_embeddings.weight").narrow(0, shift, columns).unsqueeze(0);
+        w("bert.embeddings.position_embeddings.weight").narrow(0, start, columns).unsqueeze(0);
     x = norm(x, "bert.embeddings.LayerNorm");
     for (int64_t i = 0; i < layers; ++i) {
       const std::string layer = "bert.encoder.layer." + std::to_string(i) + ".";
@@ -78,7 +80,7 @@ struct DenseBert {
   at::Tensor attention(const at::Tensor& x, at::Tensor mask_BN, const std::string& module, int64_t layer) const {
     const int64_t batch = x.size(0), width = x.size(2), head = width / heads;
     at::Tensor keys = linear(x, module + "key"), values = linear(x, module + "value");
-    if (keys_LPC.defined()) {
+    if (keys_LPC.defined() && (prefixed.empty() || prefixed[layer])) {
       const auto in_front = [&](const at::Tensor& pairs, const at::Tensor& rows) {
         return at::cat({pairs[layer].expand({batch, -1, -1}), rows}, 1);
       };

@@ -15,16 +15,43 @@ const std::vector<Json> kBankMethods{
     {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"prompt_tuning_init", "SAMPLE_VOCAB"}},
     {{"type", "prefix"}, {"num_virtual_tokens", 3}},
     {{"type", "ntk_attention"}, {"feature_dropout", 0.1}},
+    {{"type", "prefix"}, {"num_virtual_tokens", 3}, {"sharing", "simple"}, {"prefix_dropout", 0.1}},
+    {{"type", "prefix"},
+     {"num_virtual_tokens", 3},
+     {"sharing", "deep"},
+     {"network", "per_layer"},
+     {"encoder_hidden_size", 6},
+     {"prefix_dropout", 0.1},
+     {"dropout_scope", "adapter"}},
+    {{"type", "prefix"}, {"num_virtual_tokens", 3}, {"prefix_projection", true}},
+    {{"type", "prefix"}, {"num_virtual_tokens", 3}, {"sharing", "deep"}, {"single", true}},
+    {{"type", "p_tuning_v2"}, {"num_virtual_tokens", 3}},
+    {{"type", "p_tuning_v2"}, {"num_virtual_tokens", 3}, {"prefix_projection", true}, {"encoder_hidden_size", 6}},
     {{"type", "linear_probe"}}};
+
+/// The values of a method's config as a test's name.
+std::string label_of(const Json& method) {
+  std::string label;
+  for (const auto& [key, value] : method.items()) {
+    for (const char c : key + value.dump()) {
+      if (std::isalnum(static_cast<unsigned char>(c)) != 0) label += c;
+    }
+  }
+  return label;
+}
 
 /// Largest difference of two adapters' tensors, relative to the larger norm of each tensor.
 double difference(const std::filesystem::path& a, const std::filesystem::path& b) {
   const AdapterFiles left = read_adapter(a), right = read_adapter(b);
   EXPECT_EQ(left.tensors.size(), right.tensors.size());
+  EXPECT_EQ(left.trained.size(), right.trained.size());
   double worst = 0.0;
-  for (const auto& [name, tensor] : left.tensors) {
-    const at::Tensor x = tensor.to(at::kDouble), y = right.tensors.at(name).to(at::kDouble);
-    worst = std::max(worst, (x - y).norm().item<double>() / std::max(1e-12, x.norm().item<double>()));
+  for (const auto& [ours, theirs] :
+       {std::pair{&left.tensors, &right.tensors}, std::pair{&left.trained, &right.trained}}) {
+    for (const auto& [name, tensor] : *ours) {
+      const at::Tensor x = tensor.to(at::kDouble), y = theirs->at(name).to(at::kDouble);
+      worst = std::max(worst, (x - y).norm().item<double>() / std::max(1e-12, x.norm().item<double>()));
+    }
   }
   return worst;
 }
@@ -33,7 +60,7 @@ class BankOfFour : public testing::TestWithParam<Json> {};
 
 /// Seeds, rates, decays, schedules, step counts and data orders differ; dropout is on.
 TEST_P(BankOfFour, EqualsFourSingleRuns) {
-  const TinyTask task("bank_" + GetParam()["type"].get<std::string>(), 0.1);
+  const TinyTask task("bank_" + label_of(GetParam()), 0.1);
   const std::vector<Json> train{{{"seed", 1}, {"learning_rate", 0.01}},
                                 {{"seed", 2}, {"learning_rate", 0.003}, {"weight_decay", 0.1}},
                                 {{"seed", 3},
@@ -55,7 +82,7 @@ TEST_P(BankOfFour, EqualsFourSingleRuns) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, BankOfFour, testing::ValuesIn(kBankMethods),
-                         [](const auto& instance) { return instance.param["type"].template get<std::string>(); });
+                         [](const auto& instance) { return label_of(instance.param); });
 
 TEST(TrainBank, SameConfigTwiceGivesEqualBytes) {
   const TinyTask task("repeatable", 0.1);
@@ -131,6 +158,20 @@ TEST(TrainBank, PositionsIncludeVirtualTokens) {
   const TinyTask task("positions");
   Json config = task.config("run", {{"type", "prompt"}, {"num_virtual_tokens", 5}});
   config["task"]["max_length"] = 36;  // 40 positions
+  const Json prefix{{"type", "prefix"}, {"num_virtual_tokens", 20}},
+      unshifted{{"type", "prefix"}, {"num_virtual_tokens", 20}, {"position_shift", "off"}};
+  for (const auto& [method, length, fits] :
+       {std::tuple{prefix, 20, true}, std::tuple{prefix, 21, false}, std::tuple{unshifted, 40, true}}) {
+    Json run = task.config("prefix" + std::to_string(length), method, {{"max_steps", 1}});
+    run["task"]["max_length"] = length;
+    const auto train = [&] { train_bank({RunConfig::from_json(run, "test.json")}, {}); };
+    if (fits) {
+      EXPECT_NO_THROW(train());
+    } else {
+      EXPECT_THAT(train,
+                  testing::ThrowsMessage<ConfigError>(HasSubstr("task.max_length: found 21, expected at most 20")));
+    }
+  }
   try {
     train_bank({RunConfig::from_json(config, "test.json")}, {});
     FAIL();

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -69,6 +70,8 @@ class Method : public Sockets {
   /// True when fold() leaves out trained values (a reparameterisation network): the run folder then keeps trained.safetensors beside
   /// the folded files, and only that can be trained on.
   virtual bool folds() const { return false; }
+  /// Whether load() understands the files of an adapter recognised as `source`: training may start from it.
+  virtual bool starts_from(const MethodConfig& source) const { return source.type == bank_.configs.at(0)->type; }
   /// Every trainable tensor of adapter k under its own name, and the inverse. Throws DataError naming `origin`.
   std::map<std::string, at::Tensor> trained_tensors(int64_t k) const;
   void load_trained(int64_t k, const std::map<std::string, at::Tensor>& tensors, const std::string& origin, bool head);
@@ -87,9 +90,9 @@ class Method : public Sockets {
   at::Tensor make_bank(std::vector<int64_t> shape, const Fill& fill) const;
 
   /// Banks of the head's layers that train (those that modules_to_save names, else the architecture's): parameters "<module>.weight"
-  /// [K,N,C] and ".bias" [K,N], starting from the checkpoint's own where its shape fits, else N(0, initializer_range) and zero. The
+  /// [K,N,C] and ".bias" [K,N], starting from the checkpoint's own where its shape fits, else N(0, init_std^2) (null: initializer_range) and zero. The
   /// layer that gives the labels is stored with the adapter even when it does not train.
-  void add_trained_head();
+  void add_trained_head(std::optional<double> init_std = std::nullopt);
   /// The heads as files hold them: "<prefix><module>.weight" and ".bias".
   void fold_head(int64_t k, const std::string& prefix, AdapterFiles& files) const;
   void load_head(int64_t k, const std::string& prefix, const AdapterFiles& files);

@@ -27,6 +27,9 @@ struct Layer {
   Norm attention_norm, feed_forward_norm;
 };
 
+/// A frozen norm of the stack's kind on rows [..., C].
+at::Tensor normalise(const at::Tensor& x, const Norm& norm, const StackSpec& stack);
+
 /// Token ids of a packed batch, on the model's device.
 struct ModelInput {
   at::Tensor ids_T, types_T;  ///< int64

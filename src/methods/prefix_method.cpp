@@ -1,0 +1,237 @@
+#include "src/methods/prefix_method.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "peft/base/error.h"
+#include "src/methods/prefix_text.h"
+#include "src/methods/prompt_rows.h"
+
+namespace peft {
+namespace {
+
+constexpr int64_t kFitSteps = 500;  // methods.md 4, init_weights "text" with a network
+constexpr double kFitRate = 1e-4;
+constexpr const char* kDropout = "prefix.dropout";
+
+/// Slots as one [N,P,Q,X], and back.
+std::vector<at::Tensor> unstacked(const at::Tensor& slots_NPF, int64_t count) {
+  return at::unbind(slots_NPF.unflatten(-1, {count, -1}), 2);
+}
+
+}  // namespace
+
+PrefixMethod::PrefixMethod(Transformer& model, const BankSpec& bank)
+    : Method(model, bank), config_(dynamic_cast<const PrefixConfig&>(*bank.configs.at(0))) {
+  const StackSpec& stack = model.spec().stack;
+  config_.check(model.spec());
+  layers_ = config_.chosen_layers(stack.layers);
+  key_width_ = stack.kv_heads * stack.head_dim;
+  width_ = config_.through() ? stack.width : key_width_;
+  for (const MethodConfig* each : bank.configs)
+    rates_.push_back(dynamic_cast<const PrefixConfig&>(*each).dropout_rate(model.spec()));
+  if (config_.from_text()) {
+    for (int64_t k = 0; k < adapters(); ++k) text_.push_back(text_slots(k));
+  }
+  add_tensors();
+  if (config_.deep() && config_.from_text()) {
+    for (int64_t k = 0; k < adapters(); ++k) tensors_.slice(k).fit(text_[k], kFitSteps, kFitRate);
+  }
+  text_.clear();
+  add_trained_head(config_.head_std);
+}
+
+void PrefixMethod::add_tensors() {
+  if (config_.simple()) {
+    tensors_.kind = PrefixKind::simple;
+    tensors_.rows = add_table("prefix_rows", true, width_, 0, 1);
+    return;
+  }
+  if (!config_.deep()) {
+    tensors_.key_KLPX = add_table("prefix_key", true, width_, 0, 2);
+    tensors_.value_KLPX = add_table("prefix_value", true, width_, 1, 2);
+    return;
+  }
+  tensors_.kind = config_.per_layer() ? PrefixKind::per_layer : PrefixKind::all_layers;
+  const int64_t in = config_.prefix_projection ? key_width_ : model_.spec().stack.width,
+                hidden = config_.hidden_width(key_width_),
+                out = 2 * width_ * (config_.per_layer() ? 1 : static_cast<int64_t>(layers_.size()));
+  tensors_.rows = add_table("prefix_rows", config_.per_layer(), in, 0, 0);
+  if (!config_.single) tensors_.maps.push_back(add_map("encoder.0", in, hidden, false));
+  tensors_.maps.push_back(add_map(config_.single ? "encoder.0" : "encoder.1", config_.single ? in : hidden, out, true));
+}
+
+/// Rows [L,P,width] or [P,width]; those of layer i start as the text's slot `slot + i slot_step`.
+at::Tensor PrefixMethod::add_table(const std::string& name, bool per_layer, int64_t width, int64_t slot,
+                                   int64_t slot_step) {
+  std::vector<int64_t> shape{config_.num_virtual_tokens, width};
+  if (per_layer) shape.insert(shape.begin(), static_cast<int64_t>(layers_.size()));
+  return add_parameter(name, shape, config_.deep() ? "encoder" : "adapter", [&](int64_t k, std::span<float> values) {
+    const RngStream stream = init_stream(k, name);
+    if (config_.init_weights == "uniform") {
+      const float bound = std::sqrt(6.0F / static_cast<float>(model_.spec().stack.width));  // no patches: p = 0
+      stream.fill_uniform(values, -bound, bound);
+    } else if (config_.from_text() && !config_.deep()) {
+      float* out = values.data();
+      for (std::size_t i = 0; i < layers_.size(); ++i) {
+        const at::Tensor& rows = text_[k][slot + static_cast<int64_t>(i) * slot_step];
+        out = std::copy_n(rows.const_data_ptr<float>(), rows.numel(), out);
+      }
+    } else if (!config_.starts_at_zero() || config_.deep()) {  // deep: the last map is zero instead
+      stream.fill_normal(values, 0.0F, static_cast<float>(config_.init_std));
+    }
+  });
+}
+
+BankLinear PrefixMethod::add_map(const std::string& name, int64_t in, int64_t out, bool last) {
+  const auto fill = [&](const std::string& tensor, bool bias) {
+    return [this, tensor, bias, in, last](int64_t k, std::span<float> values) {
+      if (last && config_.starts_at_zero()) return;
+      if (!config_.network_std) {
+        const float bound = 1.0F / std::sqrt(static_cast<float>(in));
+        init_stream(k, tensor).fill_uniform(values, -bound, bound);
+      } else if (!bias) {
+        init_stream(k, tensor).fill_normal(values, 0.0F, static_cast<float>(*config_.network_std));
+      }
+    };
+  };
+  std::vector<int64_t> weight{in, out}, bias{out};
+  if (config_.per_layer()) {
+    for (auto* shape : {&weight, &bias}) shape->insert(shape->begin(), static_cast<int64_t>(layers_.size()));
+  }
+  BankLinear map;
+  map.weight_NIO = add_parameter(name + ".weight", weight, "encoder", fill(name + ".weight", false));
+  map.bias_NO = add_parameter(name + ".bias", bias, "encoder", fill(name + ".bias", true));
+  parameters().back().decays = false;  // a bias, also where every layer has one
+  return map;
+}
+
+/// What the frozen model makes of adapter k's text, as float32 slots [P,X] on the CPU.
+std::vector<at::Tensor> PrefixMethod::text_slots(int64_t k) const {
+  const at::NoGradGuard no_grad;
+  const auto& own = dynamic_cast<const PrefixConfig&>(*bank_.configs.at(k));  // texts may differ within a bank
+  const auto inputs = layer_inputs(model_, repeated_ids(bank_.tokenizer, *own.init_text, own.num_virtual_tokens));
+  std::vector<at::Tensor> slots;
+  const auto add = [&](const at::Tensor& x) { slots.push_back(x.to(at::kCPU, at::kFloat).contiguous()); };
+  for (const int64_t l : layers_) {
+    const Layer& layer = model_.layers()[l];
+    for (const Linear* map : {&layer.key, &layer.value}) {
+      if (map == &layer.value && config_.simple()) continue;
+      add(config_.through() ? inputs[l] : through_layer(model_, layer, *map, inputs[l], true));
+    }
+  }
+  return slots;
+}
+
+bool PrefixMethod::masks_per_sequence() const {
+  return config_.dropout_scope == "sequence" && DropoutSite{context_, kDropout, rates_}.active();
+}
+
+void PrefixMethod::begin_pass(const DropoutContext& context) {
+  Method::begin_pass(context);
+  slots_ = tensors_.slots(width_);
+  const DropoutSite site{context_, kDropout, rates_};
+  if (masks_per_sequence()) return;  // embed() knows the sequences
+  if (site.active()) {
+    const Batch each = one_sequence_each(adapters(), config_.num_virtual_tokens, model_.device());
+    const auto count = static_cast<int64_t>(slots_.size());
+    slots_ = unstacked(dropped_rows(at::cat(slots_, -1), *each, site), count);
+  }
+  pairs_ = pairs_of(slots_);
+}
+
+Embedded PrefixMethod::embed(Embedded tokens) {
+  if (masks_per_sequence()) {
+    const at::Tensor rows_BPF = dropped_rows(at::cat(slots_, -1), *tokens.rows, {context_, kDropout, rates_});
+    pairs_ = pairs_of(unstacked(rows_BPF, static_cast<int64_t>(slots_.size())));
+    for (PrefixKV& pair : pairs_) pair.per_sequence = pair.defined();
+  }
+  return tokens;
+}
+
+std::vector<PrefixKV> PrefixMethod::pairs_of(const std::vector<at::Tensor>& slots) const {
+  const StackSpec& stack = model_.spec().stack;
+  std::vector<PrefixKV> pairs(stack.layers);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = model_.layers()[layers_[i]];
+    at::Tensor key = slots[config_.simple() ? i : 2 * i], value = slots[config_.simple() ? i : 2 * i + 1];
+    if (config_.through()) {
+      key = through_layer(model_, layer, layer.key, key, config_.through_norm);
+      value = through_layer(model_, layer, layer.value, value, config_.through_norm);
+    }
+    const auto heads = [&](const at::Tensor& x) { return x.unflatten(-1, {stack.kv_heads, stack.head_dim}); };
+    pairs[layers_[i]] = {heads(key), heads(value)};
+  }
+  return pairs;
+}
+
+AdapterFiles PrefixMethod::fold(int64_t k) const {
+  const at::NoGradGuard no_grad;
+  const StackSpec& stack = model_.spec().stack;
+  AdapterFiles files;
+  files.config = base_config("PREFIX_TUNING");
+  files.config.update({{"num_virtual_tokens", config_.num_virtual_tokens},
+                       {"token_dim", key_width_},
+                       {"num_attention_heads", stack.kv_heads},
+                       {"num_layers", stack.layers},
+                       {"num_transformer_submodules", 1},
+                       {"prefix_projection", false},
+                       {"encoder_hidden_size", stack.width}});
+  if (static_cast<int64_t>(layers_.size()) < stack.layers)
+    files.config.update({{"layers", layers_}, {"peft_compatible", false}});
+  if (!config_.shifts_positions()) files.config.update({{"position_shift", "off"}, {"peft_compatible", false}});
+  const auto pairs = pairs_of(tensors_.slice(k).slots(width_));
+  at::Tensor table_P2LGD = at::zeros({config_.num_virtual_tokens, 2 * stack.layers, stack.kv_heads, stack.head_dim},
+                                     parameters().front().value.options());
+  for (const int64_t l : layers_) {
+    table_P2LGD.select(1, 2 * l).copy_(pairs[l].k_KPGD[0]);
+    table_P2LGD.select(1, 2 * l + 1).copy_(pairs[l].v_KPGD[0]);
+  }
+  files.tensors["prompt_embeddings"] = table_P2LGD.flatten(1);
+  fold_head(k, "base_model.", files);
+  return files;
+}
+
+void PrefixMethod::load(int64_t k, const AdapterFiles& files, bool head) {
+  if (folds())
+    throw_error<DataError>("{}: a folded prefix has no values for sharing \"{}\"", files.origin, config_.sharing);
+  const std::vector<int64_t> shape{config_.num_virtual_tokens, 2 * model_.spec().stack.layers * key_width_};
+  const auto table = files.tensors.find("prompt_embeddings");
+  if (table == files.tensors.end() || table->second.sizes() != shape) {
+    throw_error<DataError>(
+        "{}/adapter_model.safetensors: tensor prompt_embeddings {}, expected shape [{}]", files.origin,
+        table == files.tensors.end() ? "is missing"
+                                     : fmt::format("has shape [{}]", fmt::join(table->second.sizes(), ", ")),
+        fmt::join(shape, ", "));
+  }
+  const auto source = recognise_prefix(files);
+  const auto& theirs = dynamic_cast<const PrefixConfig&>(*source);
+  if (const auto own = theirs.chosen_layers(model_.spec().stack.layers); own != layers_)
+    throw_error<DataError>("{}/adapter_config.json: layers: found [{}], expected [{}]", files.origin,
+                           fmt::join(own, ", "), fmt::join(layers_, ", "));
+  const at::Tensor pairs_2LPY = table->second.unflatten(1, {-1, key_width_}).transpose(0, 1);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const auto row = static_cast<int64_t>(i);
+    tensors_.key_KLPX.detach()[k][row].copy_(pairs_2LPY[2 * layers_[i]]);
+    tensors_.value_KLPX.detach()[k][row].copy_(pairs_2LPY[2 * layers_[i] + 1]);
+  }
+  if (head) load_head(k, "base_model.", files);
+}
+
+std::unique_ptr<MethodConfig> recognise_prefix(const AdapterFiles& files) {
+  if (files.config.value("peft_type", "") != "PREFIX_TUNING") return nullptr;
+  auto config = std::make_unique<PrefixConfig>();
+  files.read("num_virtual_tokens", config->num_virtual_tokens);
+  check_prompt_rows(files, config->num_virtual_tokens);
+  std::vector<int64_t> layers;
+  files.read("layers", layers);
+  if (!layers.empty()) config->layers = layers;
+  files.read("position_shift", config->position_shift);
+  return config;
+}
+
+}  // namespace peft

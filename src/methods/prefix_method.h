@@ -1,0 +1,48 @@
+#pragma once
+/// The method behind `prefix` and its preset `p_tuning_v2`. Private to src/methods.
+
+#include "peft/methods/method.h"
+#include "src/methods/prefix_config.h"
+#include "src/methods/prefix_tensors.h"
+
+namespace peft {
+
+class PrefixMethod : public Method {
+ public:
+  PrefixMethod(Transformer& model, const BankSpec& bank);
+
+  int64_t virtual_tokens() const override { return config_.shifts_positions() ? config_.num_virtual_tokens : 0; }
+  int64_t position_shift() const override { return virtual_tokens(); }
+
+  void begin_pass(const DropoutContext& context) override;
+  Embedded embed(Embedded tokens) override;
+  PrefixKV prefix(int64_t layer) override { return pairs_.at(layer); }
+
+  AdapterFiles fold(int64_t k) const override;
+  void load(int64_t k, const AdapterFiles& files, bool head) override;
+  bool folds() const override { return config_.sharing != "none" || config_.through(); }
+  bool starts_from(const MethodConfig& source) const override { return source.type == "prefix"; }
+
+ private:
+  void add_tensors();
+  at::Tensor add_table(const std::string& name, bool per_layer, int64_t width, int64_t slot, int64_t slot_step);
+  BankLinear add_map(const std::string& name, int64_t in, int64_t out, bool last);
+  std::vector<at::Tensor> text_slots(int64_t k) const;
+  bool masks_per_sequence() const;
+  /// Keys and values of every layer from the vectors of K adapters or B sequences.     each [N,P,X] -> pairs of [N,P,G,D]
+  std::vector<PrefixKV> pairs_of(const std::vector<at::Tensor>& slots) const;
+
+  const PrefixConfig& config_;
+  std::vector<int64_t> layers_;                // with a prefix
+  int64_t key_width_, width_;                  // Y, and X: of the trained vectors
+  std::vector<double> rates_;                  // [K], of prefix_dropout
+  std::vector<std::vector<at::Tensor>> text_;  // [K] slots, while initial values are drawn
+  PrefixTensors tensors_;
+  std::vector<at::Tensor> slots_;  // of the current pass
+  std::vector<PrefixKV> pairs_;    // of the current pass, or of its current batch; by layer of the model
+};
+
+/// A config that reproduces a PREFIX_TUNING folder, or nullptr.
+std::unique_ptr<MethodConfig> recognise_prefix(const AdapterFiles& files);
+
+}  // namespace peft

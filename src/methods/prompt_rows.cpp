@@ -1,0 +1,37 @@
+#include "src/methods/prompt_rows.h"
+
+#include <ATen/ATen.h>
+
+#include "peft/base/error.h"
+#include "peft/kernels/grouped_matmul.h"
+
+namespace peft {
+
+void check_prompt_rows(const AdapterFiles& files, int64_t num_virtual_tokens) {
+  const auto table = files.tensors.find("prompt_embeddings");
+  if (table == files.tensors.end())
+    throw_error<DataError>("{}/adapter_model.safetensors: tensor prompt_embeddings is missing", files.origin);
+  const int64_t rows = table->second.dim() == 2 ? table->second.size(0) : 0;
+  if (rows != num_virtual_tokens) {
+    throw_error<DataError>("{}/adapter_config.json: num_virtual_tokens: found {}, but prompt_embeddings has {} rows",
+                           files.origin, num_virtual_tokens, rows);
+  }
+}
+
+Batch one_sequence_each(int64_t adapters, int64_t rows, at::Device device) {
+  std::vector<PackedBatch::Sequence> sequences;
+  for (int64_t k = 0; k < adapters; ++k) sequences.push_back({rows, k, 0});
+  return std::make_shared<const PackedBatch>(sequences, adapters, device);
+}
+
+at::Tensor dropped_rows(const at::Tensor& rows_KPX, const PackedBatch& sequences, const DropoutSite& site) {
+  const int64_t count = rows_KPX.size(1);
+  std::vector<PackedBatch::Sequence> prompts;
+  for (int64_t b = 0; b < sequences.sequences(); ++b)
+    prompts.push_back({count, sequences.adapter(b), sequences.ordinal(b)});
+  const auto batch = std::make_shared<const PackedBatch>(prompts, sequences.adapters(), sequences.device());
+  const at::Tensor rows = gather_adapters(rows_KPX, sequences);
+  return dropout(rows.flatten(0, 1), site, batch).unflatten(0, {-1, count});
+}
+
+}  // namespace peft
