@@ -26,6 +26,8 @@ METHODS = {
     "prefix-deep": {"type": "prefix", "num_virtual_tokens": 3, "sharing": "deep", "encoder_hidden_size": 8, "prefix_dropout": 0.1, "dropout_scope": "adapter"},
     "prefix-per-layer": {"type": "prefix", "num_virtual_tokens": 3, "sharing": "deep", "network": "per_layer", "single": True},
     "prefix-text": {"type": "prefix", "num_virtual_tokens": 3, "init_weights": "text", "init_text": "a good movie"},
+    "p_tuning": {"type": "p_tuning", "num_virtual_tokens": 3, "encoder_hidden_size": 16},
+    "p_tuning-lstm": {"type": "p_tuning", "num_virtual_tokens": 3, "encoder_reparameterization_type": "LSTM", "encoder_hidden_size": 8, "encoder_dropout": 0.1},
     "p_tuning_v2": {"type": "p_tuning_v2", "num_virtual_tokens": 3, "prefix_projection": True, "encoder_hidden_size": 16},
     "full": {"type": "full"},
     "linear_probe": {"type": "linear_probe"},

@@ -25,6 +25,12 @@ const std::vector<Json> kBankMethods{
      {"dropout_scope", "adapter"}},
     {{"type", "prefix"}, {"num_virtual_tokens", 3}, {"prefix_projection", true}},
     {{"type", "prefix"}, {"num_virtual_tokens", 3}, {"sharing", "deep"}, {"single", true}},
+    {{"type", "p_tuning"}, {"num_virtual_tokens", 3}, {"prompt_dropout", 0.1}},
+    {{"type", "p_tuning"},
+     {"num_virtual_tokens", 3},
+     {"encoder_reparameterization_type", "LSTM"},
+     {"encoder_hidden_size", 6},
+     {"encoder_dropout", 0.1}},
     {{"type", "p_tuning_v2"}, {"num_virtual_tokens", 3}},
     {{"type", "p_tuning_v2"}, {"num_virtual_tokens", 3}, {"prefix_projection", true}, {"encoder_hidden_size", 6}},
     {{"type", "linear_probe"}}};
