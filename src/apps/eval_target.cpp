@@ -26,20 +26,6 @@ bool is_model_folder(const fs::path& folder) {
   return config.is_object() && config.contains("model_type");
 }
 
-std::optional<RunConfig> find_run(const fs::path& folder, std::string& fingerprint) {
-  const fs::path own = fs::absolute(folder / ".").lexically_normal();  // ends in "/", whose parent is the folder itself
-  for (const fs::path& place : {own.parent_path(), own.parent_path().parent_path()}) {
-    const fs::path file = place / "config.json";
-    if (!present(file)) continue;
-    const Json config = read_json_file<ConfigError>(file, JsonComments::allow);
-    if (!config.is_object() || !config.contains("method") || !config.contains("task")) continue;
-    const Json model = config.value(Json::json_pointer("/provenance/model"), Json());
-    if (model.is_string()) fingerprint = model.get<std::string>();
-    return RunConfig::from_json(config, file.string());
-  }
-  return std::nullopt;
-}
-
 /// The folder itself, its best/ or its last/, when that is a model of full fine-tuning and no adapter.
 std::optional<fs::path> find_model(const fs::path& folder) {
   for (const fs::path& candidate : {folder, folder / "best", folder / "last"}) {
@@ -47,20 +33,6 @@ std::optional<fs::path> find_model(const fs::path& folder) {
     if (is_model_folder(candidate)) return candidate;
   }
   return std::nullopt;
-}
-
-fs::path base_model(const fs::path& adapter, const EvalOptions& options, const std::optional<RunConfig>& run) {
-  if (options.model) return *options.model;
-  if (run) return run->model.path;
-  std::string name;
-  const AdapterFiles files{
-      .config = read_json_file<DataError>(adapter / "adapter_config.json"), .tensors = {}, .origin = adapter.string()};
-  if (files.config.is_object()) files.read("base_model_name_or_path", name);
-  if (!name.empty() && present(fs::path(name) / "config.json")) return name;
-  throw_error<ConfigError>(
-      "{}: --model DIR is missing: no run config lies beside the adapter, and its base_model_name_or_path \"{}\" is no "
-      "folder here",
-      adapter.string(), name);
 }
 
 /// Rows: those of the run, unless the command line names another task or other files.
@@ -93,6 +65,35 @@ void choose_rows(const fs::path& folder, const EvalOptions& options, const std::
 
 }  // namespace
 
+std::optional<RunConfig> find_run(const fs::path& folder, std::string& fingerprint) {
+  const fs::path own = fs::absolute(folder / ".").lexically_normal();  // ends in "/", whose parent is the folder itself
+  for (const fs::path& place : {own.parent_path(), own.parent_path().parent_path()}) {
+    const fs::path file = place / "config.json";
+    if (!present(file)) continue;
+    const Json config = read_json_file<ConfigError>(file, JsonComments::allow);
+    if (!config.is_object() || !config.contains("method") || !config.contains("task")) continue;
+    const Json model = config.value(Json::json_pointer("/provenance/model"), Json());
+    if (model.is_string()) fingerprint = model.get<std::string>();
+    return RunConfig::from_json(config, file.string());
+  }
+  return std::nullopt;
+}
+
+fs::path base_model_of(const fs::path& adapter, const std::optional<std::string>& given,
+                       const std::optional<RunConfig>& run) {
+  if (given) return *given;
+  if (run) return run->model.path;
+  std::string name;
+  const AdapterFiles files{
+      .config = read_json_file<DataError>(adapter / "adapter_config.json"), .tensors = {}, .origin = adapter.string()};
+  if (files.config.is_object()) files.read("base_model_name_or_path", name);
+  if (!name.empty() && present(fs::path(name) / "config.json")) return name;
+  throw_error<ConfigError>(
+      "{}: --model DIR is missing: no run config lies beside the adapter, and its base_model_name_or_path \"{}\" is no "
+      "folder here",
+      adapter.string(), name);
+}
+
 EvalTarget find_target(const fs::path& folder, const EvalOptions& options) {
   EvalTarget target;
   const auto run = find_run(folder, target.fingerprint);
@@ -102,7 +103,7 @@ EvalTarget find_target(const fs::path& folder, const EvalOptions& options) {
     target.fingerprint.clear();  // a new model came out of the run
   } else {
     target.adapter = find_adapter(folder);
-    target.model = base_model(*target.adapter, options, run);
+    target.model = base_model_of(*target.adapter, options.model, run);
   }
   if (run) target.dtype = run->model.dtype;
   if (options.dtype) target.dtype = *options.dtype;

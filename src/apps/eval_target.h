@@ -7,6 +7,7 @@
 #include <string>
 
 #include "peft/data/config.h"
+#include "peft/train/config.h"
 
 namespace peft {
 
@@ -30,5 +31,12 @@ struct EvalTarget {
 /// written by peft has none: the model then is --model or a local base_model_name_or_path, and --task and --data are required.
 /// Throws DataError when there is nothing to evaluate, ConfigError naming the option that is missing.
 EvalTarget find_target(const std::filesystem::path& folder, const EvalOptions& options);
+
+/// The config of the run that the folder is or belongs to, and the fingerprint of the model it was trained on.
+std::optional<RunConfig> find_run(const std::filesystem::path& folder, std::string& fingerprint);
+
+/// The model under an adapter: the one given, the run's, or a local base_model_name_or_path. Throws ConfigError when there is none.
+std::filesystem::path base_model_of(const std::filesystem::path& adapter, const std::optional<std::string>& given,
+                                    const std::optional<RunConfig>& run);
 
 }  // namespace peft

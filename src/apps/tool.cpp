@@ -10,8 +10,10 @@
 #include "peft/base/error.h"
 #include "peft/base/json.h"
 #include "src/apps/main.h"
+#include "src/apps/tool_import.h"
 #include "src/apps/tool_inspect.h"
 #include "src/apps/tool_logits.h"
+#include "src/apps/tool_merge.h"
 #include "src/apps/tool_schema.h"
 #include "src/apps/tool_score.h"
 #include "src/apps/tool_tokenize.h"
@@ -26,8 +28,10 @@ struct Subcommand {
 
 const std::vector<Subcommand>& subcommands() {
   static const std::vector<Subcommand> all{
+      {"import", "an adapter folder from files that a method's authors released", tool_import},
       {"inspect", "what a safetensors file, a model, adapter or run folder holds", tool_inspect},
       {"logits", "raw logits of the texts of a JSON Lines file", tool_logits},
+      {"merge", "a whole model folder with an adapter folded into its weights", tool_merge},
       {"schema", "JSON Schema of a run config, or its reference page", tool_schema},
       {"score", "metrics of a predictions file against a references file", tool_score},
       {"tokenize", "token ids of the lines of stdin", tool_tokenize},

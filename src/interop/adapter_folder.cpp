@@ -37,8 +37,9 @@ void fill_and_replace(const fs::path& folder, const Fill& fill) {
 std::optional<int64_t> head_rows(const Transformer& model, const AdapterFiles& files) {
   for (const HeadLayer& layer : model.spec().head) {
     if (!layer.to_labels) continue;
-    for (const char* prefix : {"base_model.model.", "base_model."}) {
-      const auto it = files.tensors.find(prefix + layer.module + ".weight");
+    for (const std::string& name : {"base_model.model." + layer.module, "base_model." + layer.module,
+                                    std::string("base_model.model.linear_head")}) {  // of linear_probe
+      const auto it = files.tensors.find(name + ".weight");
       if (it != files.tensors.end() && it->second.dim() == 2) return it->second.size(0);
     }
   }

@@ -53,38 +53,73 @@ struct GroupedMatmul : torch::autograd::Function<GroupedMatmul> {
   }
 };
 
+/// Which slice of a bank each sequence takes.
+std::vector<int64_t> slices_of(const PackedBatch& rows, bool slice_per_sequence) {
+  std::vector<int64_t> slices;
+  for (int64_t b = 0; b < rows.sequences(); ++b) slices.push_back(slice_per_sequence ? b : rows.adapter(b));
+  return slices;
+}
+
+/// Gradient of a bank whose slices went to rows begin[b].. of y. Sums over sequences run in float32 at least, in the order of the
+/// sequences: repeatable, and right under bfloat16.
+at::Tensor bank_gradient(const at::Tensor& dy, const std::vector<int64_t>& shape, const std::vector<int64_t>& slices,
+                         const std::vector<int64_t>& begin) {
+  const auto accumulate = dy.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  at::Tensor sum = at::zeros(shape, dy.options().dtype(accumulate));
+  for (std::size_t b = 0; b < slices.size(); ++b) sum[slices[b]].add_(dy.narrow(0, begin[b], shape[1]));
+  return sum.to(dy.scalar_type());
+}
+
 struct PrependRows : torch::autograd::Function<PrependRows> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& bank, const at::Tensor& x, Batch rows,
-                            Batch longer) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& bank, const at::Tensor& x, Batch rows, Batch longer,
+                            std::vector<int64_t> slices) {
     const int64_t virtual_rows = bank.size(1);
     at::Tensor y = at::empty({longer->rows(), x.size(1)}, x.options());
     for (int64_t b = 0; b < rows->sequences(); ++b) {
-      y.narrow(0, longer->begin(b), virtual_rows).copy_(bank[rows->adapter(b)]);
+      y.narrow(0, longer->begin(b), virtual_rows).copy_(bank[slices[b]]);
       y.narrow(0, longer->begin(b) + virtual_rows, rows->length(b)).copy_(x.narrow(0, rows->begin(b), rows->length(b)));
     }
     ctx->saved_data["shape"] = bank.sizes().vec();
     ctx->saved_data["cu"] = rows->cu();
     ctx->saved_data["longer_cu"] = longer->cu();
-    std::vector<int64_t> adapter;
-    for (int64_t b = 0; b < rows->sequences(); ++b) adapter.push_back(rows->adapter(b));
-    ctx->saved_data["adapter"] = adapter;
+    ctx->saved_data["slices"] = slices;
     return y;
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto shape = ctx->saved_data["shape"].toIntVector(), cu = ctx->saved_data["cu"].toIntVector(),
-               longer = ctx->saved_data["longer_cu"].toIntVector(), adapter = ctx->saved_data["adapter"].toIntVector();
+               longer = ctx->saved_data["longer_cu"].toIntVector();
     const at::Tensor& dy = grads[0];
     at::Tensor dbank, dx;
-    // Sums over sequences run in float32 at least, in the order of the sequences: repeatable, and right under bfloat16.
-    const auto accumulate = dy.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-    if (ctx->needs_input_grad(0)) dbank = at::zeros(shape, dy.options().dtype(accumulate));
-    if (ctx->needs_input_grad(1)) dx = at::empty({cu.back(), dy.size(1)}, dy.options());
-    for (std::size_t b = 0; b + 1 < cu.size(); ++b) {
-      if (dbank.defined()) dbank[adapter[b]].add_(dy.narrow(0, longer[b], shape[1]));
-      if (dx.defined())
+    if (ctx->needs_input_grad(0)) dbank = bank_gradient(dy, shape, ctx->saved_data["slices"].toIntVector(), longer);
+    if (ctx->needs_input_grad(1)) {
+      dx = at::empty({cu.back(), dy.size(1)}, dy.options());
+      for (std::size_t b = 0; b + 1 < cu.size(); ++b)
         dx.narrow(0, cu[b], cu[b + 1] - cu[b]).copy_(dy.narrow(0, longer[b] + shape[1], cu[b + 1] - cu[b]));
     }
-    return {dbank.defined() ? dbank.to(dy.scalar_type()) : dbank, dx, at::Tensor(), at::Tensor()};
+    return {dbank, dx, at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+struct OverwriteRows : torch::autograd::Function<OverwriteRows> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& bank, const at::Tensor& x, Batch rows,
+                            std::vector<int64_t> slices) {
+    at::Tensor y = x.clone();
+    for (int64_t b = 0; b < rows->sequences(); ++b) y.narrow(0, rows->begin(b), bank.size(1)).copy_(bank[slices[b]]);
+    ctx->saved_data["shape"] = bank.sizes().vec();
+    ctx->saved_data["cu"] = rows->cu();
+    ctx->saved_data["slices"] = slices;
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto shape = ctx->saved_data["shape"].toIntVector(), cu = ctx->saved_data["cu"].toIntVector();
+    const at::Tensor& dy = grads[0];
+    at::Tensor dbank, dx;
+    if (ctx->needs_input_grad(0)) dbank = bank_gradient(dy, shape, ctx->saved_data["slices"].toIntVector(), cu);
+    if (ctx->needs_input_grad(1)) {
+      dx = dy.clone();
+      for (std::size_t b = 0; b + 1 < cu.size(); ++b) dx.narrow(0, cu[b], shape[1]).zero_();
+    }
+    return {dbank, dx, at::Tensor(), at::Tensor()};
   }
 };
 
@@ -103,12 +138,15 @@ at::Tensor grouped_matmul(const at::Tensor& x_TC, const at::Tensor& w_KCR, const
 at::Tensor grouped_linear(const at::Tensor& x_TC, const at::Tensor& w_KOC, const at::Tensor& b_KO,
                           const std::vector<int64_t>& groups) {
   at::Tensor y = grouped_matmul(x_TC, w_KOC.transpose(1, 2), groups);
-  if (!b_KO.defined()) return y;
-  if (b_KO.size(0) == 1) return y + b_KO;
+  return b_KO.defined() ? y + grouped_rows(b_KO, groups) : y;
+}
+
+at::Tensor grouped_rows(const at::Tensor& b_KO, const std::vector<int64_t>& groups) {
+  if (b_KO.size(0) == 1) return b_KO;
   std::vector<at::Tensor> per_group;
   for (std::size_t k = 0; k + 1 < groups.size(); ++k)
     per_group.push_back(b_KO[k].unsqueeze(0).expand({groups[k + 1] - groups[k], -1}));
-  return y + at::cat(per_group);
+  return at::cat(per_group);
 }
 
 at::Tensor gather_adapters(const at::Tensor& bank, const PackedBatch& rows) {
@@ -125,8 +163,14 @@ at::Tensor rows_of_adapters(const std::vector<double>& values, const PackedBatch
   return column.to(like.device());
 }
 
-at::Tensor prepend_rows(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Batch& rows, const Batch& longer) {
-  return PrependRows::apply(bank_KPC, x_TC, rows, longer);
+at::Tensor prepend_rows(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Batch& rows, const Batch& longer,
+                        bool slice_per_sequence) {
+  return PrependRows::apply(bank_KPC, x_TC, rows, longer, slices_of(*rows, slice_per_sequence));
+}
+
+at::Tensor overwrite_rows(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Batch& rows,
+                          bool slice_per_sequence) {
+  return OverwriteRows::apply(bank_KPC, x_TC, rows, slices_of(*rows, slice_per_sequence));
 }
 
 }  // namespace peft

@@ -1,6 +1,14 @@
 /// Only the head trains: the baseline that every method should beat. Trainable numbers: the head's.
-/// The file (ours: peft has no such type) holds the head under the name the Hugging Face class uses.
+///
+/// head "architecture": the layers that the Hugging Face class adds. head "linear": y = x W + b straight on the text's first row after
+/// the last layer, without pooler, dense layer or tanh; trainable numbers N C + N.
+/// The file (ours: peft has no such type) holds the head under the name the Hugging Face class uses, "linear" as linear_head.
 
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "peft/base/error.h"
 #include "peft/methods/method.h"
 
 namespace peft {
@@ -9,28 +17,67 @@ namespace {
 constexpr const char* kPrefix = "base_model.model.";
 
 struct LinearProbeConfig : MethodConfig {
+  std::string head = "architecture";
+  bool init_head_zero = false;
+
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<LinearProbeConfig>(*this); }
+  void visit(Fields& fields) override {
+    MethodConfig::visit(fields);
+    fields.field("head", head,
+                 {.help = "architecture: what the Hugging Face class adds; linear: one map on the text's first row",
+                  .choices = {"architecture", "linear"}});
+    fields.field("init_head_zero", init_head_zero, {.help = "the layer that gives the labels starts at zero"});
+  }
 };
 
 class LinearProbe : public Method {
  public:
-  LinearProbe(Transformer& model, const BankSpec& bank) : Method(model, bank) { add_trained_head(); }
+  LinearProbe(Transformer& model, const BankSpec& bank)
+      : Method(model, bank), config_(dynamic_cast<const LinearProbeConfig&>(*bank.configs.at(0))) {
+    if (config_.head == "linear") {
+      linear_ = {
+          {.module = "linear_head", .to_labels = true, .trained = true, .dropout = model.spec().dropout.classifier}};
+    }
+    add_trained_head();
+    for (const HeadLayer& layer : linear_.empty() ? model.spec().head : linear_) {
+      if (!layer.to_labels || !config_.init_head_zero) continue;
+      const TrainedLinear* labels = trained_module(layer.module);
+      labels->weight_KOC.detach().zero_();
+      if (labels->bias_KO.defined()) labels->bias_KO.detach().zero_();
+    }
+  }
+
+  const std::vector<HeadLayer>* head() const override { return linear_.empty() ? nullptr : &linear_; }
 
   AdapterFiles fold(int64_t k) const override {
     AdapterFiles files;
     files.config = base_config("LINEAR_PROBE");
-    files.config.update({{"library", "peft.cpp"}, {"format_version", 1}, {"head", "architecture"}});
+    files.config.update({{"library", "peft.cpp"}, {"format_version", 1}, {"head", config_.head}});
+    if (!linear_.empty()) files.config["modules_to_save"] = {linear_.front().module};
     fold_head(k, kPrefix, files);
     return files;
   }
   void load(int64_t k, const AdapterFiles& files, bool head) override {
     if (head) load_head(k, kPrefix, files);
   }
+
+ protected:
+  void merge_into(int64_t, std::map<std::string, at::Tensor>&) const override {
+    if (!linear_.empty())
+      throw_error<ConfigError>("method.head: a \"linear\" head has no place in {}; it cannot be merged into a model",
+                               model_.spec().classifier_architecture);
+  }
+
+ private:
+  const LinearProbeConfig& config_;
+  std::vector<HeadLayer> linear_;  // empty: the architecture's
 };
 
 std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
   if (files.config.value("peft_type", "") != "LINEAR_PROBE") return nullptr;
-  return std::make_unique<LinearProbeConfig>();
+  auto config = std::make_unique<LinearProbeConfig>();
+  files.read("head", config->head);
+  return config;
 }
 
 const bool registered = methods().add(

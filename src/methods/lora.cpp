@@ -22,7 +22,7 @@ struct LoraConfig : MethodConfig {
   int64_t r = 8;
   double lora_alpha = 8.0, lora_dropout = 0.0;
   bool use_rslora = false;
-  Json target_modules, init_lora_weights = true;
+  Json target_modules, exclude_modules, layers_to_transform, init_lora_weights = true;
   std::map<std::string, int64_t> rank_pattern;
   std::map<std::string, double> alpha_pattern;
 
@@ -38,6 +38,10 @@ struct LoraConfig : MethodConfig {
     fields.field("target_modules", target_modules,
                  {.help = "module names, one regular expression of the whole path, or \"all-linear\"; null: the "
                           "architecture's default"});
+    fields.field("exclude_modules", exclude_modules,
+                 {.help = "targets to leave out: module names, or one regular expression of the whole path"});
+    fields.field("layers_to_transform", layers_to_transform,
+                 {.help = "index or indices of the layers whose targets count; null: all"});
     fields.field("init_lora_weights", init_lora_weights,
                  {.help = "true: A uniform in +-1/sqrt(C); \"gaussian\": A normal, std 1/r"});
     fields.field("rank_pattern", rank_pattern, {.help = "module name or regular expression -> r", .min = 1});
@@ -46,11 +50,15 @@ struct LoraConfig : MethodConfig {
   }
   void validate() const override {
     MethodConfig::validate();
-    const bool names = target_modules.is_array() && std::all_of(target_modules.begin(), target_modules.end(),
-                                                                [](const Json& n) { return n.is_string(); });
-    if (!target_modules.is_null() && !target_modules.is_string() && !names) {
-      throw_error<ConfigError>("method.target_modules: found {}, expected a string or a list of strings",
-                               target_modules.dump());
+    check_names(target_modules, "target_modules");
+    check_names(exclude_modules, "exclude_modules");
+    const Json& layers = layers_to_transform;
+    if (!layers.is_null() && !layers.is_number_integer() && (!layers.is_array() || layers.empty())) {
+      throw_error<ConfigError>("method.layers_to_transform: found {}, expected an index or a list of them",
+                               layers.dump());
+    }
+    if (!layers.is_null() && target_modules.is_string()) {
+      throw_error<ConfigError>("method.layers_to_transform: only with target_modules as a list of names, as in peft");
     }
     if (init_lora_weights != true && init_lora_weights != "gaussian") {
       throw_error<ConfigError>("method.init_lora_weights: found {}, expected true or \"gaussian\"",
@@ -68,7 +76,7 @@ class Lora : public Method {
   Lora(Transformer& model, const BankSpec& bank)
       : Method(model, bank), config_(dynamic_cast<const LoraConfig&>(*bank.configs.at(0))) {
     for (const MethodConfig* each : bank.configs) rates_.push_back(dynamic_cast<const LoraConfig&>(*each).lora_dropout);
-    for (const Linear* map : match_targets(model, config_.target_modules)) {
+    for (const Linear* map : match_targets(model, targets_of(config_))) {
       const int64_t in = map->in_features(), out = map->out_features(),
                     rank = match_pattern(config_.rank_pattern, map->module, config_.r);
       if (rank > std::min(in, out) && !bank.from_files) {
@@ -118,7 +126,9 @@ class Lora : public Method {
                          {"init_lora_weights", true}});
     std::vector<std::string> targets;  // explicit, whatever the config said: the file must not depend on a default
     for (const auto& [module, site] : sites_) targets.push_back(module);
-    files.config["target_modules"] = own.target_modules.is_array() ? own.target_modules : Json(targets);
+    const bool whole =
+        own.target_modules.is_array() && own.exclude_modules.is_null() && own.layers_to_transform.is_null();
+    files.config["target_modules"] = whole ? own.target_modules : Json(targets);
     for (const auto& [module, site] : sites_) {
       files.tensors[kPrefix + module + ".lora_A.weight"] = site.a_KCR.detach()[k].t().contiguous();
       files.tensors[kPrefix + module + ".lora_B.weight"] = site.b_KRO.detach()[k].t().contiguous();
@@ -135,8 +145,22 @@ class Lora : public Method {
     if (head) load_head(k, kPrefix, files);
   }
 
+ protected:
+  /// W_OC += s (A B)^T, summed in float64 and rounded once.
+  void merge_into(int64_t k, std::map<std::string, at::Tensor>& tensors) const override {
+    for (const auto& [module, site] : sites_) {
+      const auto wide = [&](const at::Tensor& bank) { return bank.detach()[k].to(at::kDouble); };
+      at::Tensor& weight_OC = tensors.at(module + ".weight");
+      const at::Tensor product_CO = at::mm(wide(site.a_KCR), wide(site.b_KRO)) * site.scales[k];
+      weight_OC = (weight_OC.to(at::kDouble) + product_CO.t()).to(weight_OC.scalar_type());
+    }
+  }
+
  private:
   static constexpr const char* kPrefix = "base_model.model.";
+  static Targets targets_of(const LoraConfig& config) {
+    return {config.target_modules, config.exclude_modules, config.layers_to_transform};
+  }
   struct Site {
     at::Tensor a_KCR, b_KRO;
     std::vector<double> scales;  // [K]

@@ -115,6 +115,19 @@ void Method::load_trained(int64_t k, const std::map<std::string, at::Tensor>& te
   }
 }
 
+std::map<std::string, at::Tensor> Method::merged(int64_t k) const {
+  AdapterFiles files;
+  files.tensors = model_.named_tensors();
+  merge_into(k, files.tensors);
+  fold_head(k, "", files);
+  return files.tensors;
+}
+
+void Method::merge_into(int64_t, std::map<std::string, at::Tensor>&) const {
+  throw_error<ConfigError>("method.type: a \"{}\" adapter is no change of weights: it cannot be merged into a model",
+                           bank_.configs.at(0)->type);
+}
+
 /// modules_to_save: names match whole paths or their ends, as peft's do.
 std::vector<std::string> Method::trained_layers(const std::vector<HeadLayer>& layers) const {
   const Json& names = bank_.configs.at(0)->modules_to_save;

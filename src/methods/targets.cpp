@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <optional>
 #include <regex>
 #include <set>
 
@@ -30,15 +31,30 @@ std::string known_names(const std::vector<const Linear*>& sites) {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
-}  // namespace
+/// Number behind the first `.NAME.` of a path that has one: the layer, as peft reads it.
+std::optional<int64_t> layer_of(const std::string& module) {
+  static const std::regex numbered(R"(.*?\.[^.]*\.(\d+)\..*)");
+  std::smatch found;
+  return std::regex_match(module, found, numbered) ? std::optional<int64_t>(std::stoll(found[1])) : std::nullopt;
+}
 
-std::vector<const Linear*> match_targets(const Transformer& model, const Json& targets) {
-  std::vector<const Linear*> sites = model.linear_sites(), matched;
-  std::erase_if(sites, [&](const Linear* site) {  // at or under a trained module of the head
-    return std::any_of(model.spec().head.begin(), model.spec().head.end(), [&](const HeadLayer& layer) {
-      return layer.trained && (site->module == layer.module || site->module.starts_with(layer.module + "."));
-    });
+void keep_layers(std::vector<const Linear*>& sites, const Json& chosen, int64_t layers) {
+  const Json list = chosen.is_array() ? chosen : Json::array({chosen});
+  for (const Json& index : list) {
+    if (!index.is_number_integer() || index < 0 || index >= layers) {
+      throw_error<ConfigError>("method.layers_to_transform: found {}, expected layers 0 to {}", index.dump(),
+                               layers - 1);
+    }
+  }
+  std::erase_if(sites, [&](const Linear* site) {
+    const auto layer = layer_of(site->module);
+    return !layer || std::find(list.begin(), list.end(), Json(*layer)) == list.end();
   });
+}
+
+std::vector<const Linear*> named_sites(const Transformer& model, std::vector<const Linear*> sites,
+                                       const Json& targets) {
+  std::vector<const Linear*> matched;
   if (targets.is_string()) {
     const auto text = targets.get<std::string>();
     std::string lower = text;
@@ -65,6 +81,39 @@ std::vector<const Linear*> match_targets(const Transformer& model, const Json& t
                        [&](const std::string& name) { return names_module(name, s->module); });
   });
   if (matched.empty()) throw_error<ConfigError>("method.target_modules: an empty list");
+  return matched;
+}
+
+}  // namespace
+
+bool matches_names(const Json& names, const std::string& module, const std::string& key) {
+  if (names.is_null()) return false;
+  if (names.is_string()) return std::regex_match(module, compile(names.get<std::string>(), key));
+  return std::any_of(names.begin(), names.end(),
+                     [&](const Json& name) { return names_module(name.get<std::string>(), module); });
+}
+
+void check_names(const Json& names, const std::string& key) {
+  const bool list =
+      names.is_array() && std::all_of(names.begin(), names.end(), [](const Json& name) { return name.is_string(); });
+  if (!names.is_null() && !names.is_string() && !list)
+    throw_error<ConfigError>("method.{}: found {}, expected a string or a list of strings", key, names.dump());
+}
+
+std::vector<const Linear*> match_targets(const Transformer& model, const Targets& targets) {
+  std::vector<const Linear*> sites = model.linear_sites();
+  std::erase_if(sites, [&](const Linear* site) {  // at or under a trained module of the head
+    return std::any_of(model.spec().head.begin(), model.spec().head.end(), [&](const HeadLayer& layer) {
+      return layer.trained && (site->module == layer.module || site->module.starts_with(layer.module + "."));
+    });
+  });
+  std::vector<const Linear*> matched = named_sites(model, std::move(sites), targets.modules);
+  std::erase_if(matched,
+                [&](const Linear* s) { return matches_names(targets.excluded, s->module, "exclude_modules"); });
+  if (!targets.layers.is_null()) keep_layers(matched, targets.layers, model.spec().stack.layers);
+  if (matched.empty()) {
+    throw_error<ConfigError>("method.exclude_modules and method.layers_to_transform leave none of the targets");
+  }
   return matched;
 }
 

@@ -10,9 +10,22 @@
 
 namespace peft {
 
-/// `targets`: null = the architecture's default; "all-linear"; another string = a regular expression of the whole path; a list of names.
-/// Modules of the trained head are never targets. Throws ConfigError when nothing matches, or a listed name matches nothing.
-std::vector<const Linear*> match_targets(const Transformer& model, const Json& targets);
+/// Which maps a method with targets touches.
+struct Targets {
+  Json modules;  ///< null = the architecture's default; "all-linear"; another string = a regular expression of the
+                 ///< whole path; a list of names
+  Json excluded = {};  ///< names or one regular expression, as above; null: none
+  Json layers = {};    ///< indices of layers, one or a list; null: all
+};
+
+/// Modules of the trained head are never targets. Throws ConfigError when nothing matches, a listed name matches nothing, or there is no
+/// layer of an index.
+std::vector<const Linear*> match_targets(const Transformer& model, const Targets& targets);
+
+/// Whether a list of names (whole paths or their ends) or a regular expression of whole paths means the module; null: no.
+bool matches_names(const Json& names, const std::string& module, const std::string& key);
+/// Throws ConfigError naming the key when `names` is neither null, a string nor a list of strings.
+void check_names(const Json& names, const std::string& key);
 
 /// Value of the first key of a rank_pattern/alpha_pattern whose `(.*\.)?(KEY)$` matches the module, else the fallback.
 template <class T>

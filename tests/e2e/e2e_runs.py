@@ -20,6 +20,10 @@ POSITIVE = "good"
 METHODS = {
     "lora": {"type": "lora", "r": 4, "lora_alpha": 8, "lora_dropout": 0.1},
     "prompt": {"type": "prompt", "num_virtual_tokens": 3},
+    "deep_prompt": {"type": "prompt", "num_virtual_tokens": 3, "depth": "deep", "prompt_dropout": 0.1},
+    "dept": {"type": "dept", "num_virtual_tokens": 3, "r": 4},
+    "adept": {"type": "adept", "num_virtual_tokens": 3, "r": 4, "compat": "code"},
+    "bitfit": {"type": "bitfit"},
     "prefix": {"type": "prefix", "num_virtual_tokens": 3},
     "ntk_attention": {"type": "ntk_attention", "feature_dropout": 0.1},
     "prefix-simple": {"type": "prefix", "num_virtual_tokens": 3, "sharing": "simple", "prefix_dropout": 0.1},

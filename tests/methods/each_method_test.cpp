@@ -1,12 +1,6 @@
 /// What is particular to one method.
 
-#include <gmock/gmock.h>
-
-#include "peft/base/error.h"
-#include "tests/base/temporary_folder.h"
-#include "tests/support/banks.h"
-#include "tests/support/dense_bert.h"
-#include "tests/support/number_tokenizer.h"
+#include "tests/support/one_method.h"
 
 namespace peft {
 namespace {
@@ -14,32 +8,6 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-class OneMethod : public testing::Test {
- protected:
-  TemporaryFolder folder_;
-  TinyBert tiny_;
-  Transformer model_ = Transformer::load(tiny_.write(folder_.path()), "float64");
-  std::vector<Text> texts_{random_text(1, 5), random_text(2, 1), random_text(3, 9)};
-
-  /// The dense network with the bank's own head.
-  DenseBert dense(MethodBank& bank) const {
-    DenseBert dense(tiny_);
-    dense.weights["classifier.weight"] = bank->parameter("classifier.weight").value.detach()[0];
-    dense.weights["classifier.bias"] = bank->parameter("classifier.bias").value.detach()[0];
-    return dense;
-  }
-  void refused(const Json& config, const std::string& message) {
-    EXPECT_THAT([&] { MethodBank(model_, config); }, ThrowsMessage<ConfigError>(HasSubstr(message)));
-  }
-  std::vector<std::string> targets(const Json& target_modules) {
-    MethodBank bank(model_, {{"type", "lora"}, {"r", 1}, {"target_modules", target_modules}});
-    std::vector<std::string> modules;
-    for (const Parameter& p : bank->parameters()) {
-      if (p.name.ends_with(".lora_A")) modules.push_back(p.name.substr(0, p.name.size() - 7));
-    }
-    return modules;
-  }
-};
 using Lora = OneMethod;
 using Prompt = OneMethod;
 using Full = OneMethod;

@@ -36,6 +36,27 @@ std::vector<Example> adapters() {
       {"lora", {{"type", "lora"}, {"r", 2}, {"lora_alpha", 6}, {"target_modules", "all-linear"}}, true, {".lora_A"}},
       {"prompt", {{"type", "prompt"}, {"num_virtual_tokens", 3}}, false},
       {"prompt_cls", {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"pooling", "cls"}}, false},
+      {"prompt_deep",
+       {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"depth", "deep"}, {"prompt_dropout", 0.3}},
+       false},
+      {"dept",
+       {{"type", "dept"},
+        {"num_virtual_tokens", 3},
+        {"r", 2},
+        {"prompt_tuning_init", "SAMPLE_VOCAB"},
+        {"prompt_dropout", 0.3}},
+       false,
+       {"dept_A"}},
+      {"adept",
+       {{"type", "adept"},
+        {"num_virtual_tokens", 3},
+        {"r", 4},
+        {"prompt_tuning_init", "UNIFORM"},
+        {"compat", "code"},
+        {"prompt_dropout", 0.3}},
+       false,
+       {"adept_W1", "adept_b1"}},
+      {"bitfit", {{"type", "bitfit"}}, true},
       {"prefix", {{"type", "prefix"}, {"num_virtual_tokens", 3}}, false},
       {"prefix_zero", {{"type", "prefix"}, {"num_virtual_tokens", 3}, {"init_weights", "zero"}}, false},
       {"ntk_elu", {{"type", "ntk_attention"}, {"feature_dropout", 0.3}}, false, {}, 1e-7},
@@ -153,6 +174,7 @@ TEST_P(Methods, EveryTensorGetsGradient) {
     if (key_bias(name)) continue;
     at::Tensor parts = grads[i].abs();
     const bool by_layer = name.starts_with("prefix_") || name == "z" || name.starts_with("z_") || name == "den_raw" ||
+                          (name == "prompt" && grads[i].dim() == 4) ||
                           (name.starts_with("encoder.") && config().value("network", "") == "per_layer");
     if (by_layer) parts = parts.flatten(2).amax(-1);  // every layer of the table, every layer's network
     EXPECT_GT(by_layer ? parts.min().item<double>() : parts.max().item<double>(), 0.0) << name;
@@ -277,6 +299,10 @@ TEST_P(AdapterMethods, BankEqualsSingles) {
     EXPECT_LT(relative_error(logits.narrow(0, begin, own_logits.size(0)), own_logits), 1e-12);
     const auto own_gradients = gradients((own_logits * own_weights).sum(), single.leaves());
     for (std::size_t i = 0; i < own_gradients.size(); ++i) {
+      if (key_bias(bank->parameters()[i].name)) {
+        EXPECT_LT(bank_gradients[i].abs().max().item<double>(), 1e-12);
+        continue;
+      }
       EXPECT_LT(relative_error(bank_gradients[i][k], own_gradients[i][0]), 1e-11)
           << bank->parameters()[i].name << " of adapter " << k;
     }
@@ -333,6 +359,17 @@ TEST(MethodCounts, MatchTheFormulas) {
     EXPECT_EQ(count({{"type", "lora"}, {"r", 2}, {"target_modules", "all-linear"}}),
               head + 2 * (l * (4 * 2 * c + 2 * (c + f)) + 2 * c));
     EXPECT_EQ(count({{"type", "prompt"}, {"num_virtual_tokens", 5}}), head + 5 * c);
+    EXPECT_EQ(count({{"type", "prompt"}, {"num_virtual_tokens", 5}, {"depth", "deep"}}), head + l * 5 * c);
+    const Json rows{{"num_virtual_tokens", 5}, {"r", 3}, {"prompt_tuning_init", "RANDOM"}};
+    const auto with_rows = [&](Json config) {
+      config.update(rows);
+      return config;
+    };
+    EXPECT_EQ(count(with_rows({{"type", "dept"}})), head + 5 * c + 32 * 3 + 3 * c);  // S = 32, the task's
+    EXPECT_EQ(count(with_rows({{"type", "dept"}, {"max_length", 40}})), head + 5 * c + 40 * 3 + 3 * c);
+    EXPECT_EQ(count(with_rows({{"type", "adept"}})), head + 5 * c + 2 * c * 3 + 3 + c);
+    EXPECT_EQ(count({{"type", "bitfit"}}), head + l * (7 * c + f) + c);
+    EXPECT_EQ(count({{"type", "bitfit"}, {"subset", "query_ffn"}}), head + l * (c + f));
     EXPECT_EQ(count({{"type", "prefix"}, {"num_virtual_tokens", 5}}), head + 2 * l * 5 * c);
     EXPECT_EQ(count({{"type", "ntk_attention"}}), head + l * c * (c / tiny.heads + 1));
     EXPECT_EQ(count({{"type", "ntk_attention"}, {"feature_map", "taylor1"}}),
@@ -368,8 +405,9 @@ TEST(MethodConfigs, BadOnesAreRefusedByKey) {
   const auto refused = [](const Json& config, const std::string& message) {
     EXPECT_THAT([&] { method_config(config); }, ThrowsMessage<ConfigError>(HasSubstr(message)));
   };
-  refused({{"type", "lroa"}}, "unknown method \"lroa\"; did you mean \"lora\"? (known: full, linear_probe, lora, ");
-  refused(Json::object(), "method.type: missing (known: full, linear_probe, lora, ");
+  refused({{"type", "lroa"}},
+          "unknown method \"lroa\"; did you mean \"lora\"? (known: adept, bitfit, dept, full, linear_probe, lora, ");
+  refused(Json::object(), "method.type: missing (known: adept, bitfit, dept, full, linear_probe, lora, ");
   refused({{"type", "lora"}, {"r", 0}}, "r: found 0, expected an integer >= 1");
   refused({{"type", "lora"}, {"lora_alpha", 0}}, "lora_alpha: found 0");
   refused({{"type", "lora"}, {"lora_dropout", 1.0}}, "lora_dropout: found 1.0");
@@ -386,6 +424,23 @@ TEST(MethodConfigs, BadOnesAreRefusedByKey) {
   refused({{"type", "prompt"}, {"prompt_tuning_init", "ZERO"}}, "prompt_tuning_init: found \"ZERO\"");
   refused({{"type", "prompt"}, {"prompt_tuning_init", "TEXT"}},
           "method.prompt_tuning_init_text: required by prompt_tuning_init \"TEXT\"");
+  refused({{"type", "prompt"}, {"prompt_dropout", 1}}, "prompt_dropout: found 1");
+  refused({{"type", "prompt"}, {"depth", "shallow"}}, "depth: found \"shallow\"");
+  refused({{"type", "dept"}, {"prompt_tuning_init_text", ""}},
+          "method.prompt_tuning_init_text: required by prompt_tuning_init \"TEXT\"");
+  refused({{"type", "dept"}, {"r", 0}}, "r: found 0");
+  refused({{"type", "dept"}, {"offset_scaling", "half"}},
+          "method.offset_scaling: found \"half\", expected \"none\", \"code\" or a number");
+  refused({{"type", "dept"}, {"row_alignment", "middle"}}, "row_alignment: found \"middle\"");
+  refused({{"type", "adept"}, {"offset_dropout", 1}}, "offset_dropout: found 1");
+  refused({{"type", "adept"}, {"fold", "always"}}, "fold: found \"always\"");
+  refused({{"type", "bitfit"}, {"subset", "some"}}, "subset: found \"some\"");
+  refused({{"type", "linear_probe"}, {"head", "mlp"}}, "head: found \"mlp\"");
+  refused({{"type", "full"}, {"exclude_modules", 3}}, "method.exclude_modules: found 3");
+  refused({{"type", "lora"}, {"exclude_modules", {3}}}, "method.exclude_modules: found [3]");
+  refused({{"type", "lora"}, {"layers_to_transform", "0"}}, "method.layers_to_transform: found \"0\"");
+  refused({{"type", "lora"}, {"layers_to_transform", 0}, {"target_modules", "all-linear"}},
+          "method.layers_to_transform: only with target_modules as a list of names");
   refused({{"type", "prefix"}, {"num_virtual_tokens", 0}}, "num_virtual_tokens: found 0");
   refused({{"type", "prefix"}, {"init_std", 0}}, "init_std: found 0");
   refused({{"type", "prefix"}, {"sharing", "half"}}, "sharing: found \"half\"");

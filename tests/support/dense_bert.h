@@ -21,6 +21,8 @@ struct DenseBert {
   int64_t heads = 2, layers = 2;
   int64_t padding = 3;                        ///< pad columns beyond the longest text
   at::Tensor prompt_PC = {};                  ///< rows in front of every text
+  at::Tensor deep_LPC = {};                   ///< rows that overwrite them before layers 1..
+  at::Tensor offsets_SC = {};                 ///< added to the word embeddings of text positions 0..S-1, pads included
   bool pool_first = true;                     ///< with a prompt: the first row; else the text's first
   at::Tensor keys_LPC = {}, values_LPC = {};  ///< prefix pairs; text positions start at P
   std::vector<bool> prefixed = {};            ///< by layer: whether it has pairs; empty: all have
@@ -52,12 +54,20 @@ struct DenseBert {
     }
     at::Tensor x = w("bert.embeddings.word_embeddings.weight").index({ids});
     for (int64_t b = 0; b < batch && extra > 0; ++b) x[b].narrow(0, 0, extra).copy_(prompt_PC);
+    if (offsets_SC.defined()) {
+      const int64_t shifted = std::min(offsets_SC.size(0), columns - extra);
+      x = at::cat({x.narrow(1, 0, extra), x.narrow(1, extra, shifted) + offsets_SC.narrow(0, 0, shifted),
+                   x.narrow(1, extra + shifted, columns - extra - shifted)},
+                  1);
+    }
     const int64_t start = keys_LPC.defined() ? (shift ? keys_LPC.size(1) : 0) : state ? state->shift : 0;
     x = x + w("bert.embeddings.token_type_embeddings.weight").index({types}) +
         w("bert.embeddings.position_embeddings.weight").narrow(0, start, columns).unsqueeze(0);
     x = norm(x, "bert.embeddings.LayerNorm");
     for (int64_t i = 0; i < layers; ++i) {
       const std::string layer = "bert.encoder.layer." + std::to_string(i) + ".";
+      if (deep_LPC.defined() && i > 0)
+        x = at::cat({deep_LPC[i].expand({batch, -1, -1}), x.narrow(1, extra, columns - extra)}, 1);
       x = norm(x + linear(attention(x, mask, layer + "attention.self.", i), layer + "attention.output.dense"),
                layer + "attention.output.LayerNorm");
       const at::Tensor up = linear(x, layer + "intermediate.dense"),

@@ -24,7 +24,15 @@ at::Tensor gather_adapters(const at::Tensor& bank, const PackedBatch& rows);
 /// One number per adapter as a column: y[t] = values[adapter of row t].     [T, 1], type and device of `like`
 at::Tensor rows_of_adapters(const std::vector<double>& values, const PackedBatch& rows, const at::Tensor& like);
 
-/// The P rows of its adapter in front of every sequence.     bank_KPC, x_TC -> [T + B P, C]
-at::Tensor prepend_rows(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Batch& rows, const Batch& longer);
+/// The rows b[k] repeated for the rows of adapter k.     b_KO -> [T, O]; K = 1: [1, O], which broadcasts
+at::Tensor grouped_rows(const at::Tensor& b_KO, const std::vector<int64_t>& groups);
+
+/// P rows in front of every sequence: those of its adapter, or, with one slice per sequence, its own.     bank [K or B,P,C], x_TC -> [T + B P, C]
+at::Tensor prepend_rows(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Batch& rows, const Batch& longer,
+                        bool slice_per_sequence = false);
+
+/// The same rows in the place of the first P rows of every sequence, whatever those hold.     -> [T, C]
+at::Tensor overwrite_rows(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Batch& rows,
+                          bool slice_per_sequence = false);
 
 }  // namespace peft

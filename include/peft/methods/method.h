@@ -75,6 +75,9 @@ class Method : public Sockets {
   /// Every trainable tensor of adapter k under its own name, and the inverse. Throws DataError naming `origin`.
   std::map<std::string, at::Tensor> trained_tensors(int64_t k) const;
   void load_trained(int64_t k, const std::map<std::string, at::Tensor>& tensors, const std::string& origin, bool head);
+  /// The whole network with adapter k folded into its weights and its trained head in place, by Hugging Face's names. Throws ConfigError
+  /// where a method is no change of weights.
+  std::map<std::string, at::Tensor> merged(int64_t k) const;
   /// `full` writes a model folder instead of adapter files.
   virtual bool writes_model_folder() const { return false; }
 
@@ -98,6 +101,8 @@ class Method : public Sockets {
   void load_head(int64_t k, const std::string& prefix, const AdapterFiles& files);
   /// Keys common to all adapter_config.json files.
   Json base_config(const std::string& peft_type) const;
+  /// Folds adapter k into the network's tensors, for merged().
+  virtual void merge_into(int64_t k, std::map<std::string, at::Tensor>& tensors) const;
   /// A copy of a tensor of the files into slice k of a bank, with shape check.
   static void load_slice(const at::Tensor& bank, int64_t k, const AdapterFiles& files, const std::string& tensor,
                          bool transposed = false);

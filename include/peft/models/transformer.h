@@ -47,7 +47,8 @@ class Transformer {
   at::Device device() const { return word_.device(); }
   at::ScalarType dtype() const { return word_.scalar_type(); }
   const std::vector<Layer>& layers() const { return layers_; }
-  const at::Tensor& word_embeddings() const { return word_; }  ///< [V, C]
+  const at::Tensor& word_embeddings() const { return word_; }     ///< [V, C]
+  const Norm& embedding_norm() const { return embedding_norm_; }  ///< weight undefined: none
   const std::filesystem::path& folder() const { return folder_; }
 
   /// Linear maps a method may target: those of all layers, then those of the head that the checkpoint has.

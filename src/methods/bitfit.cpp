@@ -1,0 +1,129 @@
+/// Trains biases alone: y = x W + b_k, and beta_k for LayerNorms.     [Ben Zaken et al. 2021, arXiv:2106.10199]
+///
+/// <module>.bias [K,O] is the new value itself and starts at the checkpoint's, so a fresh adapter changes nothing; the network still adds
+/// its own bias, the method the difference. Layers of the head are no sites. Trainable numbers: O per site; BERT 7 C + F per layer and C.
+/// The file (ours) holds the new values under the names of the biases. Throws ConfigError when the model has no bias to train.
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "peft/base/error.h"
+#include "peft/kernels/grouped_matmul.h"
+#include "peft/methods/method.h"
+
+namespace peft {
+namespace {
+
+constexpr const char* kPrefix = "base_model.model.";
+
+struct BitfitConfig : MethodConfig {
+  std::string subset = "all";
+  bool add_missing = false;
+
+  std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<BitfitConfig>(*this); }
+  void visit(Fields& fields) override {
+    MethodConfig::visit(fields);
+    fields.field("subset", subset,
+                 {.help = "all: every linear map and LayerNorm; query_ffn: queries and first feed-forward maps",
+                  .choices = {"all", "query_ffn"}});
+    fields.field("add_missing", add_missing, {.help = "a zero bias for every linear map without one"});
+  }
+};
+
+class Bitfit : public Method {
+ public:
+  Bitfit(Transformer& model, const BankSpec& bank)
+      : Method(model, bank), config_(dynamic_cast<const BitfitConfig&>(*bank.configs.at(0))) {
+    for (const Layer& layer : model.layers()) {
+      add(layer.query);
+      if (all()) {
+        for (const Linear* map : {&layer.key, &layer.value, &layer.attention_output}) add(*map);
+        add(layer.attention_norm);
+      }
+      if (all()) add(layer.gate);
+      add(layer.up);
+      if (all()) {
+        add(layer.down);
+        add(layer.feed_forward_norm);
+      }
+    }
+    if (all()) add(model.embedding_norm());
+    if (biases_.empty()) {
+      throw_error<ConfigError>("method.subset: {} has no bias in \"{}\"; method.add_missing gives every map one",
+                               model.spec().model_type, config_.subset);
+    }
+    add_trained_head();
+  }
+
+  at::Tensor linear(const Linear& map, const at::Tensor&, const Batch& rows) override {
+    return addition(map.module, map.bias_O, *rows);
+  }
+  at::Tensor norm(const Norm& norm, const Batch& rows) override { return addition(norm.module, norm.bias_C, *rows); }
+
+  AdapterFiles fold(int64_t k) const override {
+    AdapterFiles files;
+    files.config = base_config("BITFIT");
+    files.config.update({{"library", "peft.cpp"},
+                         {"format_version", 1},
+                         {"subset", config_.subset},
+                         {"add_missing", config_.add_missing}});
+    for (const auto& [module, bias_KO] : biases_) files.tensors[kPrefix + module + ".bias"] = bias_KO.detach()[k];
+    fold_head(k, kPrefix, files);
+    return files;
+  }
+
+  void load(int64_t k, const AdapterFiles& files, bool head) override {
+    for (const auto& [module, bias_KO] : biases_) load_slice(bias_KO, k, files, kPrefix + module + ".bias");
+    if (head) load_head(k, kPrefix, files);
+  }
+
+ protected:
+  void merge_into(int64_t k, std::map<std::string, at::Tensor>& tensors) const override {
+    for (const auto& [module, bias_KO] : biases_) tensors[module + ".bias"] = bias_KO.detach()[k];
+  }
+
+ private:
+  bool all() const { return config_.subset == "all"; }
+
+  void add(const Linear& map) {
+    if (!map.weight_OC.defined() || (!map.bias_O.defined() && !config_.add_missing)) return;
+    add(map.module, map.out_features(), map.bias_O);
+  }
+  void add(const Norm& norm) {
+    if (norm.bias_C.defined()) add(norm.module, norm.bias_C.size(0), norm.bias_C);
+  }
+  void add(const std::string& module, int64_t width, const at::Tensor& own) {
+    biases_[module] = add_parameter(module + ".bias", {width}, "adapter", [&](int64_t, std::span<float> values) {
+      if (!own.defined()) return;
+      const at::Tensor flat = own.detach().to(at::kCPU, at::kFloat).contiguous();
+      std::copy_n(flat.data_ptr<float>(), values.size(), values.begin());
+    });
+  }
+
+  at::Tensor addition(const std::string& module, const at::Tensor& own_O, const PackedBatch& rows) const {
+    const auto found = biases_.find(module);
+    if (found == biases_.end()) return {};
+    const at::Tensor& bias_KO = found->second;
+    return grouped_rows(own_O.defined() ? bias_KO - own_O.to(bias_KO.scalar_type()) : bias_KO, rows.group_rows());
+  }
+
+  const BitfitConfig& config_;
+  std::map<std::string, at::Tensor> biases_;  // module -> [K,O]
+};
+
+std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
+  if (files.config.value("peft_type", "") != "BITFIT") return nullptr;
+  auto config = std::make_unique<BitfitConfig>();
+  files.read("subset", config->subset);
+  files.read("add_missing", config->add_missing);
+  return config;
+}
+
+const bool registered = methods().add(
+    "bitfit",
+    {[] { return std::make_unique<BitfitConfig>(); },
+     [](Transformer& model, const BankSpec& bank) { return std::make_unique<Bitfit>(model, bank); }, recognise});
+
+}  // namespace
+}  // namespace peft

@@ -1,0 +1,87 @@
+#include "src/methods/prompt_base.h"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include "peft/base/error.h"
+#include "peft/kernels/grouped_matmul.h"
+#include "src/methods/prompt_init.h"
+
+namespace peft {
+
+void VirtualRowsConfig::visit(Fields& fields) {
+  MethodConfig::visit(fields);
+  fields.field("num_virtual_tokens", num_virtual_tokens, {.help = "P, rows in front of the text", .min = 1});
+  fields.field("prompt_tuning_init", prompt_tuning_init,
+               {.help = "start values of the rows: N(0,1), a text's word embeddings, those of random tokens, uniform",
+                .choices = {"RANDOM", "TEXT", "SAMPLE_VOCAB", "UNIFORM"}});
+  fields.field("prompt_tuning_init_text", prompt_tuning_init_text,
+               {.help = "the text of TEXT, repeated and cut to P tokens"});
+  fields.field("prompt_dropout", prompt_dropout,
+               {.help = "dropout on the rows, each sequence its own mask", .min = 0, .max = 1, .max_exclusive = true});
+  fields.field(
+      "pooling", pooling,
+      {.help = "row the classifier reads: the first of the longer sequence (as peft), or the text's own first ([CLS])",
+       .choices = {"first", "cls"}});
+}
+
+void VirtualRowsConfig::validate() const {
+  MethodConfig::validate();
+  if (prompt_tuning_init == "TEXT" && prompt_tuning_init_text.value_or("").empty()) {
+    throw_error<ConfigError>("method.prompt_tuning_init_text: required by prompt_tuning_init \"TEXT\"");
+  }
+}
+
+VirtualRows::VirtualRows(Transformer& model, const BankSpec& bank)
+    : Method(model, bank),
+      rows_config_(dynamic_cast<const VirtualRowsConfig&>(*bank.configs.at(0))),
+      rates_(rates_of(bank, &VirtualRowsConfig::prompt_dropout)) {}
+
+at::Tensor VirtualRows::add_prompt(std::vector<int64_t> shape) {
+  return add_parameter("prompt", std::move(shape), "adapter", [&](int64_t k, std::span<float> values) {
+    if (bank_.from_files) return;
+    const auto& own = dynamic_cast<const VirtualRowsConfig&>(*bank_.configs.at(k));
+    fill_prompt_rows(values, {own.prompt_tuning_init, own.prompt_tuning_init_text, own.num_virtual_tokens}, model_,
+                     bank_.tokenizer, init_stream(k, "prompt"));
+  });
+}
+
+VirtualRows::Rows VirtualRows::dropped(const at::Tensor& bank_KPC, const PackedBatch& rows, const std::string& name,
+                                       at::ScalarType type) const {
+  const DropoutSite site{context_, name, rates_};
+  if (!site.active()) return {bank_KPC.to(type), false};
+  std::vector<PackedBatch::Sequence> each;
+  for (int64_t b = 0; b < rows.sequences(); ++b) each.push_back({bank_KPC.size(1), rows.adapter(b), rows.ordinal(b)});
+  const auto virtual_rows = std::make_shared<const PackedBatch>(each, rows.adapters(), rows.device());
+  const at::Tensor own_BPC = gather_adapters(bank_KPC, rows);
+  return {dropout(own_BPC.flatten(0, 1), site, virtual_rows).view(own_BPC.sizes()).to(type), true};
+}
+
+Embedded VirtualRows::in_front(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Embedded& tokens) const {
+  const int64_t extra = bank_KPC.size(1);
+  const Batch longer = tokens.rows->lengthened(extra);
+  const Rows rows = dropped(bank_KPC, *tokens.rows, "prompt.dropout", x_TC.scalar_type());
+  return {prepend_rows(rows.bank, x_TC, tokens.rows, longer, rows.per_sequence), tokens.ids_T, longer, extra};
+}
+
+at::Tensor VirtualRows::in_place(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Batch& rows,
+                                 int64_t layer) const {
+  const Rows own = dropped(bank_KPC, *rows, "prompt." + std::to_string(layer) + ".dropout", x_TC.scalar_type());
+  return overwrite_rows(own.bank, x_TC, rows, own.per_sequence);
+}
+
+void check_announced(const AdapterFiles& files, const std::string& tensor, const std::vector<int64_t>& shape) {
+  const auto it = files.tensors.find(tensor);
+  if (it == files.tensors.end())
+    throw_error<DataError>("{}/adapter_model.safetensors: tensor {} is missing", files.origin, tensor);
+  const auto found = it->second.sizes();
+  bool fits = found.size() == shape.size();
+  for (std::size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] < 0 || shape[i] == found[i];
+  if (fits) return;
+  std::vector<std::string> expected;
+  for (const int64_t size : shape) expected.push_back(size < 0 ? "*" : std::to_string(size));
+  throw_error<DataError>("{}/adapter_model.safetensors: tensor {} has shape [{}], expected [{}] by adapter_config.json",
+                         files.origin, tensor, fmt::join(found, ", "), fmt::join(expected, ", "));
+}
+
+}  // namespace peft

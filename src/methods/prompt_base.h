@@ -1,0 +1,58 @@
+#pragma once
+/// What prompt, dept and adept share: P trainable rows in front of the text. Private to src/methods.
+
+#include "peft/methods/method.h"
+
+namespace peft {
+
+/// The text that DePT's and ADePT's released code starts every task's rows from, typo included.
+inline constexpr const char* kDeptInitText = "Classify this text is postive or not:";
+
+struct VirtualRowsConfig : MethodConfig {
+  int64_t num_virtual_tokens = 20;
+  std::string prompt_tuning_init = "RANDOM", pooling = "first";
+  std::optional<std::string> prompt_tuning_init_text;
+  double prompt_dropout = 0.0;
+  void visit(Fields& fields) override;
+  void validate() const override;
+};
+
+/// Owns the parameter `prompt`: [K,P,C], or [K,layers,P,C]. Adapters of a bank may differ in initial text and dropout.
+class VirtualRows : public Method {
+ public:
+  int64_t virtual_tokens() const override { return rows_config_.num_virtual_tokens; }
+  PooledRow pooling() const override { return rows_config_.pooling == "first" ? PooledRow::first : PooledRow::text; }
+
+ protected:
+  VirtualRows(Transformer& model, const BankSpec& bank);
+  at::Tensor add_prompt(std::vector<int64_t> shape);
+
+  /// The rows in front of `x_TC`, in its type.
+  Embedded in_front(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Embedded& tokens) const;
+  /// The rows in the place of the first P rows, before layer `layer`.
+  at::Tensor in_place(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Batch& rows, int64_t layer) const;
+
+ private:
+  struct Rows {
+    at::Tensor bank;
+    bool per_sequence;  ///< dropout gave every sequence rows of its own
+  };
+  Rows dropped(const at::Tensor& bank_KPC, const PackedBatch& rows, const std::string& site, at::ScalarType type) const;
+
+  const VirtualRowsConfig& rows_config_;
+  std::vector<double> rates_;  // [K], of prompt_dropout
+};
+
+/// One number of each adapter's config.
+template <class Config, class T>
+std::vector<T> rates_of(const BankSpec& bank, T Config::*rate) {
+  std::vector<T> rates;
+  for (const MethodConfig* each : bank.configs) rates.push_back(dynamic_cast<const Config&>(*each).*rate);
+  return rates;
+}
+
+/// Throws DataError when a tensor of the files is missing or does not have the shape that adapter_config.json announces; a size of -1 is
+/// not known there.
+void check_announced(const AdapterFiles& files, const std::string& tensor, const std::vector<int64_t>& shape);
+
+}  // namespace peft

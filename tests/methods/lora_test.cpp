@@ -1,0 +1,218 @@
+/// lora, linear_probe and full, beyond what each_method_test.cpp shows: methods.md 1, 9, 10.
+
+#include "peft/train/batch.h"
+#include "tests/support/one_method.h"
+
+namespace peft {
+namespace {
+
+using Lora = OneMethod;
+using Full = OneMethod;
+using LinearProbe = OneMethod;
+
+const std::string kLayer0 = "bert.encoder.layer.0.", kLayer1 = "bert.encoder.layer.1.";
+
+TEST_F(Lora, LayersToTransform) {
+  EXPECT_THAT(targets({"query", "output.dense"}, {{"layers_to_transform", 1}}),
+              testing::UnorderedElementsAre(kLayer1 + "attention.self.query", kLayer1 + "attention.output.dense",
+                                            kLayer1 + "output.dense"));
+  EXPECT_EQ(targets({"query"}, {{"layers_to_transform", {0, 1}}}), targets({"query"}));
+  EXPECT_THAT(targets({"dense"}, {{"layers_to_transform", {0, 1}}}),
+              testing::Not(testing::Contains("bert.pooler.dense")));  // which has no layer
+  for (const Json& layers : {Json(2), Json({0, 7}), Json(-1)}) {
+    refused({{"type", "lora"}, {"layers_to_transform", layers}}, "method.layers_to_transform: found ");
+    refused({{"type", "lora"}, {"layers_to_transform", layers}}, "expected layers 0 to 1");
+  }
+}
+
+TEST_F(Lora, ExcludeModules) {
+  EXPECT_THAT(targets({"query", "value"}, {{"exclude_modules", {"value"}}}),
+              testing::UnorderedElementsAre(kLayer0 + "attention.self.query", kLayer1 + "attention.self.query"));
+  EXPECT_THAT(targets("all-linear", {{"exclude_modules", R"(.*(dense|key|layer\.0.*))"}}),
+              testing::UnorderedElementsAre(kLayer1 + "attention.self.query", kLayer1 + "attention.self.value"));
+  refused({{"type", "lora"}, {"exclude_modules", {"query", "value"}}},
+          "method.exclude_modules and method.layers_to_transform leave none of the targets");
+  refused({{"type", "lora"}, {"exclude_modules", "(a"}}, "method.exclude_modules: \"(a\" is no regular expression");
+}
+
+TEST_F(Lora, ChosenTargetsAreWrittenAsPaths) {
+  MethodBank bank(model_, {{"type", "lora"}, {"r", 1}, {"target_modules", {"query"}}, {"layers_to_transform", 1}});
+  EXPECT_EQ(bank->fold(0).config["target_modules"], Json({kLayer1 + "attention.self.query"}));
+}
+
+/// The other way to run a bank: all adapters' A side by side, foreign columns masked to zero, one dense product each.
+TEST_F(Lora, MaskedDenseEqualsGrouped) {
+  MethodBank bank(model_, {{"type", "lora"}, {"r", 3}, {"lora_alpha", 6}}, {1, 2, 3});
+  bank.perturb(0.4);
+  const Linear& map = model_.layers()[0].query;
+  const at::Tensor a = bank->parameter(map.module + ".lora_A").value, b = bank->parameter(map.module + ".lora_B").value;
+  const at::Tensor x = random_leaf(1, {9, 8}), dy = random_tensor(2, {9, 8});
+  const Batch rows = make_batch({2, 3, 4}, {0, 2, 2}, 3);
+  const at::Tensor grouped = bank->linear(map, x, rows);
+  at::Tensor mask = at::zeros({9, 3, 3}, at::kDouble);
+  for (int64_t k = 0; k < 3; ++k)
+    mask.narrow(0, rows->group_rows()[k], rows->group_rows()[k + 1] - rows->group_rows()[k]).select(1, k).fill_(2.0);
+  const at::Tensor wide_A = a.permute({1, 0, 2}).flatten(1), wide_B = b.flatten(0, 1);
+  const at::Tensor masked = at::mm(at::mm(x, wide_A) * mask.flatten(1), wide_B);
+  EXPECT_LT(relative_error(grouped, masked), 1e-12);
+  const auto one = gradients((grouped * dy).sum(), {x, a, b}), other = gradients((masked * dy).sum(), {x, a, b});
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_LT(relative_error(one[i], other[i]), 1e-12);
+}
+
+TEST_F(Lora, MergeOfTheToolEqualsTheAdapter) {
+  MethodBank bank({{{"type", "lora"}, {"r", 2}, {"lora_alpha", 4}, {"target_modules", "all-linear"}},
+                   {{"type", "lora"}, {"r", 2}, {"lora_alpha", 9}, {"target_modules", "all-linear"}}},
+                  model_, {1, 2});
+  bank.perturb(0.3);
+  const at::Tensor found = bank.logits(model_, make_input({texts_[0], texts_[2]}, {0, 1}, 2));
+  for (int64_t k = 0; k < 2; ++k) {
+    DenseBert merged(tiny_);
+    for (const auto& [name, tensor] : bank->merged(k)) merged.weights.at(name) = tensor;
+    EXPECT_LT(relative_error(found.narrow(0, k, 1), merged.logits({texts_[2 * k]})), 1e-10);
+  }
+}
+
+TEST_F(Lora, MergeThenUnmergeRestores) {
+  Transformer model = Transformer::load(folder_.path(), "float32");
+  MethodBank bank(model, {{"type", "lora"}, {"r", 4}, {"lora_alpha", 8}}, {1}, at::kFloat);
+  bank.perturb(0.3);
+  const auto merged = bank->merged(0);
+  for (const std::string& module : targets(nullptr)) {
+    const at::Tensor a = values(bank, module + ".lora_A").to(at::kDouble),
+                     b = values(bank, module + ".lora_B").to(at::kDouble);
+    const at::Tensor weight = merged.at(module + ".weight"), own = model.named_tensors().at(module + ".weight");
+    const at::Tensor back = (weight.to(at::kDouble) - 2.0 * at::mm(a, b).t()).to(at::kFloat);
+    const double largest = std::max(weight.abs().max().item<double>(), own.abs().max().item<double>());
+    EXPECT_LE((back - own).abs().max().item<double>(), 2.0 * largest * std::numeric_limits<float>::epsilon());
+    EXPECT_GT((weight - own).abs().max().item<double>(), 1e-2);
+  }
+}
+
+TEST_F(Lora, AdaptersOfABankHaveTheirOwnDropout) {
+  const auto config = [](double p) { return Json{{"type", "lora"}, {"r", 2}, {"lora_dropout", p}}; };
+  MethodBank bank({config(0.0), config(0.9)}, model_, {1, 2});
+  bank.perturb(0.5);
+  const Linear& map = model_.layers()[0].query;
+  const at::Tensor x = random_tensor(1, {40, 8});
+  const Batch rows = make_batch({20, 20}, {0, 1}, 2);
+  const at::Tensor still = bank->linear(map, x, rows).detach();
+  bank.context.training = true;
+  bank->begin_pass(bank.context);
+  const at::Tensor dropped = bank->linear(map, x, rows).detach();
+  EXPECT_LT(relative_error(dropped.narrow(0, 0, 20), still.narrow(0, 0, 20)), 1e-12);
+  EXPECT_GT(relative_error(dropped.narrow(0, 20, 20), still.narrow(0, 20, 20)), 0.5);
+}
+
+TEST_F(Lora, TrainsThePoolerWhenAsked) {
+  MethodBank bank(model_, {{"type", "lora"}, {"r", 1}, {"modules_to_save", {"pooler", "classifier"}}}),
+      other(model_, {{"type", "lora"}, {"r", 1}, {"modules_to_save", {"pooler", "classifier"}}}, {9});
+  EXPECT_EQ(bank->parameter("bert.pooler.dense.weight").group, "head");
+  bank.perturb(0.2);
+  const AdapterFiles files = bank->fold(0);
+  EXPECT_TRUE(files.tensors.contains("base_model.model.bert.pooler.dense.weight"));
+  other->load(0, files, true);
+  EXPECT_TRUE(same_values(other.logits(model_, make_input(texts_)), bank.logits(model_, make_input(texts_))));
+}
+
+TEST_F(Lora, OthersCannotBeMerged) {
+  for (const char* type : {"prompt", "prefix"}) {
+    MethodBank bank(model_, {{"type", type}, {"num_virtual_tokens", 2}});
+    EXPECT_THAT([&] { bank->merged(0); },
+                testing::ThrowsMessage<ConfigError>(testing::HasSubstr("is no change of weights")));
+  }
+}
+
+TEST_F(LinearProbe, LinearHeadReadsTheTextsFirstRow) {
+  MethodBank bank(model_, {{"type", "linear_probe"}, {"head", "linear"}});
+  bank.perturb(0.3);
+  EXPECT_EQ(bank->trainable_parameters(), 2 * 8 + 2);
+  Sockets none;
+  const at::Tensor rows = model_.pooled(make_input(texts_), none, {});
+  const at::Tensor expected = at::mm(rows, values(bank, "linear_head.weight").t()) + values(bank, "linear_head.bias");
+  EXPECT_LT(relative_error(bank.logits(model_, make_input(texts_)), expected), 1e-12);
+}
+
+TEST_F(LinearProbe, ZeroHeadLossIsLogN) {
+  for (const auto& [labels, expected] :
+       std::vector<std::pair<int64_t, double>>{{2, 0.693147}, {3, 1.098612}, {100, 4.605170}}) {
+    for (const char* head : {"architecture", "linear"}) {
+      const auto config = method_config({{"type", "linear_probe"}, {"head", head}, {"init_head_zero", true}});
+      const auto method = make_method(model_, {.configs = {config.get()}, .seeds = {1}, .outputs = labels});
+      const DropoutContext evaluation;
+      method->begin_pass(evaluation);
+      const at::Tensor logits = model_.classify(make_input(texts_), *method, evaluation);
+      for (const double loss :
+           {sequence_losses(logits, {0, 1, static_cast<double>(labels - 1)}, false).mean().item<double>()})
+        EXPECT_NEAR(loss, expected, 1e-6);
+    }
+  }
+}
+
+TEST_F(LinearProbe, GradientClosedForm) {
+  MethodBank bank(model_, {{"type", "linear_probe"}, {"head", "linear"}});
+  bank.perturb(0.3);
+  const std::vector<double> labels{1, 0, 1};
+  const at::Tensor logits = bank.logits(model_, make_input(texts_));
+  const auto found = gradients(sequence_losses(logits, labels, false).mean(), bank.leaves());
+  Sockets none;
+  const at::Tensor x = model_.pooled(make_input(texts_), none, {});
+  at::Tensor error = at::softmax(logits.detach(), -1);
+  for (int64_t b = 0; b < 3; ++b) error[b][static_cast<int64_t>(labels[b])] -= 1.0;
+  EXPECT_LT(relative_error(found[0][0], at::mm(error.t(), x) / 3.0), 1e-12);
+  EXPECT_LT(relative_error(found[1][0], error.mean(0)), 1e-12);
+}
+
+TEST_F(LinearProbe, NothingBelowTheHeadIsDifferentiated) {
+  MethodBank bank(model_, {{"type", "linear_probe"}});
+  Sockets none;
+  EXPECT_FALSE(model_.pooled(make_input(texts_), *bank.method, {}).requires_grad());
+}
+
+TEST_F(LinearProbe, LinearHeadIsNoModel) {
+  MethodBank bank(model_, {{"type", "linear_probe"}, {"head", "linear"}});
+  EXPECT_EQ(bank->fold(0).config["modules_to_save"], Json({"linear_head"}));
+  EXPECT_THAT([&] { bank->merged(0); }, testing::ThrowsMessage<ConfigError>(testing::HasSubstr("method.head")));
+}
+
+TEST_F(Full, ExcludedIsFrozen) {
+  const auto trained = [&](const Json& more) {
+    Json config{{"type", "full"}};
+    config.update(more);
+    Transformer model = Transformer::load(folder_.path(), "float64");
+    MethodBank bank(model, config);
+    std::vector<std::string> names;
+    for (const Parameter& p : bank->parameters()) names.push_back(p.name);
+    EXPECT_EQ(bank->fold(0).tensors.size(), model.named_tensors().size());  // a whole model either way
+    EXPECT_LT(relative_error(bank.logits(model, make_input(texts_)), bare_logits(model_, texts_)), 1e-12);
+    return names;
+  };
+  const auto all = trained(Json::object());
+  const auto no_tables = trained({{"train_embeddings", false}});
+  EXPECT_EQ(no_tables.size(), all.size() - 3);
+  EXPECT_THAT(no_tables, testing::Contains("bert.embeddings.LayerNorm.weight"));
+  for (const std::string& name : trained({{"exclude_modules", {"layer.0", "embeddings", "pooler"}}})) {
+    EXPECT_TRUE(name.starts_with(kLayer1) || name.starts_with("classifier.")) << name;
+  }
+  for (const std::string& name : trained({{"exclude_modules", R"(.*\.(attention|intermediate))"}})) {
+    EXPECT_EQ(name.find(".attention."), std::string::npos) << name;
+    EXPECT_EQ(name.find(".intermediate."), std::string::npos) << name;
+  }
+  refused({{"type", "full"}, {"exclude_modules", {"layer.0", "layer.2"}}},
+          "method.exclude_modules: \"layer.2\" matches no module of the model");
+}
+
+TEST_F(Full, FrozenTensorsGetNoGradient) {
+  MethodBank bank(model_, {{"type", "full"}, {"exclude_modules", {"layer.0"}}});
+  const auto grads = gradients(weighted_sum(bank.logits(model_, make_input(texts_))), bank.leaves());
+  for (std::size_t i = 0; i < grads.size(); ++i) {
+    const std::string& name = bank->parameters()[i].name;
+    EXPECT_FALSE(name.starts_with(kLayer0));
+    EXPECT_TRUE(name.ends_with("key.bias") || grads[i].abs().max().item<double>() > 0.0) << name;
+  }
+  for (const auto& [name, tensor] : model_.named_tensors()) {
+    EXPECT_EQ(tensor.requires_grad(), !name.starts_with(kLayer0) && !name.starts_with("classifier.")) << name;
+  }
+}
+
+}  // namespace
+}  // namespace peft
