@@ -57,7 +57,7 @@ TEST(RunConfig, UnknownMethodListsTheKnown) {
 TEST(RunConfig, AMethodWithoutTypeIsNamedAsSuch) {
   Json json = minimal();
   json["method"] = {{"r", 8}};
-  EXPECT_THAT(refusal(json), HasSubstr("x.json: method.type: missing (known: full, "));
+  EXPECT_THAT(refusal(json), HasSubstr("x.json: method.type: missing (known: "));
 }
 
 TEST(RunConfig, Contradictions) {
