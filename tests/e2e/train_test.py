@@ -267,7 +267,7 @@ def test_token_budget(world):
     assert epochs == sorted(epochs) and epochs[-1] == 2.0
 
 
-@pytest.mark.parametrize("method", ["lora", "prompt", "prefix"])
+@pytest.mark.parametrize("method", ["lora", "prompt", "deep_prompt", "dept", "adept", "bitfit", "prefix"])
 def test_init_from_goes_on_from_an_adapter(world, method):
     first = world.finished(world.config(method, world.path / f"init-{method}", {"max_steps": 40, "eval_steps": 0}, model=STILL))
     still = world.config(METHODS[method] | {"init_from": str(first)}, world.path / f"init2-{method}", {"max_steps": 1, "learning_rate": 0.0}, model=STILL)
