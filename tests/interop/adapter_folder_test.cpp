@@ -110,182 +110,175 @@ TEST_P(AdapterFolder, MissingAndMisshapenTensorsAreNamed) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, AdapterFolder,
-                         testing::Values("lora", "prompt", "prefix", "ntk_attention", "linear_probe"));
-                         testing::Values("lora", "prompt", "dept", "adept", "bitfit", "prefix", "linear_probe"));
+                         testing::Values("lora", "prompt", "dept", "adept", "bitfit", "prefix", "ntk_attention",
+                                         "linear_probe"));
 
-                         using OneAdapter = AdapterFolder;
+using OneAdapter = AdapterFolder;
 
-                         TEST_F(OneAdapter, IsFoundInARunFolder) {
-                           const std::filesystem::path run = folder_ / "run";
-                           std::filesystem::create_directories(run);
-                           EXPECT_THAT([&] { find_adapter(folder_ / "none"); },
-                                       ThrowsMessage<DataError>(HasSubstr("none: no such folder")));
-                           put(run / "notes.txt", "");
-                           EXPECT_THAT(
-                               [&] { find_adapter(run); },
-                               ThrowsMessage<DataError>(AllOf(HasSubstr("no adapter_config.json, nor best/ or last/"),
-                                                              HasSubstr("notes.txt"))));
-                           write("lora");
-                           const auto options = std::filesystem::copy_options::recursive;
-                           std::filesystem::copy(adapter_, run / "last", options);
-                           EXPECT_EQ(find_adapter(run), run / "last");
-                           std::filesystem::copy(adapter_, run / "best", options);
-                           EXPECT_EQ(find_adapter(run), run / "best");
-                           EXPECT_EQ(find_adapter(run / "last"), run / "last");
-                         }
+TEST_F(OneAdapter, IsFoundInARunFolder) {
+  const std::filesystem::path run = folder_ / "run";
+  std::filesystem::create_directories(run);
+  EXPECT_THAT([&] { find_adapter(folder_ / "none"); }, ThrowsMessage<DataError>(HasSubstr("none: no such folder")));
+  put(run / "notes.txt", "");
+  EXPECT_THAT(
+      [&] { find_adapter(run); },
+      ThrowsMessage<DataError>(AllOf(HasSubstr("no adapter_config.json, nor best/ or last/"), HasSubstr("notes.txt"))));
+  write("lora");
+  const auto options = std::filesystem::copy_options::recursive;
+  std::filesystem::copy(adapter_, run / "last", options);
+  EXPECT_EQ(find_adapter(run), run / "last");
+  std::filesystem::copy(adapter_, run / "best", options);
+  EXPECT_EQ(find_adapter(run), run / "best");
+  EXPECT_EQ(find_adapter(run / "last"), run / "last");
+}
 
-                         TEST_F(OneAdapter, ReplacesAnOlderOneWhole) {
-                           write("prompt");
-                           put(adapter_ / "left_over.txt", "old");
-                           write("lora");
-                           EXPECT_FALSE(std::filesystem::exists(adapter_ / "left_over.txt"));
-                           EXPECT_FALSE(std::filesystem::exists(adapter_.string() + ".new"));
-                           EXPECT_EQ(read_adapter(adapter_).config.at("peft_type"), "LORA");
-                         }
+TEST_F(OneAdapter, ReplacesAnOlderOneWhole) {
+  write("prompt");
+  put(adapter_ / "left_over.txt", "old");
+  write("lora");
+  EXPECT_FALSE(std::filesystem::exists(adapter_ / "left_over.txt"));
+  EXPECT_FALSE(std::filesystem::exists(adapter_.string() + ".new"));
+  EXPECT_EQ(read_adapter(adapter_).config.at("peft_type"), "LORA");
+}
 
-                         TEST_F(OneAdapter, PickleFilesAreRefusedWithAdvice) {
-                           write("lora");
-                           std::filesystem::remove(adapter_ / "adapter_model.safetensors");
-                           put(adapter_ / "adapter_model.bin", std::string("PK\x03\x04", 4) + std::string(60, '\0'));
-                           refused("adapter_model.bin", "pickle files are not opened; convert with: python -c");
-                         }
+TEST_F(OneAdapter, PickleFilesAreRefusedWithAdvice) {
+  write("lora");
+  std::filesystem::remove(adapter_ / "adapter_model.safetensors");
+  put(adapter_ / "adapter_model.bin", std::string("PK\x03\x04", 4) + std::string(60, '\0'));
+  refused("adapter_model.bin", "pickle files are not opened; convert with: python -c");
+}
 
-                         TEST_F(OneAdapter, NewerFormatVersionsOfOursAreRefused) {
-                           write("linear_probe", [](AdapterFiles& files) { files.config["format_version"] = 2; });
-                           refused("adapter_config.json: format_version 2 is newer than 1");
-                           write("linear_probe", [](AdapterFiles& files) { files.config["format_version"] = "two"; });
-                           refused("format_version: \"two\" has the wrong type");
-                         }
+TEST_F(OneAdapter, NewerFormatVersionsOfOursAreRefused) {
+  write("linear_probe", [](AdapterFiles& files) { files.config["format_version"] = 2; });
+  refused("adapter_config.json: format_version 2 is newer than 1");
+  write("linear_probe", [](AdapterFiles& files) { files.config["format_version"] = "two"; });
+  refused("format_version: \"two\" has the wrong type");
+}
 
-                         TEST_F(OneAdapter, TypesNobodyKnowsAreRefused) {
-                           write("lora", [](AdapterFiles& files) { files.config["peft_type"] = "IA3"; });
-                           refused("adapter_config.json: peft_type \"IA3\" is not supported");
-                           write("lora", [](AdapterFiles& files) { files.config.erase("peft_type"); });
-                           refused("adapter_config.json: peft_type: missing, expected a string");
-                           write("lora", [](AdapterFiles& files) { files.config["peft_type"] = nullptr; });
-                           refused("adapter_config.json: peft_type: found null, expected a string");
-                           write("lora", [](AdapterFiles& files) { files.config["peft_type"] = 3; });
-                           refused("adapter_config.json: peft_type: found 3, expected a string");
-                         }
+TEST_F(OneAdapter, TypesNobodyKnowsAreRefused) {
+  write("lora", [](AdapterFiles& files) { files.config["peft_type"] = "IA3"; });
+  refused("adapter_config.json: peft_type \"IA3\" is not supported");
+  write("lora", [](AdapterFiles& files) { files.config.erase("peft_type"); });
+  refused("adapter_config.json: peft_type: missing, expected a string");
+  write("lora", [](AdapterFiles& files) { files.config["peft_type"] = nullptr; });
+  refused("adapter_config.json: peft_type: found null, expected a string");
+  write("lora", [](AdapterFiles& files) { files.config["peft_type"] = 3; });
+  refused("adapter_config.json: peft_type: found 3, expected a string");
+}
 
-                         TEST_F(OneAdapter, KeysOfAnotherTypeOrRangeAreRefused) {
-                           const auto with = [&](const std::string& type, const std::string& key, const Json& value) {
-                             SCOPED_TRACE(type + "." + key);
-                             write(type, [&](AdapterFiles& files) { files.config[key] = value; });
-                             refused("adapter_config.json", key);
-                           };
-                           with("lora", "r", "three");
-                           with("lora", "r", 0);
-                           with("lora", "r", -1);
-                           with("lora", "lora_alpha", Json::array({1}));
-                           with("lora", "use_dora", true);
-                           with("lora", "bias", "all");
-                           with("lora", "init_lora_weights", "pissa");
-                           with("prompt", "num_virtual_tokens", -1);
-                           with("prompt", "pooling", "mean");
-                           with("prefix", "num_virtual_tokens", -1);
-                           with("ntk_attention", "num_virtual_tokens", -1);
-                           with("ntk_attention", "feature_map", "relu");
-                           with("ntk_attention", "feature_dim", 5);
-                           with("ntk_attention", "z_rank", 2);
-                         }
+TEST_F(OneAdapter, KeysOfAnotherTypeOrRangeAreRefused) {
+  const auto with = [&](const std::string& type, const std::string& key, const Json& value) {
+    SCOPED_TRACE(type + "." + key);
+    write(type, [&](AdapterFiles& files) { files.config[key] = value; });
+    refused("adapter_config.json", key);
+  };
+  with("lora", "r", "three");
+  with("lora", "r", 0);
+  with("lora", "r", -1);
+  with("lora", "lora_alpha", Json::array({1}));
+  with("lora", "use_dora", true);
+  with("lora", "bias", "all");
+  with("lora", "init_lora_weights", "pissa");
+  with("prompt", "num_virtual_tokens", -1);
+  with("prompt", "pooling", "mean");
+  with("prefix", "num_virtual_tokens", -1);
+  with("ntk_attention", "num_virtual_tokens", -1);
+  with("ntk_attention", "feature_map", "relu");
+  with("ntk_attention", "feature_dim", 5);
+  with("ntk_attention", "z_rank", 2);
+}
 
-                         TEST_F(OneAdapter, DuplicateNamesOfModulesAndUnknownKeysAreHarmless) {
-                           write("prompt", [](AdapterFiles& files) {
-                             files.config["modules_to_save"] = {"classifier", "score", "classifier", "score"};
-                             files.config["some_future_key"] = 1;
-                             files.config["num_virtual_tokens"] = 4;
-                           });
-                           EXPECT_NO_THROW(load_adapter(model_, adapter_));
-                         }
+TEST_F(OneAdapter, DuplicateNamesOfModulesAndUnknownKeysAreHarmless) {
+  write("prompt", [](AdapterFiles& files) {
+    files.config["modules_to_save"] = {"classifier", "score", "classifier", "score"};
+    files.config["some_future_key"] = 1;
+    files.config["num_virtual_tokens"] = 4;
+  });
+  EXPECT_NO_THROW(load_adapter(model_, adapter_));
+}
 
-                         TEST_F(OneAdapter, StraysAreIgnoredWithANote) {
-                           write("lora", [](AdapterFiles& files) {
-                             files.tensors["base_model.model.bert.something.weight"] = at::zeros({2});
-                             files.tensors["base_model.model.classifier.original_module.dense.bias"] = at::zeros({2});
-                           });
-                           testing::internal::CaptureStderr();
-                           load_adapter(model_, adapter_);
-                           EXPECT_THAT(testing::internal::GetCapturedStderr(),
-                                       AllOf(HasSubstr("adapter_model.safetensors: ignored: "),
-                                             HasSubstr("bert.something.weight"), HasSubstr("original_module")));
-                         }
+TEST_F(OneAdapter, StraysAreIgnoredWithANote) {
+  write("lora", [](AdapterFiles& files) {
+    files.tensors["base_model.model.bert.something.weight"] = at::zeros({2});
+    files.tensors["base_model.model.classifier.original_module.dense.bias"] = at::zeros({2});
+  });
+  testing::internal::CaptureStderr();
+  load_adapter(model_, adapter_);
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              AllOf(HasSubstr("adapter_model.safetensors: ignored: "), HasSubstr("bert.something.weight"),
+                    HasSubstr("original_module")));
+}
 
-                         TEST_F(OneAdapter, TensorsNamedLikeTheBaseModelReplaceIt) {
-                           for (const char* module :
-                                {"bert.pooler.dense", "bert.encoder.layer.0.attention.self.query"}) {
-                             SCOPED_TRACE(module);
-                             const std::string name = std::string(module) + ".weight";
-                             const at::Tensor weight = random_tensor(5, {8, 8}).to(at::kFloat);
-                             write("linear_probe",
-                                   [&](AdapterFiles& files) { files.tensors["base_model.model." + name] = weight; });
-                             // The same network with the tensor in its own folder.
-                             auto tensors = TinyBert().tensors();
-                             tensors[name] = weight;
-                             Transformer changed = Transformer::load(
-                                 TinyBert::write(folder_ / "changed", TinyBert().config(), tensors), "float32");
-                             MethodBank bank(changed, config_of("linear_probe"), {1}, at::kFloat);
-                             bank.perturb(0.3);
-                             Transformer fresh = load();
-                             testing::internal::CaptureStderr();
-                             LoadedAdapter loaded = load_adapter(fresh, adapter_);
-                             EXPECT_THAT(testing::internal::GetCapturedStderr(),
-                                         HasSubstr("replaces " + name + " of the base model, as peft does"));
-                             EXPECT_LT(relative_error(logits(loaded, fresh), bank.logits(changed, make_input(kTexts))),
-                                       1e-6);
-                           }
-                         }
+TEST_F(OneAdapter, TensorsNamedLikeTheBaseModelReplaceIt) {
+  for (const char* module : {"bert.pooler.dense", "bert.encoder.layer.0.attention.self.query"}) {
+    SCOPED_TRACE(module);
+    const std::string name = std::string(module) + ".weight";
+    const at::Tensor weight = random_tensor(5, {8, 8}).to(at::kFloat);
+    write("linear_probe", [&](AdapterFiles& files) { files.tensors["base_model.model." + name] = weight; });
+    // The same network with the tensor in its own folder.
+    auto tensors = TinyBert().tensors();
+    tensors[name] = weight;
+    Transformer changed =
+        Transformer::load(TinyBert::write(folder_ / "changed", TinyBert().config(), tensors), "float32");
+    MethodBank bank(changed, config_of("linear_probe"), {1}, at::kFloat);
+    bank.perturb(0.3);
+    Transformer fresh = load();
+    testing::internal::CaptureStderr();
+    LoadedAdapter loaded = load_adapter(fresh, adapter_);
+    EXPECT_THAT(testing::internal::GetCapturedStderr(),
+                HasSubstr("replaces " + name + " of the base model, as peft does"));
+    EXPECT_LT(relative_error(logits(loaded, fresh), bank.logits(changed, make_input(kTexts))), 1e-6);
+  }
+}
 
-                         TEST_F(OneAdapter, OfAnotherWidthIsRefused) {
-                           write("lora");
-                           Transformer wider =
-                               Transformer::load(TinyBert{.width = 12}.write(folder_ / "wider"), "float32");
-                           EXPECT_THAT([&] { load_adapter(wider, adapter_); },
-                                       ThrowsMessage<DataError>(HasSubstr("has shape [")));
-                         }
+TEST_F(OneAdapter, OfAnotherWidthIsRefused) {
+  write("lora");
+  Transformer wider = Transformer::load(TinyBert{.width = 12}.write(folder_ / "wider"), "float32");
+  EXPECT_THAT([&] { load_adapter(wider, adapter_); }, ThrowsMessage<DataError>(HasSubstr("has shape [")));
+}
 
-                         TEST_F(OneAdapter, BrokenConfigsAreDataErrors) {
-                           write("lora");
-                           put(adapter_ / "adapter_config.json", "{\"peft_type\": \"LORA\"");
-                           refused("adapter_config.json");
-                           put(adapter_ / "adapter_config.json", "[]");
-                           refused("adapter_config.json: found array, expected an object");
-                         }
+TEST_F(OneAdapter, BrokenConfigsAreDataErrors) {
+  write("lora");
+  put(adapter_ / "adapter_config.json", "{\"peft_type\": \"LORA\"");
+  refused("adapter_config.json");
+  put(adapter_ / "adapter_config.json", "[]");
+  refused("adapter_config.json: found array, expected an object");
+}
 
-                         TEST_F(OneAdapter, ReadsWhatPeftWrites) {
-                           // Keys and names of peft 0.21 for a LoRA adapter on BertForSequenceClassification: more
-                           // keys, a set for target_modules.
-                           write("lora", [](AdapterFiles& files) {
-                             files.config = parse_json(
-                                 R"({"alpha_pattern": {"layer.1.*": 7}, "auto_mapping": null, "base_model_name_or_path": "x", "bias": "none", "corda_config": null,
+TEST_F(OneAdapter, ReadsWhatPeftWrites) {
+  // Keys and names of peft 0.21 for a LoRA adapter on BertForSequenceClassification: more
+  // keys, a set for target_modules.
+  write("lora", [](AdapterFiles& files) {
+    files.config = parse_json(
+        R"({"alpha_pattern": {"layer.1.*": 7}, "auto_mapping": null, "base_model_name_or_path": "x", "bias": "none", "corda_config": null,
       "eva_config": null, "exclude_modules": null, "fan_in_fan_out": false, "inference_mode": true, "init_lora_weights": true,
       "layer_replication": null, "layers_pattern": null, "layers_to_transform": null, "loftq_config": {}, "lora_alpha": 5,
       "lora_bias": false, "lora_dropout": 0.1, "megatron_config": null, "megatron_core": "megatron.core",
       "modules_to_save": ["classifier", "score"], "peft_type": "LORA", "qalora_group_size": 16, "r": 3, "rank_pattern": {"value": 2},
       "revision": null, "target_modules": ["value", "query"], "target_parameters": null, "task_type": "SEQ_CLS",
       "trainable_token_indices": null, "use_dora": false, "use_qalora": false, "use_rslora": true})",
-                                 "test");
-                           });
-                           Transformer fresh = load();
-                           LoadedAdapter loaded = load_adapter(fresh, adapter_);
-                           MethodBank bank = trained("lora");
-                           EXPECT_TRUE(same_values(logits(loaded, fresh), bank.logits(model_, make_input(kTexts))));
-                         }
+        "test");
+  });
+  Transformer fresh = load();
+  LoadedAdapter loaded = load_adapter(fresh, adapter_);
+  MethodBank bank = trained("lora");
+  EXPECT_TRUE(same_values(logits(loaded, fresh), bank.logits(model_, make_input(kTexts))));
+}
 
-                         TEST_F(OneAdapter, ModelFolderLoadsAgain) {
-                           put(folder_ / "model" / "vocab.txt", "[PAD]\n");
-                           MethodBank bank(model_, config_of("full"), {1}, at::kFloat);
-                           bank.perturb(0.1);
-                           const at::Tensor expected = bank.logits(model_, make_input(kTexts));
-                           write_model_folder(folder_ / "out", bank->fold(0), model_, {"no", "yes"});
-                           const Transformer again = Transformer::load(folder_ / "out", "auto");
-                           EXPECT_LT(relative_error(bare_logits(again, kTexts), expected), 1e-6);
-                           const Json config = read_json_file<DataError>(folder_ / "out" / "config.json");
-                           EXPECT_EQ(config.at("id2label"), (Json{{"0", "no"}, {"1", "yes"}}));
-                           EXPECT_EQ(config.at("label2id"), (Json{{"no", 0}, {"yes", 1}}));
-                           EXPECT_EQ(config.at("architectures"), Json::array({"BertForSequenceClassification"}));
-                           EXPECT_EQ(content_of(folder_ / "out" / "vocab.txt"), "[PAD]\n");
-                         }
+TEST_F(OneAdapter, ModelFolderLoadsAgain) {
+  put(folder_ / "model" / "vocab.txt", "[PAD]\n");
+  MethodBank bank(model_, config_of("full"), {1}, at::kFloat);
+  bank.perturb(0.1);
+  const at::Tensor expected = bank.logits(model_, make_input(kTexts));
+  write_model_folder(folder_ / "out", bank->fold(0), model_, {"no", "yes"});
+  const Transformer again = Transformer::load(folder_ / "out", "auto");
+  EXPECT_LT(relative_error(bare_logits(again, kTexts), expected), 1e-6);
+  const Json config = read_json_file<DataError>(folder_ / "out" / "config.json");
+  EXPECT_EQ(config.at("id2label"), (Json{{"0", "no"}, {"1", "yes"}}));
+  EXPECT_EQ(config.at("label2id"), (Json{{"no", 0}, {"yes", 1}}));
+  EXPECT_EQ(config.at("architectures"), Json::array({"BertForSequenceClassification"}));
+  EXPECT_EQ(content_of(folder_ / "out" / "vocab.txt"), "[PAD]\n");
+}
 
-                         }  // namespace
-                         }  // namespace peft
+}  // namespace
+}  // namespace peft
