@@ -106,7 +106,7 @@ TEST(TrainBank, SameConfigTwiceGivesEqualBytes) {
          {"best/adapter_model.safetensors", "last/adapter_model.safetensors", "last/adapter_config.json", "log.jsonl",
           "checkpoint/state.safetensors", "predictions/dev.jsonl"}) {
       EXPECT_EQ(file_text(task.folder / "a" / file), file_text(task.folder / "b" / file))
-          << name_of(method) << " " << file;
+          << label_of(method) << " " << file;
     }
   }
 }
