@@ -28,7 +28,7 @@ step() {
 # Parallel jobs: as many as cores, fewer where a compiler job (about 2 GiB with LibTorch's headers) would not fit into memory.
 parallel_jobs() {
   local cores memory
-  cores=$(nproc)
+  cores=$(env -u OMP_NUM_THREADS nproc)  # nproc believes OMP_NUM_THREADS
   memory=$(awk '/^MemAvailable:/ {print int($2 / 2097152)}' /proc/meminfo)
   ((memory < 1)) && memory=1
   echo $((cores < memory ? cores : memory))
