@@ -83,7 +83,9 @@ int sweep_main(int argc, char** argv) {
     print_plan(sweep, banks);
     return 0;
   }
-  static const InterruptGuard interrupts;  // to the end of the process
+  static const auto& interrupts =
+      *new InterruptGuard;  // never destroyed: signals are caught while the process exits, too
+  static_cast<void>(interrupts);
   const fs::path folder = sweep.output;
   fs::create_directories(folder);
   const FolderLock lock(folder);

@@ -32,8 +32,9 @@ int train(int argc, char** argv) {
     std::cout << dry_run(config);
     return 0;
   }
-  static const InterruptGuard
-      interrupts;  // to the end of the process: a run that has finished ends with 0, whatever comes while it exits
+  // Never destroyed: a run that has finished ends with 0, whatever comes while the process exits.
+  static const auto& interrupts = *new InterruptGuard;
+  static_cast<void>(interrupts);
   const JobResult result = train_bank({config}, {.resume = arguments->count("resume") > 0}).front();
   if (result.code != ExitCode::done) throw Error(result.message, result.code);
   std::cout << to_pretty_string(result.metrics);
