@@ -255,3 +255,17 @@ def test_a_run_folder_in_use_is_refused(world):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_signal_while_a_finished_run_exits_does_not_end_it(world):
+    for i in range(5):
+        config = world.config("linear_probe", world.path / f"exiting{i}", {"max_steps": 3})
+        process = world.start(config)
+        metrics = world.path / config["output"] / "metrics.json"
+        while process.poll() is None and not metrics.exists():
+            time.sleep(0.0005)
+        while process.poll() is None:
+            process.send_signal(signal.SIGUSR1)
+            time.sleep(0.0002)
+        process.communicate()
+        assert process.returncode == 0
