@@ -9,6 +9,7 @@
 
 #include "peft/base/error.h"
 #include "src/methods/prefix_text.h"
+#include "src/methods/prompt_init.h"
 #include "src/methods/prompt_rows.h"
 
 namespace peft {
@@ -114,7 +115,8 @@ BankLinear PrefixMethod::add_map(const std::string& name, int64_t in, int64_t ou
 std::vector<at::Tensor> PrefixMethod::text_slots(int64_t k) const {
   const at::NoGradGuard no_grad;
   const auto& own = dynamic_cast<const PrefixConfig&>(*bank_.configs.at(k));  // texts may differ within a bank
-  const auto inputs = layer_inputs(model_, repeated_ids(bank_.tokenizer, *own.init_text, own.num_virtual_tokens));
+  const auto inputs = layer_inputs(model_, initial_text_ids(bank_.tokenizer, *own.init_text, own.num_virtual_tokens,
+                                                            "init_weights: \"text\"", "init_text"));
   std::vector<at::Tensor> slots;
   const auto add = [&](const at::Tensor& x) { slots.push_back(x.to(at::kCPU, at::kFloat).contiguous()); };
   for (const int64_t l : layers_) {

@@ -31,16 +31,6 @@ at::Tensor through_layer(const Transformer& model, const Layer& layer, const Lin
   return at::linear(h, cast(map.weight_OC), cast(map.bias_O));
 }
 
-std::vector<int64_t> repeated_ids(const Tokenizer* tokenizer, const std::string& text, int64_t count) {
-  if (tokenizer == nullptr)
-    throw_error<ConfigError>("method.init_weights: \"text\" needs the model folder's tokenizer");
-  const Encoding encoding = tokenizer->encode(text);
-  if (encoding.ids.empty()) throw_error<ConfigError>("method.init_text: \"{}\" has no tokens", text);
-  std::vector<int64_t> ids;
-  for (int64_t i = 0; i < count; ++i) ids.push_back(encoding.ids[i % encoding.ids.size()]);
-  return ids;
-}
-
 std::vector<at::Tensor> layer_inputs(const Transformer& model, const std::vector<int64_t>& ids) {
   const at::NoGradGuard no_grad;
   const auto count = static_cast<int64_t>(ids.size());

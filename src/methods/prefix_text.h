@@ -4,16 +4,12 @@
 #include <vector>
 
 #include "peft/models/transformer.h"
-#include "peft/text/tokenizer.h"
 
 namespace peft {
 
 /// A layer's key or value map, and the norm in front of it where it has one, applied to rows of any type as frozen functions.
 at::Tensor through_layer(const Transformer& model, const Layer& layer, const Linear& map, const at::Tensor& x,
                          bool norm);
-
-/// Ids of `text` with its special tokens, repeated and cut to `count`. Throws ConfigError naming method.init_text.
-std::vector<int64_t> repeated_ids(const Tokenizer* tokenizer, const std::string& text, int64_t count);
 
 /// The input rows of every layer for a text of these ids at positions 0, 1, ... and token type 0.     each [ids, C]
 std::vector<at::Tensor> layer_inputs(const Transformer& model, const std::vector<int64_t>& ids);

@@ -6,6 +6,7 @@
 #include "peft/base/error.h"
 #include "peft/kernels/grouped_matmul.h"
 #include "src/methods/prompt_init.h"
+#include "src/methods/prompt_rows.h"
 
 namespace peft {
 
@@ -46,28 +47,15 @@ at::Tensor VirtualRows::add_prompt(std::vector<int64_t> shape) {
   });
 }
 
-VirtualRows::Rows VirtualRows::dropped(const at::Tensor& bank_KPC, const PackedBatch& rows, const std::string& name,
-                                       at::ScalarType type) const {
-  const DropoutSite site{context_, name, rates_};
-  if (!site.active()) return {bank_KPC.to(type), false};
-  std::vector<PackedBatch::Sequence> each;
-  for (int64_t b = 0; b < rows.sequences(); ++b) each.push_back({bank_KPC.size(1), rows.adapter(b), rows.ordinal(b)});
-  const auto virtual_rows = std::make_shared<const PackedBatch>(each, rows.adapters(), rows.device());
-  const at::Tensor own_BPC = gather_adapters(bank_KPC, rows);
-  return {dropout(own_BPC.flatten(0, 1), site, virtual_rows).view(own_BPC.sizes()).to(type), true};
-}
-
 Embedded VirtualRows::in_front(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Embedded& tokens) const {
-  const int64_t extra = bank_KPC.size(1);
-  const Batch longer = tokens.rows->lengthened(extra);
-  const Rows rows = dropped(bank_KPC, *tokens.rows, "prompt.dropout", x_TC.scalar_type());
-  return {prepend_rows(rows.bank, x_TC, tokens.rows, longer, rows.per_sequence), tokens.ids_T, longer, extra};
+  return put_in_front(bank_KPC, {x_TC, tokens.ids_T, tokens.rows, 0}, site("prompt.dropout"));
 }
 
 at::Tensor VirtualRows::in_place(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Batch& rows,
                                  int64_t layer) const {
-  const Rows own = dropped(bank_KPC, *rows, "prompt." + std::to_string(layer) + ".dropout", x_TC.scalar_type());
-  return overwrite_rows(own.bank, x_TC, rows, own.per_sequence);
+  const DropoutSite dropout = site("prompt." + std::to_string(layer) + ".dropout");
+  const at::Tensor bank = dropout.active() ? dropped_rows(bank_KPC, *rows, dropout) : bank_KPC;
+  return overwrite_rows(bank.to(x_TC.scalar_type()), x_TC, rows, dropout.active());
 }
 
 void check_announced(const AdapterFiles& files, const std::string& tensor, const std::vector<int64_t>& shape) {

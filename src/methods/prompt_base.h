@@ -33,11 +33,7 @@ class VirtualRows : public Method {
   at::Tensor in_place(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Batch& rows, int64_t layer) const;
 
  private:
-  struct Rows {
-    at::Tensor bank;
-    bool per_sequence;  ///< dropout gave every sequence rows of its own
-  };
-  Rows dropped(const at::Tensor& bank_KPC, const PackedBatch& rows, const std::string& site, at::ScalarType type) const;
+  DropoutSite site(const std::string& name) const { return {context_, name, rates_}; }
 
   const VirtualRowsConfig& rows_config_;
   std::vector<double> rates_;  // [K], of prompt_dropout

@@ -9,9 +9,8 @@
 namespace peft {
 
 std::vector<int64_t> initial_text_ids(const Tokenizer* tokenizer, const std::string& text, int64_t rows,
-                                      const std::string& key) {
-  if (tokenizer == nullptr)
-    throw_error<ConfigError>("method.prompt_tuning_init: \"TEXT\" needs the model folder's tokenizer");
+                                      const std::string& choice, const std::string& key) {
+  if (tokenizer == nullptr) throw_error<ConfigError>("method.{} needs the model folder's tokenizer", choice);
   const Encoding encoding = tokenizer->encode(text);  // with special tokens, as peft
   if (encoding.ids.empty()) throw_error<ConfigError>("method.{}: \"{}\" has no tokens", key, text);
   std::vector<int64_t> ids;
@@ -29,7 +28,8 @@ void fill_prompt_rows(std::span<float> values, const PromptInit& init, const Tra
   }
   std::vector<int64_t> ids;
   if (init.kind == "TEXT") {
-    const auto text = initial_text_ids(tokenizer, *init.text, init.rows, "prompt_tuning_init_text");
+    const auto text =
+        initial_text_ids(tokenizer, *init.text, init.rows, "prompt_tuning_init: \"TEXT\"", "prompt_tuning_init_text");
     for (int64_t i = 0; i < rows; ++i) ids.push_back(text[i % init.rows]);
   } else {
     const auto vocabulary = static_cast<uint64_t>(model.spec().embedding.vocabulary);

@@ -27,8 +27,9 @@ struct PromptInit {
 void fill_prompt_rows(std::span<float> values, const PromptInit& init, const Transformer& model,
                       const Tokenizer* tokenizer, const RngStream& stream);
 
-/// Ids of the text, repeated and cut to `rows`. `key` names the config key in messages.
+/// Ids of a text with its special tokens, repeated and cut to `rows`. `choice` (`init_weights: "text"`) and `key` name the config keys in
+/// messages.
 std::vector<int64_t> initial_text_ids(const Tokenizer* tokenizer, const std::string& text, int64_t rows,
-                                      const std::string& key);
+                                      const std::string& choice, const std::string& key);
 
 }  // namespace peft

@@ -37,14 +37,9 @@ at::Tensor dropped_rows(const at::Tensor& rows_KPX, const PackedBatch& sequences
 Embedded put_in_front(const at::Tensor& rows_KPC, const Embedded& tokens, const DropoutSite& site) {
   const int64_t count = rows_KPC.size(1);
   const Batch longer = tokens.rows->lengthened(count);
-  const auto type = tokens.x_TC.scalar_type();
-  if (!site.active())
-    return {prepend_rows(rows_KPC.to(type), tokens.x_TC, tokens.rows, longer), tokens.ids_T, longer, count};
-  std::vector<PackedBatch::Sequence> each;  // as if every sequence had an adapter of its own
-  for (int64_t b = 0; b < tokens.rows->sequences(); ++b) each.push_back({tokens.rows->length(b), b, 0});
-  const auto own = std::make_shared<const PackedBatch>(each, tokens.rows->sequences(), tokens.rows->device());
-  const at::Tensor rows_BPC = dropped_rows(rows_KPC, *tokens.rows, site).to(type);
-  return {prepend_rows(rows_BPC, tokens.x_TC, own, longer), tokens.ids_T, longer, count};
+  const at::Tensor rows = site.active() ? dropped_rows(rows_KPC, *tokens.rows, site) : rows_KPC;
+  return {prepend_rows(rows.to(tokens.x_TC.scalar_type()), tokens.x_TC, tokens.rows, longer, site.active()),
+          tokens.ids_T, longer, count};
 }
 
 }  // namespace peft

@@ -258,6 +258,8 @@ OURS = {
     "prompt": dict(type="prompt", num_virtual_tokens=5),
     "prompt from text": dict(type="prompt", num_virtual_tokens=7, prompt_tuning_init="TEXT", prompt_tuning_init_text="the good film"),
     "prefix": dict(type="prefix", num_virtual_tokens=4),
+    "lora with the pooler": dict(type="lora", r=3, modules_to_save=["pooler", "classifier"]),
+    "lora on one layer": dict(type="lora", r=3, target_modules=["query", "dense"], layers_to_transform=[0], exclude_modules=["output.dense"]),
 }
 
 
