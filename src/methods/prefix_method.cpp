@@ -71,21 +71,21 @@ at::Tensor PrefixMethod::add_table(const std::string& name, bool per_layer, int6
                                    int64_t slot_step) {
   std::vector<int64_t> shape{config_.num_virtual_tokens, width};
   if (per_layer) shape.insert(shape.begin(), static_cast<int64_t>(layers_.size()));
-  return add_parameter(name, shape, config_.deep() ? "encoder" : "adapter", [&](int64_t k, std::span<float> values) {
+  const bool from_text = config_.from_text() && !config_.deep();
+  const auto fill = [&](int64_t k, std::span<float> values) {
     const RngStream stream = init_stream(k, name);
     if (config_.init_weights == "uniform") {
       const float bound = std::sqrt(6.0F / static_cast<float>(model_.spec().stack.width));  // no patches: p = 0
       stream.fill_uniform(values, -bound, bound);
-    } else if (config_.from_text() && !config_.deep()) {
-      float* out = values.data();
-      for (std::size_t i = 0; i < layers_.size(); ++i) {
-        const at::Tensor& rows = text_[k][slot + static_cast<int64_t>(i) * slot_step];
-        out = std::copy_n(rows.const_data_ptr<float>(), rows.numel(), out);
-      }
-    } else if (!config_.starts_at_zero() || config_.deep()) {  // deep: the last map is zero instead
+    } else if (!from_text && (!config_.starts_at_zero() || config_.deep())) {  // deep: the last map is zero instead
       stream.fill_normal(values, 0.0F, static_cast<float>(config_.init_std));
     }
-  });
+  };
+  const at::Tensor table = add_parameter(name, shape, config_.deep() ? "encoder" : "adapter", fill);
+  for (int64_t k = 0; from_text && k < adapters(); ++k) {
+    for (int64_t i = 0; i < table.size(1); ++i) table.detach()[k][i].copy_(text_[k][slot + i * slot_step]);
+  }
+  return table;
 }
 
 BankLinear PrefixMethod::add_map(const std::string& name, int64_t in, int64_t out, bool last) {
@@ -111,19 +111,18 @@ BankLinear PrefixMethod::add_map(const std::string& name, int64_t in, int64_t ou
   return map;
 }
 
-/// What the frozen model makes of adapter k's text, as float32 slots [P,X] on the CPU.
+/// What the frozen model makes of adapter k's text: slots [P,X].
 std::vector<at::Tensor> PrefixMethod::text_slots(int64_t k) const {
   const at::NoGradGuard no_grad;
   const auto& own = dynamic_cast<const PrefixConfig&>(*bank_.configs.at(k));  // texts may differ within a bank
   const auto inputs = layer_inputs(model_, initial_text_ids(bank_.tokenizer, *own.init_text, own.num_virtual_tokens,
                                                             "init_weights: \"text\"", "init_text"));
   std::vector<at::Tensor> slots;
-  const auto add = [&](const at::Tensor& x) { slots.push_back(x.to(at::kCPU, at::kFloat).contiguous()); };
   for (const int64_t l : layers_) {
     const Layer& layer = model_.layers()[l];
     for (const Linear* map : {&layer.key, &layer.value}) {
       if (map == &layer.value && config_.simple()) continue;
-      add(config_.through() ? inputs[l] : through_layer(model_, layer, *map, inputs[l], true));
+      slots.push_back(config_.through() ? inputs[l] : through_layer(model_, layer, *map, inputs[l], true));
     }
   }
   return slots;

@@ -317,8 +317,7 @@ TEST_F(Prefix, TextInitEqualsContext) {
       Json config = with(text);
       config.update(more);
       MethodBank bank(model, config, {1}, at::kDouble, &tokenizer);
-      // Start values are float32, as all are.
-      EXPECT_LT(relative_error(bank.logits(model, make_input(texts_)), expected), 1e-6) << config;
+      EXPECT_LT(relative_error(bank.logits(model, make_input(texts_)), expected), 1e-12) << config;
     }
   }
 }
