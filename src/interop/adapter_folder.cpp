@@ -37,8 +37,8 @@ void fill_and_replace(const fs::path& folder, const Fill& fill) {
 std::optional<int64_t> head_rows(const Transformer& model, const AdapterFiles& files) {
   for (const HeadLayer& layer : model.spec().head) {
     if (!layer.to_labels) continue;
-    for (const std::string& name : {"base_model.model." + layer.module, "base_model." + layer.module,
-                                    std::string("base_model.model.linear_head")}) {  // of linear_probe
+    for (const std::string& name : {kTunerPrefix + layer.module, kPromptPrefix + layer.module,
+                                    kTunerPrefix + std::string("linear_head")}) {  // of linear_probe
       const auto it = files.tensors.find(name + ".weight");
       if (it != files.tensors.end() && it->second.dim() == 2) return it->second.size(0);
     }
@@ -52,7 +52,7 @@ int64_t kept_head_rows(const Transformer& model, const AdapterFiles& files, cons
     if (!layer.to_labels) continue;
     const Linear* own = task_type.empty() ? model.head_linear(layer.module) : nullptr;
     if (own == nullptr)
-      throw_error<DataError>("{}/{}: tensor base_model.model.{}.weight is missing", files.origin, kTensors,
+      throw_error<DataError>("{}/{}: tensor {}{}.weight is missing", files.origin, kTensors, kTunerPrefix,
                              layer.module);
     return own->out_features();
   }
@@ -68,7 +68,7 @@ void apply_strays(Transformer& model, const Method& method, const AdapterFiles& 
   for (const auto& [name, tensor] : files.tensors) {
     if (own.tensors.contains(name)) continue;
     std::string parameter = name;
-    for (const std::string prefix : {"base_model.model.", "base_model."}) {
+    for (const std::string prefix : {kTunerPrefix, kPromptPrefix}) {
       if (name.starts_with(prefix)) {
         parameter = name.substr(prefix.size());
         break;

@@ -107,13 +107,13 @@ class Adept : public VirtualRows {
                          {"left_pad_positions", false},
                          {"pooling", config_.pooling}});
     for (const auto& [name, bank] : tensors()) files.tensors[name] = bank.detach()[k];
-    fold_head(k, "base_model.", files);
+    fold_head(k, kPromptPrefix, files);
     return files;
   }
 
   void load(int64_t k, const AdapterFiles& files, bool head) override {
     for (const auto& [name, bank] : tensors()) load_slice(bank, k, files, name);
-    if (head) load_head(k, "base_model.", files);
+    if (head) load_head(k, kPromptPrefix, files);
   }
 
  private:
@@ -175,7 +175,7 @@ class Adept : public VirtualRows {
   std::vector<at::Tensor> table_of_;
 };
 
-std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
+std::unique_ptr<MethodConfig> recognise_adept(const AdapterFiles& files) {
   if (files.config.value("peft_type", "") != "ADEPT") return nullptr;
   auto config = std::make_unique<AdeptConfig>();
   files.read("num_virtual_tokens", config->num_virtual_tokens);
@@ -192,10 +192,10 @@ std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
   return config;
 }
 
-const bool registered = methods().add(
+const bool adept_registered = methods().add(
     "adept",
     {[] { return std::make_unique<AdeptConfig>(); },
-     [](Transformer& model, const BankSpec& bank) { return std::make_unique<Adept>(model, bank); }, recognise});
+     [](Transformer& model, const BankSpec& bank) { return std::make_unique<Adept>(model, bank); }, recognise_adept});
 
 }  // namespace
 }  // namespace peft

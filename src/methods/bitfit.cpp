@@ -15,8 +15,6 @@
 namespace peft {
 namespace {
 
-constexpr const char* kPrefix = "base_model.model.";
-
 struct BitfitConfig : MethodConfig {
   std::string subset = "all";
   bool add_missing = false;
@@ -68,14 +66,14 @@ class Bitfit : public Method {
                          {"format_version", 1},
                          {"subset", config_.subset},
                          {"add_missing", config_.add_missing}});
-    for (const auto& [module, bias_KO] : biases_) files.tensors[kPrefix + module + ".bias"] = bias_KO.detach()[k];
-    fold_head(k, kPrefix, files);
+    for (const auto& [module, bias_KO] : biases_) files.tensors[kTunerPrefix + module + ".bias"] = bias_KO.detach()[k];
+    fold_head(k, kTunerPrefix, files);
     return files;
   }
 
   void load(int64_t k, const AdapterFiles& files, bool head) override {
-    for (const auto& [module, bias_KO] : biases_) load_slice(bias_KO, k, files, kPrefix + module + ".bias");
-    if (head) load_head(k, kPrefix, files);
+    for (const auto& [module, bias_KO] : biases_) load_slice(bias_KO, k, files, kTunerPrefix + module + ".bias");
+    if (head) load_head(k, kTunerPrefix, files);
   }
 
  protected:
@@ -112,7 +110,7 @@ class Bitfit : public Method {
   std::map<std::string, at::Tensor> biases_;  // module -> [K,O]
 };
 
-std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
+std::unique_ptr<MethodConfig> recognise_bitfit(const AdapterFiles& files) {
   if (files.config.value("peft_type", "") != "BITFIT") return nullptr;
   auto config = std::make_unique<BitfitConfig>();
   files.read("subset", config->subset);
@@ -120,10 +118,10 @@ std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
   return config;
 }
 
-const bool registered = methods().add(
+const bool bitfit_registered = methods().add(
     "bitfit",
     {[] { return std::make_unique<BitfitConfig>(); },
-     [](Transformer& model, const BankSpec& bank) { return std::make_unique<Bitfit>(model, bank); }, recognise});
+     [](Transformer& model, const BankSpec& bank) { return std::make_unique<Bitfit>(model, bank); }, recognise_bitfit});
 
 }  // namespace
 }  // namespace peft

@@ -7,6 +7,11 @@
 
 namespace peft {
 
+void check_switch(const char* key, const Json& value) {
+  if (!value.is_boolean() && value != "auto")
+    throw_error<ConfigError>("method.{}: found {}, expected \"auto\", true or false", key, value.dump());
+}
+
 void MethodConfig::visit(Fields& fields) {
   fields.field("type", type, {.help = "the method", .choices = methods().names(), .required = true});
   fields.field(

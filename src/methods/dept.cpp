@@ -120,7 +120,7 @@ class Dept : public VirtualRows {
     files.tensors["prompt_embeddings"] = prompt_KPC_.detach()[k];
     files.tensors["dept_A"] = a_KSR_.detach()[k];
     files.tensors["dept_B"] = b_KRC_.detach()[k];
-    fold_head(k, "base_model.", files);
+    fold_head(k, kPromptPrefix, files);
     return files;
   }
 
@@ -128,7 +128,7 @@ class Dept : public VirtualRows {
     load_slice(prompt_KPC_, k, files, "prompt_embeddings");
     load_slice(a_KSR_, k, files, "dept_A");
     load_slice(b_KRC_, k, files, "dept_B");
-    if (head) load_head(k, "base_model.", files);
+    if (head) load_head(k, kPromptPrefix, files);
   }
 
  private:
@@ -158,7 +158,7 @@ class Dept : public VirtualRows {
   at::Tensor offsets_KSC_;  // of the current pass
 };
 
-std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
+std::unique_ptr<MethodConfig> recognise_dept(const AdapterFiles& files) {
   if (files.config.value("peft_type", "") != "DEPT") return nullptr;
   auto config = std::make_unique<DeptConfig>();
   files.read("num_virtual_tokens", config->num_virtual_tokens);
@@ -183,9 +183,10 @@ std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
   return config;
 }
 
-const bool registered = methods().add(
-    "dept", {[] { return std::make_unique<DeptConfig>(); },
-             [](Transformer& model, const BankSpec& bank) { return std::make_unique<Dept>(model, bank); }, recognise});
+const bool dept_registered =
+    methods().add("dept", {[] { return std::make_unique<DeptConfig>(); },
+                           [](Transformer& model, const BankSpec& bank) { return std::make_unique<Dept>(model, bank); },
+                           recognise_dept});
 
 }  // namespace
 }  // namespace peft

@@ -115,7 +115,7 @@ class Full : public Method {
   std::map<std::string, at::Tensor> leaves_;  // [1, ...]
 };
 
-const bool registered = methods().add(
+const bool full_registered = methods().add(
     "full", {[] { return std::make_unique<FullConfig>(); },
              [](Transformer& model, const BankSpec& bank) { return std::make_unique<Full>(model, bank); }, nullptr});
 

@@ -14,11 +14,10 @@
 namespace peft {
 namespace {
 
-constexpr const char* kPrefix = "base_model.model.";
-
 struct LinearProbeConfig : MethodConfig {
   std::string head = "architecture";
   bool init_head_zero = false;
+  Json cache_features = "auto";
 
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<LinearProbeConfig>(*this); }
   void visit(Fields& fields) override {
@@ -27,6 +26,14 @@ struct LinearProbeConfig : MethodConfig {
                  {.help = "architecture: what the Hugging Face class adds; linear: one map on the text's first row",
                   .choices = {"architecture", "linear"}});
     fields.field("init_head_zero", init_head_zero, {.help = "the layer that gives the labels starts at zero"});
+    fields.field(
+        "cache_features", cache_features,
+        {.help = "compute each text's features once; needs model.dropout 0: \"auto\" (where a split is read more than "
+                 "once), true, false"});
+  }
+  void validate() const override {
+    MethodConfig::validate();
+    check_switch("cache_features", cache_features);
   }
 };
 
@@ -47,6 +54,11 @@ class LinearProbe : public Method {
     }
   }
 
+  FeatureCaching feature_caching() const override {
+    if (config_.cache_features == "auto") return FeatureCaching::automatic;
+    return config_.cache_features == true ? FeatureCaching::always : FeatureCaching::never;
+  }
+
   const std::vector<HeadLayer>* head() const override { return linear_.empty() ? nullptr : &linear_; }
 
   AdapterFiles fold(int64_t k) const override {
@@ -54,11 +66,11 @@ class LinearProbe : public Method {
     files.config = base_config("LINEAR_PROBE");
     files.config.update({{"library", "peft.cpp"}, {"format_version", 1}, {"head", config_.head}});
     if (!linear_.empty()) files.config["modules_to_save"] = {linear_.front().module};
-    fold_head(k, kPrefix, files);
+    fold_head(k, kTunerPrefix, files);
     return files;
   }
   void load(int64_t k, const AdapterFiles& files, bool head) override {
-    if (head) load_head(k, kPrefix, files);
+    if (head) load_head(k, kTunerPrefix, files);
   }
 
  protected:
@@ -73,17 +85,18 @@ class LinearProbe : public Method {
   std::vector<HeadLayer> linear_;  // empty: the architecture's
 };
 
-std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
+std::unique_ptr<MethodConfig> recognise_linear_probe(const AdapterFiles& files) {
   if (files.config.value("peft_type", "") != "LINEAR_PROBE") return nullptr;
   auto config = std::make_unique<LinearProbeConfig>();
   files.read("head", config->head);
   return config;
 }
 
-const bool registered = methods().add(
-    "linear_probe",
-    {[] { return std::make_unique<LinearProbeConfig>(); },
-     [](Transformer& model, const BankSpec& bank) { return std::make_unique<LinearProbe>(model, bank); }, recognise});
+const bool linear_probe_registered =
+    methods().add("linear_probe",
+                  {[] { return std::make_unique<LinearProbeConfig>(); },
+                   [](Transformer& model, const BankSpec& bank) { return std::make_unique<LinearProbe>(model, bank); },
+                   recognise_linear_probe});
 
 }  // namespace
 }  // namespace peft

@@ -130,19 +130,19 @@ class Lora : public Method {
         own.target_modules.is_array() && own.exclude_modules.is_null() && own.layers_to_transform.is_null();
     files.config["target_modules"] = whole ? own.target_modules : Json(targets);
     for (const auto& [module, site] : sites_) {
-      files.tensors[kPrefix + module + ".lora_A.weight"] = site.a_KCR.detach()[k].t().contiguous();
-      files.tensors[kPrefix + module + ".lora_B.weight"] = site.b_KRO.detach()[k].t().contiguous();
+      files.tensors[kTunerPrefix + module + ".lora_A.weight"] = site.a_KCR.detach()[k].t().contiguous();
+      files.tensors[kTunerPrefix + module + ".lora_B.weight"] = site.b_KRO.detach()[k].t().contiguous();
     }
-    fold_head(k, kPrefix, files);
+    fold_head(k, kTunerPrefix, files);
     return files;
   }
 
   void load(int64_t k, const AdapterFiles& files, bool head) override {
     for (const auto& [module, site] : sites_) {
-      load_slice(site.a_KCR, k, files, kPrefix + module + ".lora_A.weight", true);
-      load_slice(site.b_KRO, k, files, kPrefix + module + ".lora_B.weight", true);
+      load_slice(site.a_KCR, k, files, kTunerPrefix + module + ".lora_A.weight", true);
+      load_slice(site.b_KRO, k, files, kTunerPrefix + module + ".lora_B.weight", true);
     }
-    if (head) load_head(k, kPrefix, files);
+    if (head) load_head(k, kTunerPrefix, files);
   }
 
  protected:
@@ -157,7 +157,6 @@ class Lora : public Method {
   }
 
  private:
-  static constexpr const char* kPrefix = "base_model.model.";
   static Targets targets_of(const LoraConfig& config) {
     return {config.target_modules, config.exclude_modules, config.layers_to_transform};
   }
@@ -178,7 +177,7 @@ class Lora : public Method {
   std::vector<double> rates_;  // [K], of lora_dropout
 };
 
-std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
+std::unique_ptr<MethodConfig> recognise_lora(const AdapterFiles& files) {
   if (files.config.value("peft_type", "") != "LORA") return nullptr;
   auto config = std::make_unique<LoraConfig>();
   const Json& json = files.config;
@@ -211,7 +210,7 @@ std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
     throw_error<DataError>("{}/adapter_config.json: bias: {} is not supported", files.origin, json["bias"].dump());
   // The tensors decide the targets (their names are whole paths), never target_modules.
   std::vector<std::string> targets;
-  const std::string prefix = "base_model.model.", a = ".lora_A.weight", b = ".lora_B.weight";
+  const std::string prefix = kTunerPrefix, a = ".lora_A.weight", b = ".lora_B.weight";
   for (const auto& [name, tensor] : files.tensors) {
     if (name.find(".lora_") == std::string::npos) continue;
     if (!name.starts_with(prefix) || (!name.ends_with(a) && !name.ends_with(b))) {
@@ -235,9 +234,10 @@ std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
   return config;
 }
 
-const bool registered = methods().add(
-    "lora", {[] { return std::make_unique<LoraConfig>(); },
-             [](Transformer& model, const BankSpec& bank) { return std::make_unique<Lora>(model, bank); }, recognise});
+const bool lora_registered =
+    methods().add("lora", {[] { return std::make_unique<LoraConfig>(); },
+                           [](Transformer& model, const BankSpec& bank) { return std::make_unique<Lora>(model, bank); },
+                           recognise_lora});
 
 }  // namespace
 }  // namespace peft

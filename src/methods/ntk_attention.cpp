@@ -14,6 +14,7 @@
 
 #include "peft/base/error.h"
 #include "peft/base/log.h"
+#include "src/methods/layers.h"
 #include "src/methods/ntk_compress.h"
 #include "src/methods/ntk_config.h"
 
@@ -70,18 +71,20 @@ class NtkAttention : public Method {
             .gated = counts_ ? &gated_[i] : nullptr};
   }
 
-  void end_evaluation() override {
+  Json end_evaluation() override {
+    Json fractions = Json::object();
     std::vector<std::string> parts;
     for (std::size_t i = 0; i < gated_.size(); ++i) {
       const GatedRows count = std::exchange(gated_[i], {});
-      if (count.gated == 0) continue;
-      parts.push_back(fmt::format("{:.3g} % in layer {}",
-                                  100.0 * static_cast<double>(count.gated) / static_cast<double>(count.rows),
-                                  layers_[i]));
+      if (count.rows == 0) continue;
+      const double fraction = static_cast<double>(count.gated) / static_cast<double>(count.rows);
+      fractions[std::to_string(layers_[i])] = fraction;
+      if (count.gated > 0) parts.push_back(fmt::format("{:.3g} % in layer {}", 100.0 * fraction, layers_[i]));
     }
     if (!parts.empty())
       log_warning("ntk_attention: rows whose state is off because its denominator is not positive: {}",
                   fmt::join(parts, ", "));
+    return fractions.empty() ? Json::object() : Json{{"gated_rows", fractions}};
   }
 
   /// The files hold abs or softplus of the denominator.
@@ -106,7 +109,7 @@ class NtkAttention : public Method {
     for_tensors([&](const std::string& name, std::size_t i, const at::Tensor& bank) {
       files.tensors[name] = (bank.is_same(den_) ? den : bank).detach()[k][static_cast<int64_t>(i)];
     });
-    fold_head(k, kNtkPrefix, files);
+    fold_head(k, kTunerPrefix, files);
     return files;
   }
 
@@ -130,7 +133,7 @@ class NtkAttention : public Method {
       load_slice(bank.detach().select(1, static_cast<int64_t>(i)), k, files, name);
     });
     if (map_ == FeatureMap::elu) untransform(den_.detach()[k], files.origin);
-    if (head) load_head(k, kNtkPrefix, files);
+    if (head) load_head(k, kTunerPrefix, files);
   }
 
  private:
@@ -199,7 +202,7 @@ class NtkAttention : public Method {
     put(den_, state.den_KHM);
     if (config_.center) put(center_, state.center_KHD);
     for (int64_t k = 0; k < adapters(); ++k) {
-      if (of(k).init_head) load_head(k, "base_model.", source_files_);
+      if (of(k).init_head) load_head(k, kPromptPrefix, source_files_);
     }
   }
 
@@ -228,7 +231,7 @@ class NtkAttention : public Method {
   template <class Visit>
   void for_tensors(const Visit& visit) const {
     for (std::size_t i = 0; i < layers_.size(); ++i) {
-      const std::string prefix = kNtkPrefix + module(layers_[i]);
+      const std::string prefix = kTunerPrefix + module(layers_[i]);
       for (const auto& [name, bank] :
            {std::pair{".ntk_Z", &z_}, std::pair{".ntk_z_a", &z_a_}, std::pair{".ntk_z_b", &z_b_},
             std::pair{".ntk_den", &den_}, std::pair{".ntk_center", &center_}}) {
@@ -253,7 +256,7 @@ class NtkAttention : public Method {
   bool counts_ = false;
 };
 
-const bool registered =
+const bool ntk_attention_registered =
     methods().add("ntk_attention",
                   {[] { return std::make_unique<NtkConfig>(); },
                    [](Transformer& model, const BankSpec& bank) { return std::make_unique<NtkAttention>(model, bank); },

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "peft/base/error.h"
+#include "src/methods/layers.h"
 #include "src/methods/ntk_config.h"
 #include "src/methods/prompt_rows.h"
 

@@ -7,30 +7,13 @@
 #include <set>
 
 #include "peft/base/error.h"
+#include "src/methods/layers.h"
 
 namespace peft {
 namespace {
 
 const std::map<std::string, FeatureMap> kMaps{
     {"elu", FeatureMap::elu}, {"taylor1", FeatureMap::taylor1}, {"taylor2", FeatureMap::taylor2}};
-
-bool is_layer_list(const Json& layers) {
-  return layers.is_array() && !layers.empty() &&
-         std::all_of(layers.begin(), layers.end(), [](const Json& i) { return i.is_number_integer() && i >= 0; });
-}
-
-/// The number of a layer in a module's path: its first part that is a number.
-std::optional<int64_t> layer_of(const std::string& module) {
-  for (std::size_t begin = 0; begin < module.size();) {
-    const std::size_t end = std::min(module.find('.', begin), module.size());
-    const std::string part = module.substr(begin, end - begin);
-    if (!part.empty() && part.size() <= 6 &&
-        std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; }))
-      return std::stoll(part);
-    begin = end + 1;
-  }
-  return std::nullopt;
-}
 
 }  // namespace
 
@@ -75,10 +58,7 @@ void NtkConfig::resolve() {
 
 void NtkConfig::validate() const {
   MethodConfig::validate();
-  if (layers != "all" && layers != "first" && !is_layer_list(layers)) {
-    throw_error<ConfigError>("method.layers: found {}, expected \"all\", \"first\" or a list of layer numbers",
-                             layers.dump());
-  }
+  check_layers(layers);
   if (den_transform != "abs" && feature_map != "elu") {
     throw_error<ConfigError>("method.den_transform: found \"{}\", expected \"abs\": the features of {} have no sign",
                              den_transform, feature_map);
@@ -115,21 +95,6 @@ void NtkConfig::validate() const {
 
 FeatureMap NtkConfig::map() const { return kMaps.at(feature_map); }
 
-std::vector<int64_t> chosen_layers(const Json& layers, int64_t count) {
-  if (layers == "first") return {0};
-  std::set<int64_t> chosen;
-  if (layers == "all") {
-    for (int64_t i = 0; i < count; ++i) chosen.insert(i);
-  } else {
-    for (const Json& i : layers) {
-      if (i.get<int64_t>() >= count)
-        throw_error<ConfigError>("method.layers: found {}, expected at most {}", i.dump(), count - 1);
-      chosen.insert(i.get<int64_t>());
-    }
-  }
-  return {chosen.begin(), chosen.end()};
-}
-
 std::unique_ptr<MethodConfig> recognise_ntk(const AdapterFiles& files) {
   if (files.config.value("peft_type", "") != "NTK_ATTENTION") return nullptr;
   auto config = std::make_unique<NtkConfig>();
@@ -147,7 +112,7 @@ std::unique_ptr<MethodConfig> recognise_ntk(const AdapterFiles& files) {
     if (part == std::string::npos) continue;
     const std::string kind = name.substr(part + 1);
     const auto layer = layer_of(name);
-    if (!name.starts_with(kNtkPrefix) || !layer)
+    if (!name.starts_with(kTunerPrefix) || !layer)
       throw_error<DataError>("{}/adapter_model.safetensors: tensor {} is not supported", files.origin, name);
     if ((kind == "ntk_z_a" && (tensor.dim() != 3 || tensor.size(2) != rank)) || (kind == "ntk_Z" && rank != 0)) {
       throw_error<DataError>(

@@ -25,13 +25,7 @@ struct NtkConfig : MethodConfig {
   bool compresses() const { return mode == "compress"; }
 };
 
-/// The layers that `layers` means in a stack of `count`. Throws ConfigError.
-std::vector<int64_t> chosen_layers(const Json& layers, int64_t count);
-
 /// The config of an NTK_ATTENTION adapter folder; nullptr for another type.
 std::unique_ptr<MethodConfig> recognise_ntk(const AdapterFiles& files);
-
-/// In front of module names in the file.
-inline constexpr const char* kNtkPrefix = "base_model.model.";
 
 }  // namespace peft

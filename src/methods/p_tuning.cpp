@@ -130,14 +130,14 @@ class PTuning : public Method {
                          {"encoder_dropout", config_.encoder_dropout}});
     if (config_.pooling != "first") files.config.update({{"pooling", config_.pooling}, {"peft_compatible", false}});
     files.tensors["prompt_embeddings"] = encoder_.slice(k).write()[0];
-    fold_head(k, "base_model.", files);
+    fold_head(k, kPromptPrefix, files);
     return files;
   }
   void load(int64_t k, const AdapterFiles& files, bool head) override {
     if (!config_.folded)
       throw_error<DataError>("{}: a folded adapter holds rows without their network, which cannot train", files.origin);
     load_slice(encoder_.rows_KPC, k, files, "prompt_embeddings");
-    if (head) load_head(k, "base_model.", files);
+    if (head) load_head(k, kPromptPrefix, files);
   }
 
  private:
@@ -174,7 +174,7 @@ class PTuning : public Method {
   at::Tensor written_KPC_;                    // of the current pass
 };
 
-std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
+std::unique_ptr<MethodConfig> recognise_p_tuning(const AdapterFiles& files) {
   if (files.config.value("peft_type", "") != "P_TUNING") return nullptr;
   auto config = std::make_unique<PTuningConfig>();
   config->folded = true;
@@ -184,10 +184,10 @@ std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
   return config;
 }
 
-const bool registered = methods().add(
-    "p_tuning",
-    {[] { return std::make_unique<PTuningConfig>(); },
-     [](Transformer& model, const BankSpec& bank) { return std::make_unique<PTuning>(model, bank); }, recognise});
+const bool p_tuning_registered = methods().add(
+    "p_tuning", {[] { return std::make_unique<PTuningConfig>(); },
+                 [](Transformer& model, const BankSpec& bank) { return std::make_unique<PTuning>(model, bank); },
+                 recognise_p_tuning});
 
 }  // namespace
 }  // namespace peft

@@ -69,7 +69,7 @@ struct PTuningV2Config : PrefixConfig {
   }
 };
 
-const bool registered = methods().add(
+const bool p_tuning_v2_registered = methods().add(
     "p_tuning_v2",
     {[] { return std::make_unique<PTuningV2Config>(); },
      [](Transformer& model, const BankSpec& bank) { return std::make_unique<PrefixMethod>(model, bank); }, nullptr});

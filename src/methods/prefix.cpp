@@ -16,7 +16,7 @@
 namespace peft {
 namespace {
 
-const bool registered = methods().add(
+const bool prefix_registered = methods().add(
     "prefix", {[] { return std::make_unique<PrefixConfig>(); },
                [](Transformer& model, const BankSpec& bank) { return std::make_unique<PrefixMethod>(model, bank); },
                recognise_prefix});

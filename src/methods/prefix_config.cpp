@@ -1,20 +1,11 @@
 #include "src/methods/prefix_config.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "peft/base/error.h"
+#include "src/methods/layers.h"
 
 namespace peft {
-namespace {
-
-void check_switch(const char* key, const Json& value) {
-  if (!value.is_boolean() && value != "auto")
-    throw_error<ConfigError>("method.{}: found {}, expected \"auto\", true or false", key, value.dump());
-}
-
-}  // namespace
-
 void PrefixConfig::visit(Fields& fields) {
   MethodConfig::visit(fields);
   if (const Json* given = fields.current(); given != nullptr && !given->contains("sharing")) {
@@ -105,16 +96,13 @@ void PrefixConfig::validate() const {
     return value.is_array() && !value.empty() &&
            std::all_of(value.begin(), value.end(), [&](const Json& x) { return (x.*is)(); });
   };
-  if (layers != "all" && layers != "first" && !list_of(layers, &Json::is_number_integer)) {
-    throw_error<ConfigError>("method.layers: found {}, expected \"all\", \"first\" or a list of indices",
-                             layers.dump());
-  }
+  check_layers(layers);
   if (stacks != "all" && !list_of(stacks, &Json::is_string))
     throw_error<ConfigError>("method.stacks: found {}, expected \"all\" or a list of names", stacks.dump());
 }
 
 void PrefixConfig::check(const ModelSpec& spec) const {
-  chosen_layers(spec.stack.layers);
+  chosen_layers(layers, spec.stack.layers);
   if (rope_on_prefix == true)
     throw_error<ConfigError>("method.rope_on_prefix: found true, but {} has no rotary positions", spec.model_type);
   if (prefix_bias != "none") {
@@ -126,25 +114,6 @@ void PrefixConfig::check(const ModelSpec& spec) const {
     if (stack != own)
       throw_error<ConfigError>("method.stacks: found {}, but {} has only \"{}\"", stack.dump(), spec.model_type, own);
   }
-}
-
-std::vector<int64_t> PrefixConfig::chosen_layers(int64_t model_layers) const {
-  std::vector<int64_t> chosen;
-  if (layers == "all") {
-    chosen.resize(model_layers);
-    std::iota(chosen.begin(), chosen.end(), 0);
-  } else if (layers == "first") {
-    chosen = {0};
-  } else {
-    chosen = layers.get<std::vector<int64_t>>();
-    std::sort(chosen.begin(), chosen.end());
-    if (chosen.front() < 0 || chosen.back() >= model_layers) {
-      throw_error<ConfigError>("method.layers: found {}, expected indices 0 to {}", layers.dump(), model_layers - 1);
-    }
-    if (std::adjacent_find(chosen.begin(), chosen.end()) != chosen.end())
-      throw_error<ConfigError>("method.layers: found {}, expected every index once", layers.dump());
-  }
-  return chosen;
 }
 
 }  // namespace peft

@@ -45,8 +45,6 @@ struct PrefixConfig : MethodConfig {
   int64_t hidden_width(int64_t key_width) const {
     return encoder_hidden_size.value_or(prefix_projection ? key_width : per_layer() ? 48 : 512);
   }
-  /// The layers that get a prefix, ascending.
-  std::vector<int64_t> chosen_layers(int64_t model_layers) const;
 };
 
 }  // namespace peft

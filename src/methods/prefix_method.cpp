@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "peft/base/error.h"
+#include "src/methods/layers.h"
 #include "src/methods/prefix_text.h"
 #include "src/methods/prompt_init.h"
 #include "src/methods/prompt_rows.h"
@@ -30,7 +31,7 @@ PrefixMethod::PrefixMethod(Transformer& model, const BankSpec& bank)
     : Method(model, bank), config_(dynamic_cast<const PrefixConfig&>(*bank.configs.at(0))) {
   const StackSpec& stack = model.spec().stack;
   config_.check(model.spec());
-  layers_ = config_.chosen_layers(stack.layers);
+  layers_ = chosen_layers(config_.layers, stack.layers);
   key_width_ = stack.kv_heads * stack.head_dim;
   width_ = config_.through() ? stack.width : key_width_;
   for (const MethodConfig* each : bank.configs)
@@ -193,7 +194,7 @@ AdapterFiles PrefixMethod::fold(int64_t k) const {
     table_P2LGD.select(1, 2 * l + 1).copy_(pairs[l].v_KPGD[0]);
   }
   files.tensors["prompt_embeddings"] = table_P2LGD.flatten(1);
-  fold_head(k, "base_model.", files);
+  fold_head(k, kPromptPrefix, files);
   return files;
 }
 
@@ -211,7 +212,7 @@ void PrefixMethod::load(int64_t k, const AdapterFiles& files, bool head) {
   }
   const auto source = recognise_prefix(files);
   const auto& theirs = dynamic_cast<const PrefixConfig&>(*source);
-  if (const auto own = theirs.chosen_layers(model_.spec().stack.layers); own != layers_)
+  if (const auto own = chosen_layers(theirs.layers, model_.spec().stack.layers); own != layers_)
     throw_error<DataError>("{}/adapter_config.json: layers: found [{}], expected [{}]", files.origin,
                            fmt::join(own, ", "), fmt::join(layers_, ", "));
   const at::Tensor pairs_2LPY = table->second.unflatten(1, {-1, key_width_}).transpose(0, 1);
@@ -220,7 +221,7 @@ void PrefixMethod::load(int64_t k, const AdapterFiles& files, bool head) {
     tensors_.key_KLPX.detach()[k][row].copy_(pairs_2LPY[2 * layers_[i]]);
     tensors_.value_KLPX.detach()[k][row].copy_(pairs_2LPY[2 * layers_[i] + 1]);
   }
-  if (head) load_head(k, "base_model.", files);
+  if (head) load_head(k, kPromptPrefix, files);
 }
 
 std::unique_ptr<MethodConfig> recognise_prefix(const AdapterFiles& files) {

@@ -62,13 +62,13 @@ class Prompt : public VirtualRows {
     if (config_.pooling != "first") files.config.update({{"pooling", config_.pooling}, {"peft_compatible", false}});
     if (deep()) files.config.update({{"depth", "deep"}, {"peft_compatible", false}});
     files.tensors["prompt_embeddings"] = prompt_.detach()[k].view({-1, stack.width});
-    fold_head(k, "base_model.", files);
+    fold_head(k, kPromptPrefix, files);
     return files;
   }
 
   void load(int64_t k, const AdapterFiles& files, bool head) override {
     load_slice(prompt_.view({adapters(), -1, prompt_.size(-1)}), k, files, "prompt_embeddings");
-    if (head) load_head(k, "base_model.", files);
+    if (head) load_head(k, kPromptPrefix, files);
   }
 
  private:
@@ -79,7 +79,7 @@ class Prompt : public VirtualRows {
   std::vector<at::Tensor> rows_KPC_;  // per layer, of the current pass
 };
 
-std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
+std::unique_ptr<MethodConfig> recognise_prompt(const AdapterFiles& files) {
   if (files.config.value("peft_type", "") != "PROMPT_TUNING") return nullptr;
   auto config = std::make_unique<PromptConfig>();
   files.read("num_virtual_tokens", config->num_virtual_tokens);
@@ -95,10 +95,10 @@ std::unique_ptr<MethodConfig> recognise(const AdapterFiles& files) {
   return config;
 }
 
-const bool registered = methods().add(
+const bool prompt_registered = methods().add(
     "prompt",
     {[] { return std::make_unique<PromptConfig>(); },
-     [](Transformer& model, const BankSpec& bank) { return std::make_unique<Prompt>(model, bank); }, recognise});
+     [](Transformer& model, const BankSpec& bank) { return std::make_unique<Prompt>(model, bank); }, recognise_prompt});
 
 }  // namespace
 }  // namespace peft

@@ -3,11 +3,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <optional>
 #include <regex>
 #include <set>
 
 #include "peft/base/error.h"
+#include "src/methods/layers.h"
 
 namespace peft {
 namespace {
@@ -29,13 +29,6 @@ std::string known_names(const std::vector<const Linear*>& sites) {
   std::set<std::string> names;
   for (const Linear* site : sites) names.insert(site->module.substr(site->module.rfind('.') + 1));
   return fmt::format("{}", fmt::join(names, ", "));
-}
-
-/// Number behind the first `.NAME.` of a path that has one: the layer, as peft reads it.
-std::optional<int64_t> layer_of(const std::string& module) {
-  static const std::regex numbered(R"(.*?\.[^.]*\.(\d+)\..*)");
-  std::smatch found;
-  return std::regex_match(module, found, numbered) ? std::optional<int64_t>(std::stoll(found[1])) : std::nullopt;
 }
 
 void keep_layers(std::vector<const Linear*>& sites, const Json& chosen, int64_t layers) {

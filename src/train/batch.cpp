@@ -3,8 +3,28 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <numeric>
 
 namespace peft {
+
+std::vector<std::vector<int64_t>> length_batches(const EncodedSplit& split, int64_t extra) {
+  constexpr int64_t kTokens = 4096;
+  std::vector<int64_t> order(split.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return split.length(a) > split.length(b); });
+  std::vector<std::vector<int64_t>> batches;
+  int64_t tokens = kTokens;
+  for (const int64_t row : order) {
+    const int64_t length = split.length(row) + extra;
+    if (tokens + length > kTokens) {
+      batches.emplace_back();
+      tokens = 0;
+    }
+    batches.back().push_back(row);
+    tokens += length;
+  }
+  return batches;
+}
 
 ModelInput make_input(const std::vector<BatchRow>& rows, int64_t adapters, at::Device device) {
   std::vector<PackedBatch::Sequence> sequences;

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <numeric>
 
 #include "peft/base/error.h"
 #include "peft/base/files.h"
@@ -15,9 +14,6 @@
 namespace peft {
 namespace {
 
-/// Tokens in one batch of an evaluation: enough to keep the products large, small enough to stay in the caches.
-constexpr int64_t kBatchTokens = 4096;
-
 bool row_finite(const float* row, int64_t n) {
   return std::all_of(row, row + n, [](float x) { return std::isfinite(x); });
 }
@@ -25,7 +21,7 @@ bool row_finite(const float* row, int64_t n) {
 }  // namespace
 
 Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const EncodedSplit& split,
-                    const TaskInfo& task) {
+                    const TaskInfo& task, const FeatureCache& cache) {
   at::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
   const DropoutContext no_dropout;
@@ -34,29 +30,20 @@ Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const E
   result.logits = at::empty({split.size(), outputs}, at::kFloat);
   auto* logits = result.logits.data_ptr<float>();
 
-  std::vector<int64_t> order(split.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return split.length(a) > split.length(b); });
-  for (std::size_t next = 0; next < order.size();) {
+  for (const std::vector<int64_t>& batch : length_batches(split, method.virtual_tokens())) {
     std::vector<BatchRow> rows;
-    int64_t tokens = 0;
-    for (; next < order.size(); ++next) {
-      const int64_t length = split.length(order[next]) + method.virtual_tokens();
-      if (!rows.empty() && tokens + length > kBatchTokens) break;
-      tokens += length;
-      rows.push_back({&split, order[next], k, 0});
+    for (const int64_t row : batch) {
+      rows.push_back({&split, row, k, 0});
+      result.tokens += split.length(row);
     }
-    const ModelInput input = make_input(rows, method.adapters(), model.device());
-    method.begin_pass(no_dropout);
-    const at::Tensor out = model.classify(input, method, no_dropout).to(at::kCPU, at::kFloat).contiguous();
+    const at::Tensor out = classify_rows(model, method, rows, no_dropout, cache).to(at::kCPU, at::kFloat).contiguous();
     if (out.size(1) != outputs)
       throw_error<DataError>("the head has {} outputs, task {} needs {}", out.size(1), task.name, outputs);
     for (std::size_t i = 0; i < rows.size(); ++i) {
       std::copy_n(out.data_ptr<float>() + static_cast<int64_t>(i) * outputs, outputs, logits + rows[i].row * outputs);
     }
-    result.tokens += input.rows->rows();
   }
-  method.end_evaluation();
+  result.facts = method.end_evaluation();
 
   std::vector<int64_t> counts(std::max<int64_t>(outputs, 1));
   for (int64_t r = 0; r < split.size(); ++r) {

@@ -213,10 +213,11 @@ void Job::check_gradients() {
 }
 
 void Job::evaluate_now(Bank& bank) {
-  Evaluation evaluation = evaluate(bank.model, *bank.method, k_, *dev_, data_->task);
+  Evaluation evaluation = evaluate(bank.model, *bank.method, k_, *dev_, data_->task, bank.features);
   Json line = evaluation_metrics(evaluation, *dev_, data_->task);
   line["step"] = state_.step;
   line["epoch"] = epochs_done();
+  line.update(evaluation.facts);
   folder_.log(line);
   folder_.flush();
   if (evaluation.collapsed) {
@@ -320,7 +321,8 @@ void Job::complete(Bank& bank) {
         bank.method->load(k_, best, true);
       }
     }
-    const Evaluation evaluation = best_ ? *best_ : evaluate(bank.model, *bank.method, k_, *dev_, data_->task);
+    const Evaluation evaluation =
+        best_ ? *best_ : evaluate(bank.model, *bank.method, k_, *dev_, data_->task, bank.features);
     metrics.update(evaluation_metrics(evaluation, *dev_, data_->task));
     metrics["best_step"] = state_.best_step;
     metrics["best_metric"] = *config_.train.metric_for_best_model;

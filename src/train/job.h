@@ -21,6 +21,7 @@ struct Bank {
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<Method> method;
   std::unique_ptr<Optimizer> optimizer;
+  FeatureCache features = {};  ///< empty unless the method trains the head alone
 };
 
 class Job {
@@ -45,6 +46,7 @@ class Job {
 
   Step next() const { return sampler_.at(state_.step); }
   const EncodedSplit& train_split() const { return *train_; }
+  const EncodedSplit* dev_split() const { return dev_; }  ///< nullptr: nothing is evaluated
   /// After backward: clip and step this job's slice. A guard may end the job here.
   void update(Bank& bank, const Step& step, double loss, int64_t tokens);
   /// Logs, evaluates and saves as the config says; `seconds` is this job's share of the step. A guard may end the job here.

@@ -148,6 +148,28 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
   bank.optimizer = std::make_unique<Optimizer>(*bank.method, train);
 }
 
+void cache_features(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
+  constexpr int64_t kLargest = int64_t{1} << 30;  // bytes of a split's features that are worth keeping unasked
+  const FeatureCaching wanted = bank.method->feature_caching();
+  if (wanted == FeatureCaching::never) return;
+  const DropoutRates& rates = bank.model.spec().dropout;
+  if (rates.hidden > 0 || rates.attention > 0) {
+    if (wanted == FeatureCaching::always)
+      throw_error<ConfigError>("method.cache_features: true needs model.dropout 0, the model's is {}",
+                               std::max(rates.hidden, rates.attention));
+    return;
+  }
+  const int64_t row_bytes = bank.model.spec().stack.width * static_cast<int64_t>(sizeof(float));
+  for (const auto& job : jobs) {
+    const auto add = [&](const EncodedSplit& split, bool gains) {
+      if (wanted == FeatureCaching::always || (gains && split.size() * row_bytes <= kLargest))
+        bank.features.add(bank.model, split);
+    };
+    add(job->train_split(), job->total_steps() > job->steps_in_epoch());
+    if (job->dev_split() != nullptr) add(*job->dev_split(), true);
+  }
+}
+
 Json make_provenance(const Bank& bank) {
   return {{"library", "peft.cpp"},
           {"version", PEFT_VERSION},

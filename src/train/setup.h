@@ -12,6 +12,9 @@ void set_threads(const TrainConfig& config);
 Bank load_backbone(const RunConfig& config);
 /// The method with its start values, and the optimiser. Checks lengths against the model's positions.
 void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs);
+/// Fills the bank's feature cache when the method allows it and the jobs read their rows often enough to gain by it. Throws ConfigError
+/// when the config demands it of a network with dropout.
+void cache_features(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs);
 /// Versions and fingerprints of code, model and tokenizer.
 Json make_provenance(const Bank& bank);
 

@@ -49,9 +49,7 @@ void run_step(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const s
   bank.optimizer->zero_gradients();
   for (std::size_t m = 0; m < micro_batches; ++m) {
     const MicroBatch batch = gather(jobs, steps, m, ordinals);
-    const ModelInput input = make_input(batch.rows, static_cast<int64_t>(jobs.size()), bank.model.device());
-    bank.method->begin_pass(dropout);
-    const at::Tensor logits = bank.model.classify(input, *bank.method, dropout);
+    const at::Tensor logits = classify_rows(bank.model, *bank.method, batch.rows, dropout, bank.features);
     const at::Tensor each = sequence_losses(logits, batch.labels, regression);
     // A sum over adapters of means over their own examples: the gradients of one never depend on the others.
     (each * at::tensor(at::ArrayRef<double>(batch.weights)).to(each.options())).sum().backward();
@@ -145,6 +143,7 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
   int64_t step = std::numeric_limits<int64_t>::max();
   for (const auto& job : jobs) step = std::min(step, job->saved_step());
   for (std::size_t k = 0; k < jobs.size(); ++k) jobs[k]->open(bank, static_cast<int64_t>(k), provenance, step);
+  cache_features(bank, jobs);
   train_loop(bank, jobs, options);
   for (std::size_t k = 0; k < jobs.size(); ++k) results[open[k]] = jobs[k]->result();
   return results;

@@ -106,8 +106,13 @@ TEST_F(Full, EveryTensorMoves) {
       adamw_step(leaves[i], grads[i].contiguous(), m[i], v[i], {.learning_rate = 0.01, .step = step});
   }
   for (std::size_t i = 0; i < before.size(); ++i) {
-    const at::Tensor after = bank->parameters()[i].value.detach();
-    EXPECT_GT((after - before[i]).abs().max().item<double>(), 1e-3) << bank->parameters()[i].name;
+    const std::string& name = bank->parameters()[i].name;
+    const double moved = (bank->parameters()[i].value.detach() - before[i]).abs().max().item<double>();
+    if (name.ends_with("key.bias")) {
+      EXPECT_LT(moved, 1e-6) << name;  // softmax does not see it: its gradient is zero but for rounding
+    } else {
+      EXPECT_GT(moved, 1e-3) << name;
+    }
   }
 }
 

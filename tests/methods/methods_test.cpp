@@ -2,8 +2,11 @@
 
 #include <gmock/gmock.h>
 
+#include <limits>
+
 #include "peft/base/error.h"
 #include "peft/kernels/optimizer.h"
+#include "peft/train/optimizer.h"
 #include "tests/base/temporary_folder.h"
 #include "tests/support/banks.h"
 #include "tests/support/dense_bert.h"
@@ -332,6 +335,55 @@ TEST_P(AdapterMethods, GradientOfAnAdapterDoesNotSeeTheOthersTexts) {
   const auto one = grads(random_text(2, 7)), two = grads(random_text(3, 7));
   for (std::size_t i = 0; i < one.size(); ++i)
     EXPECT_TRUE(same_values(one[i][0], two[i][0])) << bank->parameters()[i].name;
+}
+
+/// An adapter whose gradients or values are infinite: the others of its bank take no notice.
+TEST_P(AdapterMethods, NonFiniteAdapterIsContained) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  const auto input = [] { return make_input({random_text(1, 5), random_text(2, 7), random_text(3, 6)}, {0, 1, 2}, 3); };
+  const auto trained = [&](bool infinite) {
+    Transformer model = load();
+    MethodBank bank(model, config(), {11, 12, 13});
+    bank.perturb();
+    const TrainConfig train;
+    Optimizer optimizer(*bank.method, {&train, &train, &train});
+    std::vector<at::Tensor> before;
+    for (const at::Tensor& leaf : bank.leaves()) before.push_back(leaf.detach().clone());
+    for (int64_t step = 1; step <= 2; ++step) {
+      optimizer.zero_gradients();
+      weighted_sum(bank.logits(model, input())).backward();
+      for (const at::Tensor& leaf : bank.leaves()) {
+        if (infinite && leaf.grad().defined()) leaf.grad()[1].flatten()[0].fill_(kInfinity);
+      }
+      for (int64_t k = 0; k < 3; ++k) EXPECT_EQ(optimizer.step(k, 1.0, step).finite, !infinite || k != 1);
+    }
+    std::vector<at::Tensor> after;
+    for (const at::Tensor& leaf : bank.leaves()) after.push_back(leaf.detach().clone());
+    return std::pair(before, after);
+  };
+  const auto [start, finite] = trained(false);
+  const auto [unused, contained] = trained(true);
+  for (std::size_t i = 0; i < start.size(); ++i) {
+    for (const int64_t k : {0, 2}) EXPECT_TRUE(same_values(finite[i][k], contained[i][k])) << i;
+    EXPECT_TRUE(same_values(contained[i][1], start[i][1])) << i;
+  }
+
+  Transformer model = load();
+  MethodBank bank(model, config(), {11, 12, 13});
+  bank.perturb();
+  const auto pass = [&] {
+    const at::Tensor logits = bank.logits(model, input());
+    return std::pair(logits.detach(),
+                     gradients(weighted_sum(logits.index_select(0, at::tensor({0, 2}))), bank.leaves()));
+  };
+  const auto [logits, grads] = pass();
+  for (const at::Tensor& leaf : bank.leaves()) leaf.detach()[1].fill_(kInfinity);
+  const auto [others_logits, others_grads] = pass();
+  for (const int64_t k : {0, 2}) {
+    EXPECT_TRUE(same_values(logits[k], others_logits[k]));
+    for (std::size_t i = 0; i < grads.size(); ++i)
+      EXPECT_TRUE(same_values(grads[i][k], others_grads[i][k])) << bank->parameters()[i].name;
+  }
 }
 
 const auto kName = [](const testing::TestParamInfo<Example>& info) { return info.param.name; };

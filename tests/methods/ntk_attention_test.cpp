@@ -127,17 +127,19 @@ TEST_F(NtkMethod, GatedRowsAreReportedOncePerEvaluation) {
   at::NoGradGuard no_grad;
   at::Tensor den = bank->parameter("den_raw").value[0];
   den[1].select(-1, 0).fill_(-1.0);  // layer 1: b = -1 whatever the query; layer 0 stays positive
+  Json facts;
   const auto warnings = [&](bool training) {
     testing::internal::CaptureStderr();
     bank.context.training = training;
     for (int pass = 0; pass < 3; ++pass) bank.logits(model_, make_input(texts_));
-    bank->end_evaluation();
+    facts = bank->end_evaluation();
     return testing::internal::GetCapturedStderr();
   };
   const std::string text = warnings(false);
   EXPECT_THAT(
       text,
       HasSubstr("ntk_attention: rows whose state is off because its denominator is not positive: 100 % in layer 1"));
+  EXPECT_EQ(facts, (Json{{"gated_rows", {{"0", 0.0}, {"1", 1.0}}}}));
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
   EXPECT_EQ(warnings(true), "");
   den[1].select(-1, 0).fill_(1.0);
@@ -175,7 +177,7 @@ TEST_F(NtkMethod, BadConfigsAreRefused) {
           "method.init_from: only for mode \"train\"");
   refused({{"prefix_from", "x"}}, "method.prefix_from: only for mode \"compress\", found mode \"train\"");
   refused({{"feature_map", "taylor1"}, {"center", true}}, "method.center: only for mode \"compress\"");
-  refused({{"layers", {0, 2}}}, "method.layers: found 2, expected at most 1");
+  refused({{"layers", {0, 2}}}, "method.layers: found [0,2], expected indices 0 to 1");
   refused({{"layers", "last"}}, "method.layers: found \"last\"");
   refused({{"layers", Json::array()}}, "method.layers: found []");
   refused({{"feature_dropout", 1.0}}, "feature_dropout: found 1.0");

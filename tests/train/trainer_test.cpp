@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "peft/interop/adapter_folder.h"
+#include "peft/train/features.h"
 #include "tests/support/tiny_task.h"
 
 namespace peft {
@@ -121,6 +122,59 @@ TEST(TrainBank, MicroBatchesOfAStepEqualOneBatch) {
             2e-5);  // the same masks too: they are named by example
 }
 
+TEST(TrainBank, CachedFeaturesGiveTheSameAdapter) {
+  const TinyTask task("cached");
+  const auto probe = [](const Json& cached) { return Json{{"type", "linear_probe"}, {"cache_features", cached}}; };
+  const auto train = [&](const std::string& output, const Json& method, int64_t seed = 1) {
+    return task.run(output, method, {{"seed", seed}, {"eval_steps", 5}});
+  };
+  const RunConfig uncached = train("uncached", probe(false)), cached = train("cached", probe(true)),
+                  automatic = train("automatic", probe("auto")), other = train("other", probe(true), 2);
+  for (const RunConfig& run : {uncached, cached, automatic, other})
+    ASSERT_EQ(train_bank({run}, {}).front().code, ExitCode::done);
+  EXPECT_LT(difference(uncached.output + "/last", cached.output + "/last"), 1e-6);
+  for (const char* file : {"/last/adapter_model.safetensors", "/log.jsonl", "/predictions/dev.jsonl"})
+    EXPECT_EQ(file_text(cached.output + file), file_text(automatic.output + file)) << file;
+
+  const std::vector<RunConfig> bank{train("bank1", probe(true)), train("bank2", probe(true), 2)};
+  for (const JobResult& result : train_bank(bank, {})) ASSERT_EQ(result.code, ExitCode::done);
+  EXPECT_LT(difference(bank[0].output + "/last", cached.output + "/last"), 1e-6);
+  EXPECT_LT(difference(bank[1].output + "/last", other.output + "/last"), 1e-6);
+}
+
+TEST(TrainBank, FeaturesUnderDropoutAreNotCached) {
+  const TinyTask task("uncacheable", 0.1);
+  const auto run = [&](const std::string& output, const Json& cached) {
+    return task.run(output, {{"type", "linear_probe"}, {"cache_features", cached}});
+  };
+  EXPECT_THAT([&] { train_bank({run("always", true)}, {}); },
+              testing::ThrowsMessage<ConfigError>(HasSubstr("method.cache_features: true needs model.dropout 0")));
+  for (const bool automatic : {false, true}) {
+    ASSERT_EQ(
+        train_bank({run(automatic ? "automatic" : "never", automatic ? Json("auto") : Json(false))}, {}).front().code,
+        ExitCode::done);
+  }
+  EXPECT_EQ(file_text(task.folder / "never/log.jsonl"), file_text(task.folder / "automatic/log.jsonl"));
+}
+
+TEST(FeatureCache, HoldsWhatTheNetworkMakesOfEveryRow) {
+  const TinyTask task("features");
+  RunConfig config = task.run("run", {{"type", "linear_probe"}});
+  const Transformer model = Transformer::load(config.model.path, "float64");
+  const auto tokenizer = Tokenizer::load(config.model.path);
+  const Dataset data = load_dataset(config.task, config.data, *tokenizer, {"train", "dev"});
+  const EncodedSplit &train = *data.find("train"), &dev = *data.find("dev");
+  FeatureCache cache;
+  cache.add(model, train);
+  const std::vector<BatchRow> rows{{&train, 49, 0, 0}, {&train, 3, 0, 1}, {&dev, 7, 0, 2}, {&train, 3, 0, 3}};
+  EXPECT_FALSE(cache.holds(rows));
+  cache.add(model, dev);
+  ASSERT_TRUE(cache.holds(rows));
+  Sockets none;
+  const at::Tensor expected = model.pooled(make_input(rows, 1, model.device()), none, {});
+  EXPECT_LT((cache.features(rows) - expected).abs().max().item<double>(), 1e-12);
+}
+
 TEST(TrainBank, CompressesTheBestPrefixOfARun) {
   const TinyTask task("compress");
   const RunConfig prefix = task.run("prefix", {{"type", "prefix"}, {"num_virtual_tokens", 3}, {"init_std", 0.1}});
@@ -145,7 +199,7 @@ TEST(TrainBank, CompressesTheBestPrefixOfARun) {
 
 TEST(TrainBank, RefusesAFolderThatHoldsARun) {
   const TinyTask task("refused");
-  const RunConfig config = task.run("run", {{"type", "linear_probe"}});
+  RunConfig config = task.run("run", {{"type", "linear_probe"}});
   ASSERT_EQ(train_bank({config}, {}).front().code, ExitCode::done);
   EXPECT_THROW(train_bank({config}, {}), ConfigError);
   const JobResult again = train_bank({config}, {.resume = true}).front();

@@ -12,12 +12,17 @@
 
 namespace peft {
 
+/// In front of module names in peft's files: of methods that wrap modules, and of those that only add tokens or pairs.
+inline constexpr const char* kTunerPrefix = "base_model.model.";
+inline constexpr const char* kPromptPrefix = "base_model.";
+
 struct AdapterFiles {
   Json config;
   std::map<std::string, at::Tensor> tensors;
-  std::string origin;                         ///< the folder, for messages
-  std::map<std::string, at::Tensor> trained = {};  ///< trained.safetensors: trainable tensors by name, when the method folds
-  std::string trained_type = {};                   ///< the method they belong to
+  std::string origin;  ///< the folder, for messages
+  std::map<std::string, at::Tensor> trained =
+      {};                         ///< trained.safetensors: trainable tensors by name, when the method folds
+  std::string trained_type = {};  ///< the method they belong to
 
   /// A key of the config into `target`; absent or null leaves it alone. Throws DataError when it has another type.
   template <class T>

@@ -30,6 +30,9 @@ struct MethodConfig {
   virtual void validate() const;
 };
 
+/// Throws ConfigError unless the value of `method.KEY` is "auto", true or false.
+void check_switch(const char* key, const Json& value);
+
 /// `method` of a run config: owns the struct that `type` chose.
 class MethodSection {
  public:

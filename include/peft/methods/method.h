@@ -22,6 +22,9 @@
 
 namespace peft {
 
+/// automatic: where the trainer finds it worthwhile.
+enum class FeatureCaching { never, automatic, always };
+
 /// A trainable tensor of the bank.
 struct Parameter {
   std::string name;
@@ -55,11 +58,14 @@ class Method : public Sockets {
   int64_t trainable_parameters() const;                 ///< of one adapter
   virtual int64_t virtual_tokens() const { return 0; }  ///< positions that the method takes from the text
 
+  /// Whether a text's pooled row may be computed once, because the method trains nothing below the head.
+  virtual FeatureCaching feature_caching() const { return FeatureCaching::never; }
+
   /// Once before each step (training) or evaluation: forms what a pass shares and names the dropout streams.
   virtual void begin_pass(const DropoutContext& context) { context_ = &context; }
 
-  /// Once after the last pass of an evaluation: what the method has to warn of.
-  virtual void end_evaluation() {}
+  /// Once after the last pass of an evaluation: warns where it has to; an object of facts for the log.
+  virtual Json end_evaluation() { return Json::object(); }
 
   const TrainedLinear* trained_module(const std::string& module) override;
 

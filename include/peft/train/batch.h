@@ -18,6 +18,10 @@ struct BatchRow {
   int64_t ordinal = 0;  ///< number of the example in its adapter's step
 };
 
+/// All rows of a split, longest first, in batches of a few thousand tokens: enough to keep the products large, small enough to stay in the
+/// processor's caches. `extra` tokens join every row.
+std::vector<std::vector<int64_t>> length_batches(const EncodedSplit& split, int64_t extra);
+
 /// Rows must be sorted by adapter.
 ModelInput make_input(const std::vector<BatchRow>& rows, int64_t adapters, at::Device device);
 

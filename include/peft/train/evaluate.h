@@ -9,6 +9,7 @@
 #include "peft/data/dataset.h"
 #include "peft/methods/method.h"
 #include "peft/metrics/metrics.h"
+#include "peft/train/features.h"
 
 namespace peft {
 
@@ -20,11 +21,12 @@ struct Evaluation {
   bool collapsed = false;           ///< one class predicted for every row of a split that has several
   double seconds = 0.0;
   int64_t tokens = 0;
+  Json facts = {};  ///< what the method says about its own values, for the log
 };
 
 /// Runs adapter k without gradients, dropout or padding; rows are grouped by length for speed, results come in the order of the split.
 Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const EncodedSplit& split,
-                    const TaskInfo& task);
+                    const TaskInfo& task, const FeatureCache& cache = {});
 
 /// The task's metrics: eval_<name>, eval_loss, eval_undefined, eval_invalid, eval_nonfinite.
 Json evaluation_metrics(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task);
