@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """A bank against single runs and against peft: 4 rates x 4 seeds of lora (r 8) on RTE, batch 4, MiniLM-L6.
 
-    benchmarks/bank.py --data FOLDER [--steps N] [--singles N] [--peft-runs N] [--model DIR] [--work DIR]
+    benchmarks/bank.py --data FOLDER [--steps N] [--singles N] [--peft-runs N] [--rounding-runs N] [--model DIR] [--work DIR]
 
 Trains the 16 runs with peft-sweep, then each alone with peft-train (--singles of them are timed, the rest extrapolated), then --peft-runs
 of them with scripts/peft_reference.py. Prints JSON: seconds of training (model loading and evaluation left out), peak memory, ratios, and
-for every run that was trained both ways the largest relative difference of its final adapter.
+for every run that was trained both ways the largest relative difference of its final adapter. What rounding alone does in so many steps
+shows a second single run on one thread: it differs from the first in the order of sums and in nothing else.
 """
 
 import argparse
@@ -56,6 +57,7 @@ def main():
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--singles", type=int, default=16)
     parser.add_argument("--peft-runs", type=int, default=2)
+    parser.add_argument("--rounding-runs", type=int, default=16, help="single runs repeated on one thread")
     parser.add_argument("--work", help="folder for the runs (default: a temporary one)")
     arguments = parser.parse_args()
     work = pathlib.Path(arguments.work or tempfile.mkdtemp(prefix="peft-bank-"))
@@ -72,16 +74,24 @@ def main():
     jobs = sorted(f.parent for f in (work / "bank").glob("*/metrics.json"))
     bank = sum(metrics(job)["train_runtime"] for job in jobs)
 
-    singles, single_wall, single_memory, differences = [], [], [], []
-    spread = jobs[:: max(1, len(jobs) // max(1, arguments.singles))][: arguments.singles]
-    for job in spread:
-        config = json.loads((job / "config.json").read_text()) | {"output": str(work / "single" / job.name)}
+    def single_run(job, threads):
+        """Trains the run of a job alone: its folder, wall seconds and memory."""
+        config = json.loads((job / "config.json").read_text()) | {"output": str(work / f"single-{threads}" / job.name)}
+        config["train"]["num_threads"] = threads
         (work / "single.json").write_text(json.dumps(config))
         wall, memory = timed([BIN / "peft-train", "--config", work / "single.json"])
-        singles.append(metrics(pathlib.Path(config["output"]))["train_runtime"])
+        return pathlib.Path(config["output"]), wall, memory
+
+    singles, single_wall, single_memory, differences, rounding = [], [], [], [], []
+    spread = jobs[:: max(1, len(jobs) // max(1, arguments.singles))][: arguments.singles]
+    for job in spread:
+        folder, wall, memory = single_run(job, 0)
+        singles.append(metrics(folder)["train_runtime"])
         single_wall.append(wall)
         single_memory.append(memory)
-        differences.append(difference(job, pathlib.Path(config["output"])))
+        differences.append(difference(job, folder))
+        if len(rounding) < arguments.rounding_runs:
+            rounding.append(difference(single_run(job, 1)[0], folder))
 
     peft, peft_memory = [], []
     for job in jobs[: arguments.peft_runs]:
@@ -101,7 +111,7 @@ def main():
         "single_seconds": all_runs(singles), "singles_timed": len(singles), "single_wall_seconds": all_runs(single_wall), "single_peak_mb": max(single_memory, default=None),
         "peft_seconds": all_runs(peft), "peft_timed": len(peft), "peft_peak_mb": max(peft_memory, default=None),
         "speedup_over_singles": all_runs(singles) / bank if singles else None, "speedup_over_peft": all_runs(peft) / bank if peft else None,
-        "largest_adapter_difference": max(differences, default=None),
+        "adapter_differences": differences, "rounding_differences": rounding,
     }  # fmt: skip
     print(json.dumps(result, indent=1))
     if not arguments.work:

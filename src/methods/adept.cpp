@@ -146,16 +146,15 @@ class Adept : public VirtualRows {
     return (e_TC + offset_TC * config_.offset_scaling).to(x_TC.scalar_type());
   }
 
-  /// e'(v) of adapter k, kept as long as neither k nor the network's values change.     [V, C]
+  /// e'(v) of adapter k, kept as long as the network's values are the same.     [V, C]
   const at::Tensor& table(int64_t k) {
     const std::vector<at::Tensor> network{w1_KCR_[k], b1_KR_[k], w2_KRC_[k], b2_KC_[k]};
-    const bool current = table_VC_.defined() && table_adapter_ == k &&
-                         std::equal(network.begin(), network.end(), table_of_.begin(),
-                                    [](const at::Tensor& a, const at::Tensor& b) { return at::equal(a, b); });
+    const bool current =
+        table_VC_.defined() && std::equal(network.begin(), network.end(), table_of_.begin(),
+                                          [](const at::Tensor& a, const at::Tensor& b) { return at::equal(a, b); });
     if (current) return table_VC_;
     table_of_.clear();
     for (const at::Tensor& tensor : network) table_of_.push_back(tensor.clone());
-    table_adapter_ = k;
     const at::Tensor& words = model_.word_embeddings();
     table_VC_ = at::empty_like(words);
     for (int64_t first = 0; first < words.size(0); first += kTableChunk) {
@@ -170,8 +169,7 @@ class Adept : public VirtualRows {
   const AdeptConfig& config_;
   std::vector<double> rates_;  // [K], of offset_dropout
   at::Tensor prompt_KPC_, w1_KCR_, b1_KR_, w2_KRC_, b2_KC_;
-  at::Tensor table_VC_;  // of table_adapter_ with the network table_of_
-  int64_t table_adapter_ = -1;
+  at::Tensor table_VC_;  // of the network table_of_
   std::vector<at::Tensor> table_of_;
 };
 

@@ -1,4 +1,4 @@
-/// full and linear_probe, beyond what each_method_test.cpp shows: methods.md 9, 10.
+/// full and linear_probe, beyond what methods_test.cpp shows: methods.md 9, 10.
 
 #include "peft/kernels/optimizer.h"
 #include "peft/train/batch.h"
@@ -7,10 +7,22 @@
 namespace peft {
 namespace {
 
+using testing::HasSubstr;
+
+using testing::ThrowsMessage;
+
 using Full = OneMethod;
 using LinearProbe = OneMethod;
 
 const std::string kLayer0 = "bert.encoder.layer.0.", kLayer1 = "bert.encoder.layer.1.";
+
+TEST_F(LinearProbe, TrainsTheHeadAlone) {
+  MethodBank bank(model_, {{"type", "linear_probe"}});
+  std::vector<std::string> names;
+  for (const Parameter& p : bank->parameters()) names.push_back(p.name);
+  EXPECT_THAT(names, testing::ElementsAre("classifier.weight", "classifier.bias"));
+  EXPECT_THROW(bank->parameter("prompt"), Error);
+}
 
 TEST_F(LinearProbe, LinearHeadReadsTheTextsFirstRow) {
   MethodBank bank(model_, {{"type", "linear_probe"}, {"head", "linear"}});
@@ -62,6 +74,36 @@ TEST_F(LinearProbe, LinearHeadIsNoModel) {
   MethodBank bank(model_, {{"type", "linear_probe"}, {"head", "linear"}});
   EXPECT_EQ(bank->fold(0).config["modules_to_save"], Json({"linear_head"}));
   EXPECT_THAT([&] { bank->merged(0); }, testing::ThrowsMessage<ConfigError>(testing::HasSubstr("method.head")));
+}
+
+TEST_F(Full, TakesOneAdapterInTheModelsType) {
+  EXPECT_THAT(
+      [&] {
+        MethodBank(model_, {{"type", "full"}}, {1, 2});
+      },
+      ThrowsMessage<ConfigError>(HasSubstr("method.type: \"full\" trains one adapter at a time, found a bank of 2")));
+  EXPECT_THAT(
+      [&] {
+        MethodBank(model_, {{"type", "full"}}, {1}, at::kFloat);
+      },
+      ThrowsMessage<ConfigError>(HasSubstr("model.dtype")));
+}
+
+TEST_F(Full, GroupsAndDecay) {
+  MethodBank bank(model_, {{"type", "full"}});
+  for (const Parameter& p : bank->parameters()) {
+    EXPECT_EQ(p.group, p.name.starts_with("classifier.") ? "head" : "backbone") << p.name;
+    EXPECT_EQ(p.decays, p.value.dim() == 3) << p.name;
+  }
+  EXPECT_TRUE(bank->writes_model_folder());
+}
+
+TEST_F(Full, PaddingRowGetsNoGradient) {
+  MethodBank bank(model_, {{"type", "full"}});
+  const at::Tensor words = bank->parameter("bert.embeddings.word_embeddings.weight").value;
+  const at::Tensor gradient = gradients(weighted_sum(bank.logits(model_, make_input({{{0, 4}, {0, 0}}}))), {words})[0];
+  EXPECT_EQ(gradient[0][0].abs().max().item<double>(), 0.0);
+  EXPECT_GT(gradient[0][4].abs().max().item<double>(), 0.0);
 }
 
 TEST_F(Full, ExcludedIsFrozen) {

@@ -1,4 +1,4 @@
-/// prompt, beyond what each_method_test.cpp shows: methods.md 2.
+/// prompt, beyond what methods_test.cpp shows: methods.md 2.
 
 #include "peft/kernels/attention.h"
 #include "tests/support/one_method.h"
@@ -12,6 +12,73 @@ Json deep(const Json& more = Json::object()) {
   Json config{{"type", "prompt"}, {"num_virtual_tokens", 3}, {"depth", "deep"}};
   config.update(more);
   return config;
+}
+
+TEST_F(Prompt, PaddedReference) {
+  for (const char* pooling : {"first", "cls"}) {
+    MethodBank bank(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"pooling", pooling}});
+    bank.perturb();
+    DenseBert padded = dense(bank);
+    padded.prompt_PC = bank->parameter("prompt").value.detach()[0];
+    padded.pool_first = std::string(pooling) == "first";
+    EXPECT_LT(relative_error(bank.logits(model_, make_input(texts_)), padded.logits(texts_)), 1e-10);
+  }
+}
+
+TEST_F(Prompt, TextInitEqualsRealText) {
+  const NumberTokenizer tokenizer;
+  MethodBank bank(model_,
+                  {{"type", "prompt"},
+                   {"num_virtual_tokens", 6},
+                   {"prompt_tuning_init", "TEXT"},
+                   {"prompt_tuning_init_text", "5 7"}},
+                  {1}, at::kDouble, &tokenizer);
+  std::vector<Text> longer;
+  for (const Text& text : texts_) {
+    Text with{{21, 5, 7, 22, 21, 5}, {0, 0, 0, 0, 0, 0}};  // repeated and cut to 6
+    with.ids.insert(with.ids.end(), text.ids.begin(), text.ids.end());
+    with.types.insert(with.types.end(), text.types.begin(), text.types.end());
+    longer.push_back(with);
+  }
+  EXPECT_LT(relative_error(bank.logits(model_, make_input(texts_)), bare_logits(model_, longer)), 1e-12);
+}
+
+TEST_F(Prompt, TextInitNeedsATokenizerAndTokens) {
+  const Json config{{"type", "prompt"}, {"prompt_tuning_init", "TEXT"}, {"prompt_tuning_init_text", "5 7"}};
+  refused(config, "method.prompt_tuning_init: \"TEXT\" needs the model folder's tokenizer");
+}
+
+TEST_F(Prompt, SampleVocabCopiesRowsOfTheVocabulary) {
+  MethodBank bank(model_, {{"type", "prompt"}, {"num_virtual_tokens", 20}, {"prompt_tuning_init", "SAMPLE_VOCAB"}},
+                  {1, 2});
+  const at::Tensor rows = bank->parameter("prompt").value.detach(), words = model_.word_embeddings();
+  EXPECT_FALSE(same_values(rows[0], rows[1]));
+  for (int64_t i = 0; i < 20; ++i) EXPECT_TRUE((words == rows[0][i]).all(-1).any().item<bool>()) << "row " << i;
+}
+
+TEST_F(Prompt, GradientIsSumOverSequences) {
+  MethodBank bank(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}});
+  const auto gradient = [&](const std::vector<Text>& texts) {
+    return gradients(bank.logits(model_, make_input(texts)).square().sum(), {bank->parameter("prompt").value})[0];
+  };
+  at::Tensor sum = at::zeros({1, 3, 8}, at::kDouble);
+  for (const Text& text : texts_) sum += gradient({text});
+  EXPECT_LT(relative_error(gradient(texts_), sum), 1e-12);
+}
+
+TEST_F(Prompt, OrderMatters) {
+  MethodBank bank(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"pooling", "cls"}});
+  const at::Tensor before = bank.logits(model_, make_input(texts_)).detach();
+  bank->parameter("prompt").value.detach().copy_(bank->parameter("prompt").value.detach().flip(1).clone());
+  EXPECT_GT(relative_error(bank.logits(model_, make_input(texts_)), before), 1e-4);
+}
+
+TEST_F(Prompt, PoolingModes) {
+  MethodBank first(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}}),
+      cls(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"pooling", "cls"}});
+  EXPECT_EQ(first->pooling(), PooledRow::first);
+  EXPECT_EQ(cls->pooling(), PooledRow::text);
+  EXPECT_GT(relative_error(first.logits(model_, make_input(texts_)), cls.logits(model_, make_input(texts_))), 1e-3);
 }
 
 TEST_F(Prompt, DeepPaddedReference) {

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <sstream>
+
 #include "peft/interop/adapter_folder.h"
 #include "peft/train/features.h"
 #include "tests/support/tiny_task.h"
@@ -120,6 +122,60 @@ TEST(TrainBank, MicroBatchesOfAStepEqualOneBatch) {
   for (const RunConfig& config : {whole, parts}) ASSERT_EQ(train_bank({config}, {}).front().code, ExitCode::done);
   EXPECT_LT(difference(whole.output + "/last", parts.output + "/last"),
             2e-5);  // the same masks too: they are named by example
+}
+
+/// Batches of one step differ in size: each job's mean is over its own examples.
+TEST(TrainBank, JobsMayHaveFewerRows) {
+  const TinyTask task("sizes");
+  const auto run = [&](const std::string& output, int64_t rows) {
+    Json config = task.config(output, {{"type", "lora"}, {"r", 2}});
+    config["data"]["limit"]["train"] = rows;
+    return RunConfig::from_json(config, "test.json");
+  };
+  const std::vector<RunConfig> bank{run("bank12", 12), run("bank50", 50), run("bank3", 3)},
+      singles{run("single12", 12), run("single50", 50), run("single3", 3)};
+  for (const JobResult& result : train_bank(bank, {})) ASSERT_EQ(result.code, ExitCode::done) << result.message;
+  for (std::size_t k = 0; k < bank.size(); ++k) {
+    ASSERT_EQ(train_bank({singles[k]}, {}).front().code, ExitCode::done);
+    EXPECT_LT(difference(bank[k].output + "/last", singles[k].output + "/last"), 2e-5) << k;
+  }
+}
+
+/// Equal texts in one step get different masks, so their mean loss is not that of one of each.
+TEST(TrainBank, EveryExampleOfAStepHasItsOwnMasks) {
+  const TinyTask task("masks", 0.3);
+  const auto first_loss = [&](const std::string& rows, int64_t batch_size) {
+    write_atomic(task.folder / "data" / "train.tsv", "label\ttext\n" + rows);
+    const RunConfig config = task.run("batch" + std::to_string(batch_size), {{"type", "lora"}, {"r", 2}},
+                                      {{"batch_size", batch_size}, {"max_steps", 1}});
+    return train_bank({config}, {}).front().metrics.at("train_loss").get<double>();
+  };
+  const std::string rows = "yes\tw0 w1 w2 w3\nno\tw4 w5\n";
+  EXPECT_GT(std::abs(first_loss(rows, 2) - first_loss(rows + rows, 4)), 1e-4);
+}
+
+TEST(TrainBank, BestIsTheLowestLossOrTheHighestScore) {
+  const TinyTask task("best");
+  for (const std::string metric : {"loss", "accuracy"}) {
+    const RunConfig config =
+        task.run(metric, {{"type", "lora"}, {"r", 2}},
+                 {{"metric_for_best_model", metric}, {"eval_steps", 2}, {"max_steps", 40}, {"learning_rate", 0.3}});
+    const JobResult result = train_bank({config}, {}).front();
+    ASSERT_EQ(result.code, ExitCode::done) << result.message;
+    std::istringstream log(file_text(std::filesystem::path(config.output) / "log.jsonl"));
+    std::vector<std::pair<double, int64_t>> scores;  // lower is better; the earlier of equals
+    for (std::string line; std::getline(log, line);) {
+      const Json entry = Json::parse(line);
+      if (!entry.contains("eval_" + metric)) continue;
+      const auto score = entry.at("eval_" + metric).get<double>();
+      scores.emplace_back(metric == "loss" ? score : -score, entry.at("step").get<int64_t>());
+    }
+    ASSERT_EQ(scores.size(), 20U);
+    const auto [best, worst] = std::minmax_element(scores.begin(), scores.end());
+    ASSERT_LT(best->first, worst->first);
+    EXPECT_EQ(result.metrics.at("best_step"), best->second) << metric;
+    EXPECT_EQ(result.metrics.at("eval_" + metric), metric == "loss" ? best->first : -best->first);
+  }
 }
 
 TEST(TrainBank, CachedFeaturesGiveTheSameAdapter) {
