@@ -57,7 +57,7 @@ def main():
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--singles", type=int, default=16)
     parser.add_argument("--peft-runs", type=int, default=2)
-    parser.add_argument("--rounding-runs", type=int, default=16, help="single runs repeated on one thread")
+    parser.add_argument("--rounding-runs", type=int, default=4, help="single runs repeated on one thread")
     parser.add_argument("--work", help="folder for the runs (default: a temporary one)")
     arguments = parser.parse_args()
     work = pathlib.Path(arguments.work or tempfile.mkdtemp(prefix="peft-bank-"))

@@ -1,11 +1,12 @@
 #pragma once
-/// `method.layers`, and the layer that a module's path belongs to. Private to src/methods.
+/// `method.layers` and `method.stacks`, and the layer that a module's path belongs to. Private to src/methods.
 
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "peft/base/json.h"
+#include "peft/models/spec.h"
 
 namespace peft {
 
@@ -14,6 +15,11 @@ void check_layers(const Json& layers);
 
 /// The layers that such a value means in a stack of `count`, ascending. Throws ConfigError.
 std::vector<int64_t> chosen_layers(const Json& layers, int64_t count);
+
+/// The same for `method.stacks`: "all" or a list of names.
+void check_stacks(const Json& stacks);
+/// Throws ConfigError naming a stack that the architecture has not.
+void check_stacks_of(const ModelSpec& spec, const Json& stacks);
 
 /// Number behind the first `.NAME.` of a path that has one: the layer, as peft reads it.
 std::optional<int64_t> layer_of(const std::string& module);

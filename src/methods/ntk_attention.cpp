@@ -35,6 +35,7 @@ class NtkAttention : public Method {
         features_(feature_count(map_, stack_.head_dim)),
         shift_(config_.num_virtual_tokens) {
     check_limits();
+    check_stacks_of(model.spec(), config_.stacks);
     PrefixPairs source;
     if (config_.compresses()) source = read_source();
     layers_ = config_.compresses() ? source.layers : chosen_layers(config_.layers, stack_.layers);

@@ -36,6 +36,8 @@ void NtkConfig::visit(Fields& fields) {
   fields.field("per", per,
                {.help = "one state per query head or per key/value head", .choices = {"query_head", "kv_head"}});
   fields.field("layers", layers, {.help = "\"all\", \"first\" or a list of layer numbers, from 0"});
+  fields.field("stacks", stacks,
+               {.help = "stacks with states: \"all\" or a list of encoder_self, decoder_self, cross"});
   fields.field("center", center, {.help = "compress: expand around the mean key of the prefix"});
   fields.field(
       "feature_dropout", feature_dropout,
@@ -59,6 +61,7 @@ void NtkConfig::resolve() {
 void NtkConfig::validate() const {
   MethodConfig::validate();
   check_layers(layers);
+  check_stacks(stacks);
   if (den_transform != "abs" && feature_map != "elu") {
     throw_error<ConfigError>("method.den_transform: found \"{}\", expected \"abs\": the features of {} have no sign",
                              den_transform, feature_map);

@@ -12,7 +12,7 @@ struct NtkConfig : MethodConfig {
   std::optional<std::string> prefix_from, init;  // switches of `compat` are absent until resolve()
   std::optional<bool> freeze_den, dropout_in_eval;
   std::optional<double> feature_dropout;
-  Json layers = "all";
+  Json layers = "all", stacks = "all";
   bool center = false;
   int64_t num_virtual_tokens = 0;
 

@@ -92,13 +92,8 @@ void PrefixConfig::validate() const {
         "method.init_weights: found \"zero\" with through_projection and through_norm, where gradients explode (1 / "
         "sqrt(eps)); set through_norm false or another start");
   }
-  const auto list_of = [](const Json& value, bool (Json::*is)() const noexcept) {
-    return value.is_array() && !value.empty() &&
-           std::all_of(value.begin(), value.end(), [&](const Json& x) { return (x.*is)(); });
-  };
   check_layers(layers);
-  if (stacks != "all" && !list_of(stacks, &Json::is_string))
-    throw_error<ConfigError>("method.stacks: found {}, expected \"all\" or a list of names", stacks.dump());
+  check_stacks(stacks);
 }
 
 void PrefixConfig::check(const ModelSpec& spec) const {
@@ -109,11 +104,7 @@ void PrefixConfig::check(const ModelSpec& spec) const {
     throw_error<ConfigError>("method.prefix_bias: found \"{}\", but {} has no relative bias; expected \"none\"",
                              prefix_bias, spec.model_type);
   }
-  const std::string own = spec.stack.name + "_self";
-  for (const Json& stack : stacks.is_array() ? stacks : Json::array()) {
-    if (stack != own)
-      throw_error<ConfigError>("method.stacks: found {}, but {} has only \"{}\"", stack.dump(), spec.model_type, own);
-  }
+  check_stacks_of(spec, stacks);
 }
 
 }  // namespace peft

@@ -178,6 +178,8 @@ TEST_F(NtkMethod, BadConfigsAreRefused) {
   refused({{"prefix_from", "x"}}, "method.prefix_from: only for mode \"compress\", found mode \"train\"");
   refused({{"feature_map", "taylor1"}, {"center", true}}, "method.center: only for mode \"compress\"");
   refused({{"layers", {0, 2}}}, "method.layers: found [0,2], expected indices 0 to 1");
+  refused({{"stacks", {"cross"}}}, "method.stacks: found \"cross\", but bert has only \"encoder_self\"");
+  refused({{"stacks", "cross"}}, "method.stacks: found \"cross\"");
   refused({{"layers", "last"}}, "method.layers: found \"last\"");
   refused({{"layers", Json::array()}}, "method.layers: found []");
   refused({{"feature_dropout", 1.0}}, "feature_dropout: found 1.0");
