@@ -15,6 +15,9 @@ namespace peft {
 /// dropout on probabilities, and of devices other than the CPU.
 at::Tensor attention_explicit(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args);
 
+/// The packed CPU operator, one sequence at a time on every thread.
+at::Tensor attention_cpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args);
+
 /// Carries the arguments through an autograd node.
 struct HeldArgs : torch::CustomClassHolder {
   explicit HeldArgs(std::shared_ptr<const AttentionArgs> held) : args(std::move(held)) {}

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <limits>
 
-#include "src/kernels/attention_internal.h"
-#include "src/kernels/state_internal.h"
+#include "src/kernels/attention/internal.h"
+#include "src/kernels/attention/state_internal.h"
 
 namespace peft {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "src/kernels/state_internal.h"
+#include "src/kernels/attention/state_internal.h"
 
 namespace peft {
 namespace {
