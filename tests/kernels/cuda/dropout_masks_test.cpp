@@ -7,6 +7,8 @@
 namespace peft::cuda {
 namespace {
 
+using namespace row_tests;
+
 TEST(DropoutMasks, EqualTheProjectsGenerator) {
   std::mt19937_64 random(1);
   for (const double p : {0.0, 0.1, 0.5, 0.9, 0.999999}) {

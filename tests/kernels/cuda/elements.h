@@ -12,7 +12,7 @@
 
 #include "src/kernels/cuda/common/rows.cuh"
 
-namespace peft::cuda {
+namespace peft::cuda::row_tests {
 
 template <class T>
 struct ElementOf;
@@ -131,4 +131,4 @@ void expect_backward(const Doubles& actual, const Doubles& expected, double floa
   EXPECT_LE(relative_l2(actual, expected), sizeof(T) == 4 ? float_tolerance : 3e-3);
 }
 
-}  // namespace peft::cuda
+}  // namespace peft::cuda::row_tests

@@ -9,7 +9,7 @@
 #include "peft/base/rng.h"
 #include "src/kernels/cuda/common/dropout.h"
 
-namespace peft::cuda {
+namespace peft::cuda::row_tests {
 
 struct Masks {
   std::vector<MaskRow> rows;
@@ -47,4 +47,4 @@ struct Masks {
   }
 };
 
-}  // namespace peft::cuda
+}  // namespace peft::cuda::row_tests

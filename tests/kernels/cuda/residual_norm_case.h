@@ -9,7 +9,7 @@
 #include "tests/kernels/cuda/elements.h"
 #include "tests/kernels/cuda/masks.h"
 
-namespace peft::cuda {
+namespace peft::cuda::row_tests {
 
 struct NormOptions {
   NormKind kind = NormKind::layer_norm;
@@ -157,4 +157,4 @@ struct NormCase {
   }
 };
 
-}  // namespace peft::cuda
+}  // namespace peft::cuda::row_tests

@@ -5,6 +5,8 @@
 namespace peft::cuda {
 namespace {
 
+using namespace row_tests;
+
 template <class T>
 class ResidualNorm : public testing::Test {};
 TYPED_TEST_SUITE(ResidualNorm, AllElements);

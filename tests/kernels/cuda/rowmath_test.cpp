@@ -4,32 +4,14 @@
 
 #include <cmath>
 #include <limits>
-#include <numbers>
 
 #include "src/kernels/cuda/common/rowmath.h"
+#include "tests/kernels/cuda/activation_double.h"
 
 namespace peft::cuda {
 namespace {
 
-struct Double {
-  double value, slope;
-};
-
-Double gelu_double(double x) {
-  const double p = 0.5 * std::erfc(-x / std::numbers::sqrt2);
-  return {x * p, p + x * std::exp(-0.5 * x * x) / std::sqrt(2.0 * std::numbers::pi)};
-}
-Double gelu_tanh_double(double x) {
-  const double c = std::sqrt(2.0 / std::numbers::pi), u = c * (x + 0.044715 * x * x * x), t = std::tanh(u);
-  // 1 + tanh u without cancellation
-  const double half_sum = 1.0 / (1.0 + std::exp(-2.0 * u));
-  return {x * half_sum, half_sum + 0.5 * x * (1.0 - t * t) * c * (1.0 + 3.0 * 0.044715 * x * x)};
-}
-Double silu_double(double x) {
-  const double s = 1.0 / (1.0 + std::exp(-x));
-  return {x * s, s + x * s * (1.0 - s)};
-}
-Double relu_double(double x) { return {std::max(x, 0.0), x > 0.0 ? 1.0 : 0.0}; }
+using namespace row_tests;
 
 /// Values to a relative error, slopes (which cross zero) to an absolute one.
 void compare(ValueAndSlope (*f)(float), Double (*reference)(double), double relative, double absolute) {
