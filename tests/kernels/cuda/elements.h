@@ -100,12 +100,16 @@ inline double relative_l2(const Doubles& actual, const Doubles& expected) {
   return norm == 0.0 ? std::sqrt(error) : std::sqrt(error / norm);
 }
 
-/// Distance in units of the last place of T at the expected value.
+/// Rounding of float32 terms of a few units that cancel: what is left of them may be smaller than this.
+inline constexpr double kCancellation = 5e-7;
+
+/// Distance in units of the last place of T at the expected value, beyond the rounding of float32.
 template <class T>
 double ulps(double actual, double expected) {
   const int exponent = expected == 0.0 ? ElementOf<T>::min_exponent
                                        : std::max(std::ilogb(expected), static_cast<int>(ElementOf<T>::min_exponent));
-  return std::abs(actual - expected) / std::ldexp(1.0, exponent - ElementOf<T>::mantissa);
+  return std::max(0.0, std::abs(actual - expected) - kCancellation) /
+         std::ldexp(1.0, exponent - ElementOf<T>::mantissa);
 }
 
 /// The tolerance of element-wise outputs: 16-bit types within 1 ulp on more than 99.9 % of elements and 2 on all, float32 relative L2.
