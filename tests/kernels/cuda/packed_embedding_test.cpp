@@ -38,6 +38,8 @@ TYPED_TEST(PackedEmbeddingRows, EqualDoubleForwardAndBackward) {
       c.backward();
       // dy and the tables are exact here and the sums float32: nothing is rounded to T on this way.
       EXPECT_LE(relative_l2(c.dprompt.doubles(), expected.dprompt), 2e-6);
+      const auto used = static_cast<std::size_t>(c.plan.first_chunk.back() * c.batch.prompt_rows) * c.width();
+      for (std::size_t i = 0; i < c.partial.size(); ++i) ASSERT_EQ(std::isnan(c.partial[i]), i >= used) << i;
       for (const Guarded<T>* each : {&c.y, &c.dy, &c.word}) ASSERT_TRUE(each->guards_hold());
       for (const Guarded<float>* each : {&c.prompt, &c.partial, &c.dprompt}) ASSERT_TRUE(each->guards_hold());
     }
