@@ -97,6 +97,7 @@ struct EmbeddingCase {
   Expected expected() const {
     Expected result;
     result.dprompt.assign(prompt.size(), options.accumulate ? 0.5 : 0.0);
+    const Doubles gammas = gamma.doubles(), betas = beta.doubles();
     int64_t row = 0;
     for (std::size_t b = 0; b < batch.adapter.size(); ++b) {
       const int64_t prompts = batch.adapter[b] < 0 ? 0 : batch.prompt_rows,
@@ -118,14 +119,14 @@ struct EmbeddingCase {
           if (options.type) e[i] += at(type, is_prompt || batch.types.empty() ? 0 : batch.types[token], c);
           if (options.position) e[i] += at(position, kPositionOffset + place, c);
         }
-        const DoubleNorm norm = double_norm(e.data(), width(), options.kind, 1e-5F, gamma.doubles(), beta.doubles());
+        const DoubleNorm norm = double_norm(e.data(), width(), options.kind, 1e-5F, gammas, betas);
         Doubles g(width());
         for (std::size_t i = 0; i < width(); ++i) {
           result.y.push_back(keep[i] * (options.normalise ? norm.y[i] : e[i]));
           g[i] = keep[i] * static_cast<double>(to_float(dy[static_cast<std::size_t>(row) * width() + i]));
         }
         if (!is_prompt) continue;
-        if (options.normalise) g = double_norm_gradient(norm, g.data(), options.kind, gamma.doubles());
+        if (options.normalise) g = double_norm_gradient(norm, g.data(), options.kind, gammas);
         for (std::size_t i = 0; i < width(); ++i)
           result.dprompt[static_cast<std::size_t>(prompt_row) * width() + i] += prompt_keep[i] * g[i];
       }
