@@ -79,6 +79,7 @@ struct Thread {
 
 struct Warp {
   int arrived = 0;
+  bool behind = false;                      // runs only when no other warp can, until the next barrier
   const char* call = nullptr;               // what the lanes are in: all in the same
   alignas(16) std::byte values[2][32][64];  // two calls: a lane may be in the next one while another still reads
 };
@@ -106,6 +107,7 @@ class Block {
   void run(const std::function<void()>& kernel) {
     std::fill(shared_.begin(), shared_.end(), std::byte{0xff});
     body_ = &kernel;
+    draw_behind();
     static std::vector<std::unique_ptr<std::byte[]>> stacks;  // kept: a launch has many blocks
     while (stacks.size() < threads_.size()) stacks.push_back(std::make_unique<std::byte[]>(kStack));
     for (std::size_t i = 0; i < threads_.size(); ++i) {
@@ -123,6 +125,10 @@ class Block {
         if (threads_[i].state == Thread::State::ready) ready.push_back(i);
       }
       if (ready.empty()) break;
+      // Some warps reach the next barrier before the others have left this one, as on a GPU.
+      const auto behind =
+          std::stable_partition(ready.begin(), ready.end(), [&](std::size_t i) { return !warps_[i / 32].behind; });
+      if (behind != ready.begin()) ready.erase(behind, ready.end());
       std::shuffle(ready.begin(), ready.end(), random_);
       for (const std::size_t i : ready) {
         running_ = i;
@@ -239,6 +245,11 @@ class Block {
     for (Thread& t : threads_) {
       if (t.state == Thread::State::at_barrier) t.state = Thread::State::ready;
     }
+    draw_behind();
+  }
+
+  void draw_behind() {
+    for (Warp& warp : warps_) warp.behind = random_() % 2 == 0;
   }
 
   std::vector<std::byte> shared_;
