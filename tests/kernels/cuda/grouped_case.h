@@ -10,7 +10,7 @@
 #include "src/kernels/cuda/grouped_matmul/masked.cuh"
 #include "tests/kernels/cuda/guarded.h"
 
-namespace peft::cuda {
+namespace peft::cuda::matrix_tests {
 
 /// Tolerance of kernels.md for this type.
 template <class T>
@@ -21,8 +21,9 @@ struct GroupedCase {
   int32_t rows = 0, wide = 0, rank = 0;
   FactorLayout layout = FactorLayout::wide_by_rank;
   bool drops = false;
-  std::vector<DropoutAdapter> dropout;
-  std::vector<int32_t> position, ordinal;
+  std::vector<MaskStream> streams;  // [K]
+  std::vector<int64_t> steps;       // [K]
+  std::vector<MaskRow> mask_rows;   // [T]
   std::vector<float> scale;
   GroupedWorkList work;
 
@@ -36,16 +37,12 @@ struct GroupedCase {
     for (const int32_t size : sizes) {
       group_rows.push_back(group_rows.back() + size);
       scale.push_back(std::uniform_real_distribution<float>(0.25F, 4.0F)(random));
-      const auto limit = static_cast<uint32_t>(random() % 40000);
-      dropout.push_back({{static_cast<uint32_t>(random()), static_cast<uint32_t>(random())},
-                         static_cast<uint32_t>(random() % 100),
-                         limit,
-                         65536.0F / static_cast<float>(65536 - limit)});
+      streams.push_back(mask_stream(random(), std::uniform_real_distribution<double>(0.0, 0.6)(random)));
+      steps.push_back(static_cast<int64_t>(random() % 100));
     }
     rows = group_rows.back();
     for (int32_t t = 0; t < rows; ++t) {
-      position.push_back(static_cast<int32_t>(random() % 500));
-      ordinal.push_back(static_cast<int32_t>(random() % 50));
+      mask_rows.push_back({static_cast<uint32_t>(random() % 500), static_cast<uint32_t>(random() % 50), group(t), 0});
     }
     work = grouped_work_list(group_rows, rows);
   }
@@ -73,18 +70,19 @@ struct GroupedCase {
     }
     return -1;
   }
-  GroupDropout masks() const {
-    return drops ? GroupDropout{dropout.data(), position.data(), ordinal.data()} : GroupDropout{};
+  NamedDropout masks() const {
+    return drops ? NamedDropout{mask_rows.data(), streams.data(), steps.data()} : NamedDropout{};
   }
   /// 0 or the scale of kept elements, drawn by the project's own generator as peft/kernels/dropout.h says.
   double mask(int32_t row, int32_t column) const {
-    if (!drops) return 1.0;
-    const DropoutAdapter& adapter = dropout[group(row)];
-    const PhiloxCounter words = philox({static_cast<uint32_t>(column / 8), static_cast<uint32_t>(position[row]),
-                                        static_cast<uint32_t>(ordinal[row]), adapter.step},
-                                       {adapter.key[0], adapter.key[1]});
+    const int k = group(row);
+    if (!drops || k < 0) return 1.0;
+    const MaskStream& stream = streams[k];
+    const PhiloxCounter words = philox({static_cast<uint32_t>(column / 8), mask_rows[row].position,
+                                        mask_rows[row].ordinal, static_cast<uint32_t>(steps[k])},
+                                       {stream.key[0], stream.key[1]});
     const uint32_t word = words[column % 8 / 2], draw = column % 2 == 0 ? word & 0xFFFF : word >> 16;
-    return draw >= adapter.limit ? static_cast<double>(adapter.scale) : 0.0;
+    return draw >= stream.limit ? static_cast<double>(stream.scale) : 0.0;
   }
   int64_t padded_rank() const { return (rank + 7) / 8 * 8; }
 
@@ -93,10 +91,11 @@ struct GroupedCase {
     GroupedCase one = *this;
     one.rows = group_rows[k + 1] - group_rows[k];
     one.group_rows = {0, one.rows};
-    one.dropout = {dropout[k]};
     one.scale = {scale[k]};
-    one.position.assign(position.begin() + group_rows[k], position.begin() + group_rows[k + 1]);
-    one.ordinal.assign(ordinal.begin() + group_rows[k], ordinal.begin() + group_rows[k + 1]);
+    one.streams = {streams[k]};
+    one.steps = {steps[k]};
+    one.mask_rows.assign(mask_rows.begin() + group_rows[k], mask_rows.begin() + group_rows[k + 1]);
+    for (MaskRow& row : one.mask_rows) row.adapter = 0;
     one.work = grouped_work_list(one.group_rows, one.rows);
     return one;
   }
@@ -127,14 +126,14 @@ struct GroupedTensors {
 template <class T>
 int shrink(const GroupedCase& c, const T* x, int64_t x_stride, const T* weight, Guarded<T>& h) {
   return launch_grouped_shrink(
-      {kElementType<T>, c.layout, c.wide, c.rank, x, x_stride, weight, h.data(), h.stride(), c.scale.data(), c.masks(),
+      {kElement<T>, c.layout, c.wide, c.rank, x, x_stride, weight, h.data(), h.stride(), c.scale.data(), c.masks(),
        c.work.tiles.data(), static_cast<int32_t>(c.work.tiles.size())},
       nullptr);
 }
 template <class T>
 int expand(const GroupedCase& c, const T* h, int64_t h_stride, const T* weight, Guarded<T>& y, bool accumulate) {
   return launch_grouped_expand(
-      {kElementType<T>, c.layout, c.wide, c.rank, h, h_stride, weight, y.data(), y.stride(), accumulate, c.scale.data(),
+      {kElement<T>, c.layout, c.wide, c.rank, h, h_stride, weight, y.data(), y.stride(), accumulate, c.scale.data(),
        c.masks(), c.work.tiles.data(), static_cast<int32_t>(c.work.tiles.size())},
       nullptr);
 }
@@ -142,7 +141,7 @@ template <class T>
 int gradient(const GroupedCase& c, const T* x, int64_t x_stride, const T* h, int64_t h_stride, Guarded<float>& out,
              bool accumulate) {
   std::vector<float> partial(c.work.chunks.size() * c.wide * c.rank, std::numeric_limits<float>::quiet_NaN());
-  const GroupedGradient p{kElementType<T>,
+  const GroupedGradient p{kElement<T>,
                           c.layout,
                           c.wide,
                           c.rank,
@@ -163,4 +162,4 @@ int gradient(const GroupedCase& c, const T* x, int64_t x_stride, const T* h, int
   return launch_gradient_sum(p, nullptr);
 }
 
-}  // namespace peft::cuda
+}  // namespace peft::cuda::matrix_tests

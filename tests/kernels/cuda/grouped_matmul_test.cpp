@@ -4,7 +4,7 @@
 
 #include "tests/kernels/cuda/grouped_case.h"
 
-namespace peft::cuda {
+namespace peft::cuda::matrix_tests {
 namespace {
 
 constexpr uint64_t kCases = 12;
@@ -175,4 +175,4 @@ TYPED_TEST(GroupedMatmulCuda, ThreadOrderDoesNotMatter) {
 }
 
 }  // namespace
-}  // namespace peft::cuda
+}  // namespace peft::cuda::matrix_tests

@@ -11,14 +11,14 @@
 #include <vector>
 
 #include "src/kernels/cuda/common/device.cuh"
-#include "src/kernels/cuda/common/element_type.h"
+#include "src/kernels/cuda/common/element.h"
 
-namespace peft::cuda {
+namespace peft::cuda::matrix_tests {
 
 template <class T>
-constexpr ElementType kElementType = sizeof(T) == 4            ? ElementType::float32
-                                     : std::is_same_v<T, bf16> ? ElementType::bf16
-                                                               : ElementType::half;
+constexpr Element kElement = sizeof(T) == 4            ? Element::float32
+                             : std::is_same_v<T, bf16> ? Element::bfloat16
+                                                       : Element::float16;
 
 /// For typed tests: _Float16 itself has no type information in g++ 12.
 template <class T>
@@ -96,4 +96,4 @@ class RelativeError {
 
 inline bool is_nan(double x) { return x != x; }
 
-}  // namespace peft::cuda
+}  // namespace peft::cuda::matrix_tests

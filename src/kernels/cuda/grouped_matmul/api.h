@@ -5,10 +5,10 @@
 ///   forward    h = s_k D(x) A_k               shrink, A_KCR                       y += h B_k              expand, B_KRO
 ///   backward   dh = s_k dy B_k^T              shrink, B_KRO                       dx += D(dh A_k^T)       expand, A_KCR
 ///              dA_k = D(x)^T dh               gradient, A_KCR                     dB_k = h^T dy           gradient, B_KRO
-///   K R <= 128 [h | x] goes through one dense product: h_cat = mask s (D(x) A_cat), dz = mask s dh_cat    masked_scale (both), group_dropout
+///   K R <= 128 [h | x] goes through one dense product: h_cat = mask s (D(x) A_cat), dz = mask s dh_cat    masked_scale (both), row_dropout
 ///
 /// Three kernels serve all six products, as both factors come in both layouts: in [K, wide, rank] (A) and in [K, rank, wide] (B).
-/// D is dropout with the masks of peft/kernels/dropout.h. Values bfloat16, half or float32; sums, factors and gradients float32.
+/// D is dropout with the masks of common/dropout.h. Values bfloat16, half or float32; sums, factors and gradients float32.
 ///
 /// Layouts: x, y [T, wide], h [T, rank rounded up to 8], whose columns from rank on are zero (shrink writes them so); last dimension
 /// contiguous, row strides in elements and multiples of 8, pointers 16-byte aligned, wide a multiple of 8, rank 1..128.
@@ -18,7 +18,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "src/kernels/cuda/common/element_type.h"
+#include "src/kernels/cuda/common/dropout.h"
+#include "src/kernels/cuda/common/element.h"
 
 namespace peft::cuda {
 
@@ -41,23 +42,11 @@ GroupedWorkList grouped_work_list(const std::vector<int32_t>& group_rows, int32_
 /// [K+1], of the adapter of each row (-1: none). Throws std::invalid_argument when rows are not sorted by adapter.
 std::vector<int32_t> group_rows_of(const std::vector<int32_t>& adapter_of_row, int32_t adapters);
 
-/// One adapter's dropout: a draw of 16 bits below `limit` drops its element; kept ones are multiplied by `scale`.
-struct DropoutAdapter {
-  uint32_t key[2];  ///< hash of the site's name and the adapter's seed, lower word first
-  uint32_t step, limit;
-  float scale;  ///< 65536 / (65536 - limit)
-};
-/// adapters null: no dropout.
-struct GroupDropout {
-  const DropoutAdapter* adapters = nullptr;               ///< [K]
-  const int32_t *position = nullptr, *ordinal = nullptr;  ///< [T]: place in the sequence, number of the sequence
-};
-
 enum class FactorLayout : int32_t { wide_by_rank, rank_by_wide };  ///< A_KCR, B_KRO
 
 /// h = scale_k D(x) W_k.
 struct GroupedShrink {
-  ElementType type;
+  Element type;
   FactorLayout layout;
   int32_t wide, rank;
   const void* x;
@@ -65,15 +54,15 @@ struct GroupedShrink {
   const void* weight;
   void* h;
   int64_t h_stride;
-  const float* scale;  ///< [K], null: 1
-  GroupDropout dropout;
+  const float* scale;    ///< [K], null: 1
+  NamedDropout dropout;  ///< row t of x: entry t; its adapter is its group
   const GroupItem* tiles;
   int32_t tile_count;
 };
 
 /// y = scale_k D(h W_k), added to what y holds when `accumulate`.
 struct GroupedExpand {
-  ElementType type;
+  Element type;
   FactorLayout layout;
   int32_t wide, rank;
   const void* h;
@@ -83,14 +72,14 @@ struct GroupedExpand {
   int64_t y_stride;
   bool accumulate;
   const float* scale;
-  GroupDropout dropout;
+  NamedDropout dropout;
   const GroupItem* tiles;
   int32_t tile_count;
 };
 
 /// dW_k = scale_k D(x)^T h over the rows of group k, or its transpose when rank_by_wide; zero for an empty group.
 struct GroupedGradient {
-  ElementType type;
+  Element type;
   FactorLayout layout;
   int32_t wide, rank;
   const void* x;
@@ -100,7 +89,7 @@ struct GroupedGradient {
   float* gradient;  ///< [K, wide, rank] or [K, rank, wide]
   bool accumulate;
   const float* scale;
-  GroupDropout dropout;
+  NamedDropout dropout;
   const GroupItem* chunks;
   const int32_t* first_chunk;
   int32_t chunk_count, groups;
@@ -109,7 +98,7 @@ struct GroupedGradient {
 
 /// out[t, k R + r] = scale_k z[t, k R + r] where row t belongs to group k, else 0; in every row. In place when out = z.
 struct MaskedScale {
-  ElementType type;
+  Element type;
   int32_t rows, groups, rank;  ///< groups rank: a multiple of 8
   const void* z;
   int64_t z_stride;
@@ -119,17 +108,16 @@ struct MaskedScale {
   const int32_t* group_rows;  ///< [K+1]
 };
 
-/// y = D(x), zero in rows of no group; with `accumulate` (the backward) y += D(x).
-struct GroupedDropout {
-  ElementType type;
-  int32_t rows, groups, wide;
+/// y = D(x), with `accumulate` (the backward) y += D(x), in every row; D is the identity in rows without adapter.
+struct RowDropout {
+  Element type;
+  int32_t rows, wide;
   const void* x;
   int64_t x_stride;
   void* y;
   int64_t y_stride;
   bool accumulate;
-  GroupDropout dropout;
-  const int32_t* group_rows;
+  NamedDropout dropout;
 };
 
 /// 0, or CUDA's error number; cudaErrorInvalidValue (1) for a rank outside 1..128, a width or stride that is no multiple of 8, or a
@@ -138,6 +126,6 @@ int grouped_shrink(const GroupedShrink& product, void* stream);
 int grouped_expand(const GroupedExpand& product, void* stream);
 int grouped_gradient(const GroupedGradient& product, void* stream);
 int masked_scale(const MaskedScale& mask, void* stream);
-int grouped_dropout(const GroupedDropout& dropout, void* stream);
+int row_dropout(const RowDropout& dropout, void* stream);
 
 }  // namespace peft::cuda

@@ -1,14 +1,16 @@
 #pragma once
 /// expand: y [T, wide] (+)= scale_k D(h W_k); formula and layouts in api.h.
 ///
-/// One block of 4 warps for 64 rows x 64 columns. The reduction is the rank: h (64 x Rank) and W (Rank x 64) are copied whole, the four warps
-/// multiply 32 x 32 each, and the products go through shared memory as floats so that y is read and written in 16-byte pieces and
-/// rounded once. y's old values are fetched before the wait for the copies.
+/// One block of 4 warps for 64 rows x 64 columns. The reduction is the rank: h (64 x Rank) and W (Rank x 64) are copied whole, with them what y
+/// holds. The four warps multiply 32 x 32 each; the products go through shared memory as floats, so that y is written in 16-byte
+/// pieces and rounded once.
 ///
 /// Shared memory, bytes: h tile 64 x (Rank sizeof(T) + 16) + W tile: Rank x (64 sizeof(T) + 16), or 64 x (Rank sizeof(T) + 16), then reused for
-///   products float [64][68].     bf16, Rank 16: 17,408 (the products); 128: 35,840.  float, Rank 128: 68,608.
-/// Synchronisation: wait for the copies, barrier, multiply, barrier (the tiles are free), store products, barrier.
-/// Bytes from memory: T (2 wide [+ 2 wide read] + 2 rank); FLOPs 2 T wide rank: memory bound up to rank 128.
+///   products float [64][68]; behind them, when y is added to, y's tile 64 x (64 sizeof(T) + 16).
+///   bf16, Rank 16: 17,408 (the products) + 9,216; 128: 35,840 + 9,216.  float, Rank 128: 68,608 + 17,408.
+/// Synchronisation: wait for the copies, barrier, multiply, barrier (the tiles are free), store products, barrier. A thread reads those pieces
+/// of y's tile that it copied.
+/// Bytes from memory: sizeof(T) T (2 wide + rank), without addition T (wide + rank); FLOPs 2 T wide rank: memory bound up to rank 128.
 
 #include "src/kernels/cuda/grouped_matmul/dropout.cuh"
 
@@ -25,7 +27,8 @@ struct ExpandTiles {
   static constexpr int kTileBytes = (kRows + kFactor) * static_cast<int>(sizeof(T));
   static constexpr int kProductPitch = kExpandColumns + 4;
   static constexpr int kProductBytes = kGroupTileRows * kProductPitch * static_cast<int>(sizeof(float));
-  static constexpr int kBytes = kTileBytes > kProductBytes ? kTileBytes : kProductBytes;
+  static constexpr int kFirstBytes = kTileBytes > kProductBytes ? kTileBytes : kProductBytes;
+  static constexpr int kOldBytes = kGroupTileRows * pitch<T>(kExpandColumns) * static_cast<int>(sizeof(T));
 };
 
 template <class T, int Rank, FactorLayout Layout>
@@ -39,6 +42,7 @@ __global__ void __launch_bounds__(kGroupThreads) expand_kernel(GroupedExpand p) 
   T* y = static_cast<T*>(p.y) + item.row0 * p.y_stride + column0;
   T* h_tile = shared_memory<T>();
   T* factor_tile = h_tile + Tiles::kRows;
+  T* y_tile = shared_memory<T>() + Tiles::kFirstBytes / static_cast<int>(sizeof(T));
 
   load_tile<T, kGroupTileRows, Rank>(h_tile, h, p.h_stride, item.rows, p.rank);
   if constexpr (Tiles::kWideRows) {
@@ -50,20 +54,8 @@ __global__ void __launch_bounds__(kGroupThreads) expand_kernel(GroupedExpand p) 
   } else {
     load_tile<T, Rank, kExpandColumns>(factor_tile, weight + column0, p.wide, p.rank, columns);
   }
+  if (p.accumulate) load_tile<T, kGroupTileRows, kExpandColumns>(y_tile, y, p.y_stride, item.rows, columns);
   commit_copies();
-
-  constexpr int kPieces = kExpandColumns / kPiece, kOwn = kGroupTileRows * kPieces / kGroupThreads;
-  Piece<T> old[kOwn];
-  const int piece_column = static_cast<int>(threadIdx.x) % kPieces * kPiece,
-            piece_row = static_cast<int>(threadIdx.x) / kPieces;
-  constexpr int kRowsApart = kGroupThreads / kPieces;
-  if (p.accumulate) {
-    PEFT_UNROLL
-    for (int i = 0; i < kOwn; ++i) {
-      const int row = piece_row + i * kRowsApart;
-      if (row < item.rows && piece_column < columns) old[i] = load_piece(y + row * p.y_stride + piece_column);
-    }
-  }
 
   wait_copies<0>();
   __syncthreads();
@@ -89,21 +81,19 @@ __global__ void __launch_bounds__(kGroupThreads) expand_kernel(GroupedExpand p) 
   });
   __syncthreads();
 
-  const float factor = group_factor(p.scale, p.dropout, item.group);
-  PEFT_UNROLL
-  for (int i = 0; i < kOwn; ++i) {
-    const int row = piece_row + i * kRowsApart;
-    if (row >= item.rows || piece_column >= columns) continue;
-    const uint32_t kept = p.dropout.adapters != nullptr
-                              ? kept_columns(p.dropout, item.group, item.row0 + row, column0 + piece_column)
-                              : 0xffU;
+  const float scale = p.scale != nullptr ? p.scale[item.group] : 1.0F;
+  constexpr int kPieces = kExpandColumns / kPiece;
+  for (int i = static_cast<int>(threadIdx.x); i < kGroupTileRows * kPieces; i += kGroupThreads) {
+    const int row = i / kPieces, column = i % kPieces * kPiece;
+    if (row >= item.rows || column >= columns) continue;
+    const MaskChunk mask = RowMask(p.dropout, item.row0 + row).chunk((column0 + column) / kPiece);
     Piece<T> piece;
+    if (p.accumulate) piece = load_piece(y_tile + row * pitch<T>(kExpandColumns) + column);  // copied by this thread
     for (int j = 0; j < kPiece; ++j) {
-      const float product = factor * shared_products[row * Tiles::kProductPitch + piece_column + j];
-      const float add = (kept >> j & 1U) != 0 ? product : 0.0F;
-      piece.values[j] = from_float<T>(p.accumulate ? to_float(old[i].values[j]) + add : add);
+      const float add = mask.apply(j, scale * shared_products[row * Tiles::kProductPitch + column + j]);
+      piece.values[j] = from_float<T>(p.accumulate ? to_float(piece.values[j]) + add : add);
     }
-    store_piece(y + row * p.y_stride + piece_column, piece);
+    store_piece(y + row * p.y_stride + column, piece);
   }
 }
 
@@ -111,8 +101,9 @@ template <class T, int Rank, FactorLayout Layout>
 int launch_expand_layout(const GroupedExpand& product, void* stream) {
   const dim3 grid{static_cast<unsigned>(product.tile_count),
                   static_cast<unsigned>((product.wide + kExpandColumns - 1) / kExpandColumns), 1};
-  return launch(expand_kernel<T, Rank, Layout>, grid, dim3{kGroupThreads, 1, 1}, ExpandTiles<T, Rank, Layout>::kBytes,
-                stream, product);
+  using Tiles = ExpandTiles<T, Rank, Layout>;
+  const std::size_t bytes = Tiles::kFirstBytes + (product.accumulate ? Tiles::kOldBytes : 0);
+  return launch(expand_kernel<T, Rank, Layout>, grid, dim3{kGroupThreads, 1, 1}, bytes, stream, product);
 }
 
 template <class T, int Rank>

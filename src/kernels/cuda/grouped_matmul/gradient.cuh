@@ -51,10 +51,9 @@ __global__ void __launch_bounds__(kGroupThreads) gradient_kernel(GroupedGradient
   for (int step = 0; step < steps; ++step) {
     wait_copies<0>();
     T* tile = x_tile(step);
-    if (p.dropout.adapters != nullptr) {
+    if (p.dropout.streams != nullptr) {
       const int begin = step * kStep<T>;
-      drop_own_pieces<T, kStep<T>, kGradientColumns>(tile, p.dropout, item.group, item.row0 + begin, item.rows - begin,
-                                                     column0);
+      drop_own_pieces<T, kStep<T>, kGradientColumns>(tile, p.dropout, item.row0 + begin, item.rows - begin, column0);
     }
     __syncthreads();
     copy_step(step + 1);

@@ -11,6 +11,7 @@ namespace peft::cuda {
 
 constexpr int kSumThreads = 128;
 
+template <bool Accumulate>
 __global__ void __launch_bounds__(kSumThreads) gradient_sum_kernel(GroupedGradient p) {
   const int group = static_cast<int>(blockIdx.y), elements = p.wide * p.rank,
             element = 4 * (static_cast<int>(blockIdx.x) * kSumThreads + static_cast<int>(threadIdx.x));
@@ -37,7 +38,7 @@ __global__ void __launch_bounds__(kSumThreads) gradient_sum_kernel(GroupedGradie
   const float factor = group_factor(p.scale, p.dropout, group);
   auto* gradient = reinterpret_cast<float4*>(p.gradient + static_cast<int64_t>(group) * elements + element);
   float4 result = make_float4(factor * sums[0].x, factor * sums[0].y, factor * sums[0].z, factor * sums[0].w);
-  if (p.accumulate) add(result, *gradient);
+  if (Accumulate) add(result, *gradient);
   *gradient = result;
 }
 
@@ -45,7 +46,9 @@ inline int launch_gradient_sum(const GroupedGradient& product, void* stream) {
   const int pieces = product.wide * product.rank / 4;
   const dim3 grid{static_cast<unsigned>((pieces + kSumThreads - 1) / kSumThreads),
                   static_cast<unsigned>(product.groups), 1};
-  return launch(gradient_sum_kernel, grid, dim3{kSumThreads, 1, 1}, 0, stream, product);
+  const dim3 block{kSumThreads, 1, 1};
+  return product.accumulate ? launch(gradient_sum_kernel<true>, grid, block, 0, stream, product)
+                            : launch(gradient_sum_kernel<false>, grid, block, 0, stream, product);
 }
 
 }  // namespace peft::cuda

@@ -15,32 +15,32 @@ int grouped_gradient(const GroupedGradient& product, void* stream) {
 
 int masked_scale(const MaskedScale& mask, void* stream) {
   const int64_t columns = static_cast<int64_t>(mask.groups) * mask.rank;
-  if (!multiples_of_8({columns, mask.z_stride, mask.out_stride}) || !aligned({mask.z, mask.out})) return kInvalidValue;
+  if (!multiples_of_8({columns, mask.z_stride, mask.out_stride}) || !aligned({mask.z, mask.out})) return kRefused;
   if (mask.rows == 0 || columns == 0) return 0;
   switch (mask.type) {
-    case ElementType::bf16:
+    case Element::bfloat16:
       return launch_masked_scale<bf16>(mask, stream);
-    case ElementType::half:
+    case Element::float16:
       return launch_masked_scale<half>(mask, stream);
-    case ElementType::float32:
+    case Element::float32:
       return launch_masked_scale<float>(mask, stream);
   }
-  return kInvalidValue;
+  return kRefused;
 }
 
-int grouped_dropout(const GroupedDropout& dropout, void* stream) {
+int row_dropout(const RowDropout& dropout, void* stream) {
   if (!multiples_of_8({dropout.wide, dropout.x_stride, dropout.y_stride}) || !aligned({dropout.x, dropout.y}))
-    return kInvalidValue;
+    return kRefused;
   if (dropout.rows == 0 || dropout.wide == 0) return 0;
   switch (dropout.type) {
-    case ElementType::bf16:
-      return launch_grouped_dropout<bf16>(dropout, stream);
-    case ElementType::half:
-      return launch_grouped_dropout<half>(dropout, stream);
-    case ElementType::float32:
-      return launch_grouped_dropout<float>(dropout, stream);
+    case Element::bfloat16:
+      return launch_row_dropout<bf16>(dropout, stream);
+    case Element::float16:
+      return launch_row_dropout<half>(dropout, stream);
+    case Element::float32:
+      return launch_row_dropout<float>(dropout, stream);
   }
-  return kInvalidValue;
+  return kRefused;
 }
 
 }  // namespace peft::cuda

@@ -1,10 +1,11 @@
 #pragma once
-/// The masked dense form (K rank <= 128): masked_scale and grouped_dropout; formulas and layouts in api.h.
+/// The masked dense form (K rank <= 128): masked_scale and row_dropout; formulas and layouts in api.h.
 ///
-/// One thread of 256 for eight values of a row, 16-byte accesses; the row's group by binary search in group_rows, which stays in L1. No
-/// shared memory, no barrier. Memory bound: every value is read once and written once.
+/// One thread of 256 for eight values of a row, 16-byte accesses; masked_scale finds the row's group by binary search in group_rows, which
+/// stays in L1. No shared memory, no barrier. Memory bound: every value is read once and written once.
 
-#include "src/kernels/cuda/grouped_matmul/dropout.cuh"
+#include "src/kernels/cuda/common/piece.cuh"
+#include "src/kernels/cuda/grouped_matmul/api.h"
 
 namespace peft::cuda {
 
@@ -40,22 +41,17 @@ __global__ void __launch_bounds__(kMaskThreads) masked_scale_kernel(MaskedScale 
 }
 
 template <class T>
-__global__ void __launch_bounds__(kMaskThreads) grouped_dropout_kernel(GroupedDropout p) {
+__global__ void __launch_bounds__(kMaskThreads) row_dropout_kernel(RowDropout p) {
   const int pieces = p.wide / kPiece;
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kMaskThreads + threadIdx.x;
   if (i >= static_cast<int64_t>(p.rows) * pieces) return;
-  const int row = static_cast<int>(i / pieces), column = static_cast<int>(i % pieces) * kPiece;
-  const int group = group_of_row(p.group_rows, p.groups, row);
-  if (group < 0 && p.accumulate) return;
-  T* y = static_cast<T*>(p.y) + row * p.y_stride + column;
-  const Piece<T> x = load_piece(static_cast<const T*>(p.x) + row * p.x_stride + column);
-  const uint32_t kept = group < 0                       ? 0U
-                        : p.dropout.adapters != nullptr ? kept_columns(p.dropout, group, row, column)
-                                                        : 0xffU;
-  const float scale = group < 0 ? 0.0F : group_factor(nullptr, p.dropout, group);
+  const int row = static_cast<int>(i / pieces), piece = static_cast<int>(i % pieces);
+  T* y = static_cast<T*>(p.y) + row * p.y_stride + piece * kPiece;
+  const Piece<T> x = load_piece(static_cast<const T*>(p.x) + row * p.x_stride + piece * kPiece);
+  const MaskChunk mask = RowMask(p.dropout, row).chunk(piece);
   Piece<T> out = p.accumulate ? load_piece(y) : x;
   for (int j = 0; j < kPiece; ++j) {
-    const float add = (kept >> j & 1U) != 0 ? scale * to_float(x.values[j]) : 0.0F;
+    const float add = mask.apply(j, to_float(x.values[j]));
     out.values[j] = from_float<T>(p.accumulate ? to_float(out.values[j]) + add : add);
   }
   store_piece(y, out);
@@ -70,8 +66,8 @@ int launch_masked_scale(const MaskedScale& p, void* stream) {
                 stream, p);
 }
 template <class T>
-int launch_grouped_dropout(const GroupedDropout& p, void* stream) {
-  return launch(grouped_dropout_kernel<T>, mask_grid(p.rows, p.wide / kPiece), dim3{kMaskThreads, 1, 1}, 0, stream, p);
+int launch_row_dropout(const RowDropout& p, void* stream) {
+  return launch(row_dropout_kernel<T>, mask_grid(p.rows, p.wide / kPiece), dim3{kMaskThreads, 1, 1}, 0, stream, p);
 }
 
 }  // namespace peft::cuda

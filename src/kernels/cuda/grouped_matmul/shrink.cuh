@@ -72,8 +72,8 @@ __global__ void __launch_bounds__(kGroupThreads) shrink_kernel(GroupedShrink p) 
   for (int step = 0; step < steps; ++step) {
     wait_copies<kShrinkStages - 2>();
     T* tile = x_tile(step);
-    if (p.dropout.adapters != nullptr) {
-      drop_own_pieces<T, kGroupTileRows, kStep<T>>(tile, p.dropout, item.group, item.row0, item.rows, step * kStep<T>);
+    if (p.dropout.streams != nullptr) {
+      drop_own_pieces<T, kGroupTileRows, kStep<T>>(tile, p.dropout, item.row0, item.rows, step * kStep<T>);
     }
     __syncthreads();
     copy_step(step + kShrinkStages - 1);

@@ -5,7 +5,7 @@
 /// All widths are given in bytes: a row of a step is 128 bytes, a depth 32 bytes, i.e. 64 and 16 values of 16 bits, 32 and 8 floats.
 /// A tile's rows are 16 bytes longer than their values: the eight rows of a matrix, 16 bytes each, lie in different banks.
 
-#include "src/kernels/cuda/common/device.cuh"
+#include "src/kernels/cuda/common/piece.cuh"
 
 /// In front of loops over values that must stay in registers.
 #ifdef __CUDACC__
@@ -17,7 +17,6 @@
 namespace peft::cuda {
 
 constexpr int kGroupThreads = 128;
-constexpr int kPiece = 8;  ///< values that move together: one or two 16-byte accesses, one draw of dropout
 
 template <class T>
 constexpr int kStep = 128 / static_cast<int>(sizeof(T));
@@ -27,25 +26,6 @@ constexpr int kDepth = 32 / static_cast<int>(sizeof(T));
 template <class T>
 __host__ __device__ constexpr int pitch(int width) {
   return width + 16 / static_cast<int>(sizeof(T));
-}
-
-template <class T>
-struct Piece {
-  T values[kPiece];
-};
-template <class T>
-__device__ __forceinline__ Piece<T> load_piece(const T* from) {
-  Piece<T> piece;
-  uint4 words[sizeof(piece) / 16];
-  for (unsigned i = 0; i < sizeof(piece) / 16; ++i) words[i] = reinterpret_cast<const uint4*>(from)[i];
-  memcpy(&piece, words, sizeof(piece));
-  return piece;
-}
-template <class T>
-__device__ __forceinline__ void store_piece(T* to, const Piece<T>& piece) {
-  uint4 words[sizeof(piece) / 16];
-  memcpy(words, &piece, sizeof(piece));
-  for (unsigned i = 0; i < sizeof(piece) / 16; ++i) reinterpret_cast<uint4*>(to)[i] = words[i];
 }
 
 /// Rows x Columns values to a tile, of which the first `rows` and `columns` (a multiple of 8) exist; the others become zero.
