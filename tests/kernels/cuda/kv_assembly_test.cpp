@@ -7,7 +7,7 @@
 namespace peft::cuda::matrix_tests {
 namespace {
 
-constexpr uint64_t kCases = 40;
+constexpr uint64_t kCases = 24;
 
 /// All tensors of a pass over one case.
 template <class T>

@@ -124,6 +124,7 @@ class Block {
       }
       if (ready.empty()) break;
       std::shuffle(ready.begin(), ready.end(), random_);
+      ready.resize(1 + random_() % ready.size());  // the others fall behind as far as barriers let them
       for (const std::size_t i : ready) {
         running_ = i;
         threadIdx = threads_[i].index;
