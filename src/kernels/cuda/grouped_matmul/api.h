@@ -5,13 +5,14 @@
 ///   forward    h = s_k D(x) A_k               shrink, A_KCR                       y += h B_k              expand, B_KRO
 ///   backward   dh = s_k dy B_k^T              shrink, B_KRO                       dx += D(dh A_k^T)       expand, A_KCR
 ///              dA_k = D(x)^T dh               gradient, A_KCR                     dB_k = h^T dy           gradient, B_KRO
-///   K R <= 128 [h | x] goes through one dense product: h_cat = mask s (D(x) A_cat), dz = mask s dh_cat    masked_scale (both), row_dropout
+///   or, where K rank is small, dense products with [W; B_cat] and A_cat of all adapters and
+///              h_cat = mask s (D(x) A_cat),  dz = mask s dh_cat                            masked_scale (both), row_dropout for D
 ///
 /// Three kernels serve all six products, as both factors come in both layouts: in [K, wide, rank] (A) and in [K, rank, wide] (B).
 /// D is dropout with the masks of common/dropout.h. Values bfloat16, half or float32; sums, factors and gradients float32.
 ///
-/// Layouts: x, y [T, wide], h [T, rank rounded up to 8], whose columns from rank on are zero (shrink writes them so); last dimension
-/// contiguous, row strides in elements and multiples of 8, pointers 16-byte aligned, wide a multiple of 8, rank 1..128.
+/// Layouts: x, y [T, wide], wide a multiple of 8; h [T, rank rounded up to 8], rank 1..128, columns from rank on zero (shrink writes them
+/// so). Last dimension contiguous, row strides in elements and multiples of 8, pointers 16-byte aligned.
 /// Rows of no group are neither read nor written. Bitwise repeatable, and a group's results depend on its own rows alone: no atomics, and
 /// work items start at the group's first row.
 
@@ -32,9 +33,9 @@ constexpr int32_t kGroupChunkRows = 256;  ///< of an item of gradient, whose par
 constexpr int32_t kMaxRank = 128;
 
 struct GroupedWorkList {
-  std::vector<GroupItem> tiles,
-      chunks;  ///< ceil(T / 64) + K and ceil(T / 256) + K, whatever the groups: the last ones are empty
-  std::vector<int32_t> first_chunk;  ///< [K+1]
+  std::vector<GroupItem> tiles;      ///< ceil(T / 64) + K, whatever the groups: the last ones are empty
+  std::vector<GroupItem> chunks;     ///< ceil(T / 256) + K
+  std::vector<int32_t> first_chunk;  ///< [K+1], into chunks
 };
 /// Throws std::invalid_argument unless 0 <= group_rows[0] <= ... <= group_rows[K] = rows.
 GroupedWorkList grouped_work_list(const std::vector<int32_t>& group_rows, int32_t rows);

@@ -10,7 +10,7 @@
 ///   bf16, Rank 16: 17,408 (the products) + 9,216; 128: 35,840 + 9,216.  float, Rank 128: 68,608 + 17,408.
 /// Synchronisation: wait for the copies, barrier, multiply, barrier (the tiles are free), store products, barrier. A thread reads those pieces
 /// of y's tile that it copied.
-/// Bytes from memory: sizeof(T) T (2 wide + rank), without addition T (wide + rank); FLOPs 2 T wide rank: memory bound up to rank 128.
+/// Bytes from memory: sizeof(T) rows (2 wide + rank), without addition (wide + rank). FLOPs 2 rows wide rank: memory bound up to rank 128.
 
 #include "src/kernels/cuda/grouped_matmul/dropout.cuh"
 

@@ -9,7 +9,7 @@
 /// Shared memory, bytes: two stages x (x tile: step x (64 sizeof(T) + 16) + h tile: step x (Rank sizeof(T) + 16)).
 ///   bf16, Rank 16: 24,576; 128: 53,248.  float, Rank 16: 22,528; 128: 51,200.
 /// Synchronisation: as in shrink: one barrier a step, the copies of a step run during the product of the one before.
-/// Bytes from memory: T (2 wide + 2 rank ceil(wide / 64), from L2 after the first) + 8 wide rank ceil(T / 256) for the partial sums.
+/// Bytes from memory: sizeof(T) rows (wide + rank) + 8 wide rank rows / 256 for the partial sums; h from L2 for every 64 columns.
 
 #include "src/kernels/cuda/grouped_matmul/dropout.cuh"
 

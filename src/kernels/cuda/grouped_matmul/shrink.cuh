@@ -7,9 +7,9 @@
 /// Dropout: each thread clears elements of the pieces it copied itself, before the step's barrier: one draw of eight columns a piece.
 ///
 /// Shared memory, bytes: stages x (x tile 64 x 144 + W tile: step x (Rank sizeof(T) + 16), or Rank x 144), then reused for
-///   sums float [depth splits][64][Rank + 4].     bf16, Rank 16: 36,864; 128: 82,944.  float: 36,864 to 82,944 alike.
+///   sums float [depth splits][64][Rank + 4].     bf16, Rank 16: 36,864; 32: 43,008; 64: 55,296; 128: 82,944.  float: the same or less.
 /// Synchronisation: step s: wait for its copies, drop, barrier (its tiles are whole, the ones of s - 1 free), copy s + stages - 1, multiply.
-/// Bytes from memory: 2 T (wide + rank) + W per tile from L2.  FLOPs 2 T wide rank: memory bound up to rank 128.
+/// Bytes from memory: sizeof(T) rows (wide + rank); W from L2 for every item. FLOPs 2 rows wide rank: memory bound up to rank 128.
 
 #include "src/kernels/cuda/grouped_matmul/dropout.cuh"
 
@@ -19,9 +19,7 @@ constexpr int kShrinkStages = 3;
 
 /// Warps that share the depth of a step; the others have rows of their own.
 template <int Rank>
-constexpr int kDepthWarps = Rank <= 32   ? 4
-                            : Rank == 64 ? 2
-                                         : 1;
+constexpr int kDepthWarps = Rank <= 32 ? 4 : 128 / Rank;
 
 template <class T, int Rank, FactorLayout Layout>
 struct ShrinkTiles {
@@ -31,7 +29,8 @@ struct ShrinkTiles {
   static constexpr int kStageBytes = (kRows + kFactor) * static_cast<int>(sizeof(T));
   static constexpr int kSumPitch = Rank + 4;
   static constexpr int kSumBytes = kDepthWarps<Rank> * kGroupTileRows * kSumPitch * static_cast<int>(sizeof(float));
-  static constexpr int kBytes = kShrinkStages * kStageBytes > kSumBytes ? kShrinkStages* kStageBytes : kSumBytes;
+  static constexpr int kCopyBytes = kShrinkStages * kStageBytes;
+  static constexpr int kBytes = kCopyBytes > kSumBytes ? kCopyBytes : kSumBytes;
 };
 
 template <class T, int Rank, FactorLayout Layout>

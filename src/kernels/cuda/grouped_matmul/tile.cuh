@@ -28,7 +28,7 @@ __host__ __device__ constexpr int pitch(int width) {
   return width + 16 / static_cast<int>(sizeof(T));
 }
 
-/// Rows x Columns values to a tile, of which the first `rows` and `columns` (a multiple of 8) exist; the others become zero.
+/// Rows x Columns values to a tile, of which the first `rows` and `columns`, the latter in whole pieces, exist; the others become zero.
 template <class T, int Rows, int Columns>
 __device__ __forceinline__ void load_tile(T* tile, const T* from, int64_t stride, int rows, int columns) {
   constexpr int kPieces = Columns / kPiece, kWords = kPiece * static_cast<int>(sizeof(T)) / 16;

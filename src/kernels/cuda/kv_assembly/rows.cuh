@@ -3,8 +3,7 @@
 ///
 /// One block of 128 threads a row of keys and values; a thread moves 16 bytes at a time, with rotation eight values of a head's first half and
 /// their partners of the second. No shared memory, no barrier. cos and sin rows are read by all heads of a row and stay in L1.
-/// Bytes from memory: sizeof(T) D per key/value head, row, and direction, twice (k, v): 4 G D sizeof(T) a row;
-///   with rotation 2 H D sizeof(T) more for q: one read and one write of everything.
+/// Bytes from memory: one read and one write of everything: 4 G D sizeof(T) a row, with rotation 2 H D sizeof(T) more a row of the text for q.
 
 #include "src/kernels/cuda/common/piece.cuh"
 #include "src/kernels/cuda/kv_assembly/api.h"
