@@ -42,19 +42,19 @@ INSTANTIATE_TEST_SUITE_P(NtkAttention, NtkWidths, testing::Values(32, 64, 80, 96
 
 TEST_P(NtkWidths, EqualsTheDefinition) {
   for (const StateMap map : {StateMap::elu, StateMap::taylor1}) {
-    expect_parity<bf16>({.group_rows = {3, 73, 73, 74, 90}, .width = GetParam(), .map = map});
-    expect_parity<half>({.group_rows = {3, 73, 73, 74, 90},
-                         .width = GetParam(),
-                         .map = map,
-                         .causal = false,
-                         .centered = true,
-                         .seed = 2},
-                        {.in_place = false});
+    NtkCase c{.group_rows = {3, 73, 73, 74, 90}, .width = GetParam(), .map = map};
+    if (GetParam() > 64) c.group_rows = {2, 52, 52, 53, 70};
+    expect_parity<bf16>(c);
+    c.group_rows = {0, 33};
+    c.causal = false;
+    c.centered = true;
+    c.seed = 2;
+    expect_parity<half>(c, {.in_place = false});
   }
 }
 
 TEST(NtkAttention, RandomGeometry) {
-  for (uint64_t seed = 1; seed <= 12; ++seed) {
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
     std::mt19937_64 random(seed);
     const auto one_of = [&](const std::vector<int>& x) { return x[random() % x.size()]; };
     NtkCase c{.group_rows = {one_of({0, 0, 1, 130})}, .width = one_of({32, 32, 64}), .seed = seed};
@@ -90,13 +90,12 @@ TEST(NtkAttention, Amplitudes) {
 
 /// Every number that a call writes.
 template <class T>
-std::vector<uint32_t> bits(NtkRun<T>& run, bool with_state = true) {
+std::vector<uint32_t> bits(NtkRun<T>& run) {
   std::vector<uint32_t> result;
   for (Slice<T>* x : {&run.out, &run.dq}) {
     x->each([&](int t, int h, int i) { result.push_back(pack<T>(x->at(t, h, i), x->at(t, h, i))); });
   }
   for (Floats* x : {&run.lse, &run.delta, &run.dz, &run.dden}) {
-    if (!with_state && (x == &run.dz || x == &run.dden)) continue;
     for (std::size_t i = 0; i < x->count; ++i) result.push_back(std::bit_cast<uint32_t>((*x)[i]));
   }
   return result;
@@ -104,11 +103,18 @@ std::vector<uint32_t> bits(NtkRun<T>& run, bool with_state = true) {
 
 TEST(NtkAttention, ThreadOrderDoesNotMatter) {
   for (const int width : {32, 96, 128}) {
-    const NtkCase c{.group_rows = {2, 70, 75}, .width = width, .map = StateMap::taylor1, .centered = true, .seed = 6};
+    const NtkCase c{.group_rows = {2, 70, 75},
+                    .heads = 1,
+                    .key_heads = 1,
+                    .state_heads = 1,
+                    .width = width,
+                    .map = StateMap::taylor1,
+                    .centered = true,
+                    .seed = 6};
     const NtkInputs in = ntk_inputs<bf16>(c);
     const NtkReference r = NtkOracle(c, in).run();
     std::vector<uint32_t> first;
-    for (const uint64_t order : {1, 2, 3, 4}) {
+    for (const uint64_t order : {1, 2, 3}) {
       emulator::seed() = order;
       NtkRun<bf16> run = run_ntk<bf16>(c, in, r);
       if (first.empty()) first = bits(run);

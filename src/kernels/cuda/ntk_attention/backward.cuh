@@ -65,7 +65,7 @@ __device__ __forceinline__ void add_tile(NtkSums<kWidth>& sums, const T* q, cons
     PEFT_UNROLL
     for (int j = 0; j < Sums::kConstants; ++j) sums.constant[j][i] *= factor;
   }
-  PEFT_UNROLL
+  PEFT_KEEP_LOOP
   for (int k = 0; k < kRows; k += 16) {
     float g[4];
     PEFT_UNROLL
@@ -144,7 +144,8 @@ __device__ __forceinline__ void store_delta(const NtkBackward& args, const NtkIt
 }
 
 template <class T, int kWidth, StateMap kMap>
-__global__ void __launch_bounds__(NtkBackwardTile<kWidth>::kThreads) ntk_backward_kernel(NtkBackward args) {
+__global__ void __launch_bounds__(NtkBackwardTile<kWidth>::kThreads, NtkBackwardTile<kWidth>::kBlocks)
+    ntk_backward_kernel(NtkBackward args) {
   using Tile = NtkBackwardTile<kWidth>;
   constexpr int kRows = Tile::kRows, kThreads = Tile::kThreads, kFeatures = kWidth / Tile::kParts,
                 kValues = tile_values(kRows, kWidth), kStateRows = ntk_state_rows(kMap, kWidth);

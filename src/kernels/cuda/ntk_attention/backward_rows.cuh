@@ -11,6 +11,7 @@ struct NtkBackwardTile {
   static constexpr int kParts = kWidth == 96 ? 2 : kWidth == 128 ? 4 : 1;  ///< of the features, while warps take rows
   static constexpr int kRows = 16 * kRowWarps, kWarps = kRowWarps * kParts, kThreads = 32 * kWarps;
   static constexpr int kColumnParts = 16 * kWarps / kWidth;  ///< of the columns, while warps take features
+  static constexpr int kBlocks = kWidth == 32 ? 4 : kWidth == 64 || kWidth == 96 ? 2 : 1;  ///< a multiprocessor
   static constexpr int kStateRows = kWidth + 1;
   static constexpr std::size_t kSharedBytes =
       2 * (tile_values(kStateRows, kWidth) + 8 * tile_values(kRows, kWidth)) + 4 * (1 + kParts) * kRows;
@@ -33,7 +34,7 @@ struct NtkPlace {
 template <StateMap kMap, int kWidth, int kColumns, class T>
 __device__ __forceinline__ void row_products(float (&dphi)[kColumns][4], NtkRowPair& rows, const T* state,
                                              const T* dout, const T* out, int row, int feature, const NtkPlace& place) {
-  PEFT_UNROLL
+  PEFT_KEEP_LOOP
   for (int k = 0; k < kWidth; k += 16) {
     uint32_t a[4], o[4];
     load_a<kWidth>(a, dout, row, k, place.lane);
@@ -77,7 +78,7 @@ __device__ __forceinline__ void row_scales(NtkRowPair& rows, const float (&lse)[
       b[0] = b[2] = constant.x;
       b[1] = b[3] = constant.y;
     }
-    PEFT_UNROLL
+    PEFT_KEEP_LOOP
     for (int k = 0; k < kWidth; k += 16) {
       uint32_t phi[4];
       load_a<kWidth>(phi, q, row, k, place.lane);
