@@ -145,7 +145,8 @@ NtkInputs ntk_inputs(const NtkCase& c) {
 }
 
 struct NtkReference {
-  std::vector<double> own, own_lse, out, lse, dq, dz, dden, delta;
+  std::vector<double> own, own_lse, out, lse, dq, dz, dden;
+  double dden_squares = 0.0;  ///< of the terms of dden: those of a few rows may nearly cancel, their errors do not
   int gated = 0;
 };
 
@@ -159,7 +160,7 @@ class NtkOracle {
     NtkReference r;
     const std::size_t all = in_.q.size();
     for (auto* x : {&r.own, &r.out, &r.dq}) x->assign(all, 0.0);
-    for (auto* x : {&r.own_lse, &r.lse, &r.delta}) x->assign(static_cast<std::size_t>(c_.heads) * c_.rows(), 0.0);
+    for (auto* x : {&r.own_lse, &r.lse}) x->assign(static_cast<std::size_t>(c_.heads) * c_.rows(), 0.0);
     r.dz.assign(in_.z.size(), 0.0);
     r.dden.assign(in_.den.size(), 0.0);
     for (int k = -1; k < c_.groups(); ++k) {
@@ -251,7 +252,6 @@ class NtkOracle {
     for (int i = 0; i < width && on; ++i) r.out[at(t, h) + i] += factor / mass * a[i];
 
     const double delta = dot(dout, &r.out[at(t, h)]), g = factor / mass;
-    r.delta[index] = delta;
     for (std::size_t j = 0; j < s.size(); ++j) {
       const int row = begin + static_cast<int>(j);
       const double ds = std::exp(s[j] - unit) / mass * (dot(dout, &in_.v[key(row, h)]) - delta);
@@ -263,6 +263,7 @@ class NtkOracle {
       const double dphi = g * (dot(dout, z + m * width) - delta * den[m]);
       if (m >= constant) r.dq[at(t, h) + m - constant] += slope[m] * dphi;
       r.dden[state * features + m] -= phi[m] * g * delta;
+      r.dden_squares += std::pow(phi[m] * g * delta, 2);
       for (int i = 0; i < width; ++i) r.dz[(state * features + m) * width + i] += phi[m] * g * dout[i];
     }
     for (int i = 0; i < width && center != nullptr; ++i) r.dq[at(t, h) + i] += c_.scale() * dshift * center[i];
@@ -279,6 +280,11 @@ inline double relative_l2(const std::vector<double>& found, const std::vector<do
     size += expected[i] * expected[i];
   }
   return size > 0.0 ? std::sqrt(error / size) : std::sqrt(error);  // a NaN comes through
+}
+inline double dden_error(const std::vector<double>& found, const NtkReference& r) {
+  double error = 0.0;
+  for (std::size_t i = 0; i < found.size(); ++i) error += std::pow(found[i] - r.dden[i], 2);
+  return std::sqrt(error / r.dden_squares);
 }
 
 }  // namespace peft::cuda

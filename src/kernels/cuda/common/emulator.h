@@ -123,6 +123,9 @@ class Block {
         if (threads_[i].state == Thread::State::ready) ready.push_back(i);
       }
       if (ready.empty()) break;
+      if (random_() % 8 == 0) sleeper_ = random_() % (2 * warps_.size());
+      const auto awake = std::partition(ready.begin(), ready.end(), [&](std::size_t i) { return i / 32 != sleeper_; });
+      if (awake != ready.begin()) ready.erase(awake, ready.end());
       std::shuffle(ready.begin(), ready.end(), random_);
       for (const std::size_t i : ready) {
         running_ = i;
@@ -248,6 +251,7 @@ class Block {
   ucontext_t scheduler_{};
   const std::function<void()>* body_ = nullptr;
   std::size_t running_ = 0;
+  std::size_t sleeper_ = 0;  // a warp, or none, that the others leave behind until they wait for it
   std::exception_ptr error_;
 };
 
