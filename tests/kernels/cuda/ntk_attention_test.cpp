@@ -16,7 +16,6 @@ void expect_parity(const NtkCase& c, const NtkOptions& options = {}) {
   EXPECT_LT(relative_l2(run.values(run.out), r.out), 3.5e-3 * tolerance);
   EXPECT_LT(relative_l2(run.values(run.dq), r.dq), 4e-3 * tolerance);
   EXPECT_LT(relative_l2(run.values(run.dz), r.dz), 2.5e-3 * tolerance);
-  if (getenv("SHOW")) printf("%.2e %.2e %.2e %.2e  %s\n", relative_l2(run.values(run.out), r.out), relative_l2(run.values(run.dq), r.dq), relative_l2(run.values(run.dz), r.dz), dden_error(run.values(run.dden), r), c.name().c_str());
   EXPECT_LT(dden_error(run.values(run.dden), r), 5e-3 * tolerance);
   for (std::size_t i = 0; i < r.lse.size(); ++i)
     ASSERT_NEAR(run.lse[i], r.lse[i], 4e-3 + 1e-6 * std::abs(r.lse[i])) << i;
@@ -168,9 +167,9 @@ TEST(NtkAttention, WorkListCoversEveryRowOnce) {
     const int32_t rows = group_rows.back();
     const auto groups = static_cast<int32_t>(group_rows.size()) - 1;
     const NtkWorkList list = ntk_work_list(group_rows, width);
-    const auto check = [&](const std::vector<NtkItem>& items, int most) {
+    const auto check = [&](const std::vector<RowItem>& items, int most) {
       int32_t row = 0;
-      for (const NtkItem& item : items) {
+      for (const RowItem& item : items) {
         ASSERT_EQ(item.row0, row);
         ASSERT_LE(item.rows, most);
         if (item.rows == 0) continue;
@@ -183,8 +182,8 @@ TEST(NtkAttention, WorkListCoversEveryRowOnce) {
     };
     check(list.tiles, ntk_tile_rows(width));
     check(list.chunks, ntk_chunk_rows(width));
-    EXPECT_EQ(static_cast<int64_t>(list.tiles.size()), ntk_tile_bound(rows, groups, width));
-    EXPECT_EQ(static_cast<int64_t>(list.chunks.size()), ntk_chunk_bound(rows, groups, width));
+    EXPECT_EQ(static_cast<int64_t>(list.tiles.size()), row_item_bound(rows, groups, ntk_tile_rows(width)));
+    EXPECT_EQ(static_cast<int64_t>(list.chunks.size()), row_item_bound(rows, groups, ntk_chunk_rows(width)));
     ASSERT_EQ(list.first_chunk.size(), group_rows.size());
     for (int32_t k = 0; k < groups; ++k) {
       int32_t covered = 0;

@@ -42,8 +42,8 @@ struct NtkCase {
 };
 
 template <class T>
-constexpr NtkType ntk_type() {
-  return std::is_same_v<T, bf16> ? NtkType::bfloat16 : NtkType::float16;
+constexpr TileType ntk_type() {
+  return std::is_same_v<T, bf16> ? TileType::bfloat16 : TileType::float16;
 }
 
 /// A [T,H,D] argument whose rows are a slice of wider ones. What is not the slice holds a canary, so does what is behind it.
@@ -62,7 +62,7 @@ struct Slice {
   T& at(int r, int h, int c) {
     return reinterpret_cast<T*>(memory.data())[offset() + r * row_stride + h * head_stride + c];
   }
-  NtkRows view() { return {rows == 0 ? reinterpret_cast<T*>(memory.data()) : &at(0, 0, 0), row_stride, head_stride}; }
+  HeadRows view() { return {rows == 0 ? reinterpret_cast<T*>(memory.data()) : &at(0, 0, 0), row_stride, head_stride}; }
   template <class F>
   void each(const F& f) {
     for (int r = 0; r < rows; ++r) {

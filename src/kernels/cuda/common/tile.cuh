@@ -5,6 +5,7 @@
 /// width that is a multiple of 16, so load_matrices has no conflicts; they are also room for one more column.
 
 #include "src/kernels/cuda/common/device.cuh"
+#include "src/kernels/cuda/common/row_items.h"
 
 /// Registers cannot be indexed: loops over arrays of them must vanish. Others stay, where the loads that an unrolled loop brings forward
 /// would take the registers that a second block needs.
@@ -20,6 +21,12 @@ namespace peft::cuda {
 
 __host__ __device__ constexpr int tile_stride(int width) { return width + 8; }
 __host__ __device__ constexpr int tile_values(int rows, int width) { return rows * tile_stride(width); }
+
+/// Head `head` of a [T,H,D] argument, from row `row` on.
+template <class T>
+__device__ __forceinline__ T* rows_of(const HeadRows& rows, int64_t row, int head) {
+  return static_cast<T*>(rows.data) + row * rows.row_stride + head * rows.head_stride;
+}
 
 /// Begins to copy `kRows` rows; those from `rows` on become zero. The caller commits. All threads of the block.
 template <int kRows, int kWidth, int kThreads, class T>

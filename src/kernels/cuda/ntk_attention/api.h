@@ -17,12 +17,10 @@
 /// float [H,T]. Sums are float, results bitwise repeatable, and a group's do not depend on its neighbours. In half, |Z|, den and |delta|
 /// must stay below 65504.
 
-#include <cstdint>
-#include <vector>
+#include "src/kernels/cuda/common/row_items.h"
 
 namespace peft::cuda {
 
-enum class NtkType : int32_t { bfloat16, float16 };
 enum class StateMap : int32_t { elu, taylor1 };
 
 constexpr int kNtkUnsupported = -1;  ///< status of a width without an instance
@@ -40,37 +38,19 @@ constexpr int64_t ntk_partial_floats(StateMap map, int width) {
   return int64_t{ntk_state_rows(map, width)} * width + (ntk_state_rows(map, width) + 3) / 4 * 4;
 }
 
-/// Consecutive rows of one adapter (-1: none); without rows there is nothing to do.
-struct NtkItem {
-  int32_t row0, rows, group;
-};
-
-/// What the blocks do, sorted by row. The lists are filled with empty items up to the sizes below, which batches of one shape share.
+/// What the blocks of both passes do (row_items.h).
 struct NtkWorkList {
-  std::vector<NtkItem> tiles, chunks;  ///< forward, backward
+  std::vector<RowItem> tiles, chunks;  ///< forward, backward
   std::vector<int32_t> first_chunk;    ///< [K+1], of each adapter
 };
-constexpr int64_t ntk_tile_bound(int64_t rows, int64_t groups, int width) {
-  return rows / ntk_tile_rows(width) + groups + 1;
-}
-constexpr int64_t ntk_chunk_bound(int64_t rows, int64_t groups, int width) {
-  return rows / ntk_chunk_rows(width) + groups + 1;
-}
-/// group_rows [K+1]: the first row of each adapter, and T. Throws std::invalid_argument when it decreases.
 NtkWorkList ntk_work_list(const std::vector<int32_t>& group_rows, int width);
 
 struct NtkShape {
-  NtkType type = NtkType::bfloat16;
+  TileType type = TileType::bfloat16;
   StateMap map = StateMap::elu;
   int32_t groups = 1, heads = 1, state_heads = 1, width = 64;
   int64_t rows = 0;
   float scale = 1.0F;
-};
-
-/// [T,H,D] in the type of the shape; strides in elements.
-struct NtkRows {
-  void* data = nullptr;
-  int64_t row_stride = 0, head_stride = 0;
 };
 
 /// packed [K,Hs,ntk_state_rows,D+8] in the type of the shape, 16-byte aligned, from float z [K,Hs,M,D] and den [K,Hs,M].
@@ -84,12 +64,12 @@ int ntk_pack(const NtkPack& args, void* stream);
 /// `out` may be `own` and `lse` may be `own_lse`.
 struct NtkForward {
   NtkShape shape = {};
-  NtkRows q = {}, own = {}, out = {};  ///< own: O_s
-  const float* own_lse = nullptr;      ///< [H,T]
-  float* lse = nullptr;                ///< [H,T]
-  const void* state = nullptr;         ///< of ntk_pack
-  const float* center = nullptr;       ///< [K,Hs,D], or null
-  const NtkItem* tiles = nullptr;      ///< on the device
+  HeadRows q = {}, own = {}, out = {};  ///< own: O_s
+  const float* own_lse = nullptr;       ///< [H,T]
+  float* lse = nullptr;                 ///< [H,T]
+  const void* state = nullptr;          ///< of ntk_pack
+  const float* center = nullptr;        ///< [K,Hs,D], or null
+  const RowItem* tiles = nullptr;       ///< on the device
   int32_t tile_count = 0;
 };
 int ntk_attention_forward(const NtkForward& args, void* stream);
@@ -97,14 +77,14 @@ int ntk_attention_forward(const NtkForward& args, void* stream);
 /// Two launches: rows, then the sum of the chunks.
 struct NtkBackward {
   NtkShape shape = {};
-  NtkRows dout = {}, q = {}, out = {}, dq = {};  ///< dq: in dq_s, out dq
-  const float* lse = nullptr;                    ///< [H,T], merged
+  HeadRows dout = {}, q = {}, out = {}, dq = {};  ///< dq: in dq_s, out dq
+  const float* lse = nullptr;                     ///< [H,T], merged
   const void* state = nullptr;
   const float* center = nullptr;
   float* delta = nullptr;                ///< [H,T], or null
   float *dz = nullptr, *dden = nullptr;  ///< [K,Hs,M,D], [K,Hs,M]: written, not added to
   float* partial = nullptr;              ///< [chunk_count,H,ntk_partial_floats], scratch, 16-byte aligned
-  const NtkItem* chunks = nullptr;       ///< on the device
+  const RowItem* chunks = nullptr;       ///< on the device
   const int32_t* first_chunk = nullptr;  ///< on the device
   int32_t chunk_count = 0;
 };

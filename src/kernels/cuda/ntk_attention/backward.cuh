@@ -15,8 +15,8 @@
 ///   tiles       2 of { dO, q, O, dq }; dO's columns D and D + 1 get -delta, twice the digits
 ///   log_scale   float [rows]: log g
 ///   shift       float [parts][rows]: phi . dphi, with a center
-/// D 64: 83,200 bytes, D 128: 105,088.
-/// Synchronisation, a tile: its copies have landed | (center: phi . dphi is there) | dq, log g and delta are there | all have read. The
+/// D 64: 83,600 bytes, D 128: 105,360.
+/// Synchronisation, a tile: its copies have landed | (a center and several parts: phi . dphi is there) | dq, log g and delta are there | all have read. The
 /// copies of the next tile run from the first of these barriers on.
 /// Bytes a row and head: 10 D + 4 (D 64: 644), and 8 M (D + 1) / 256 to write and read the partial sums (D 64: 130).
 
@@ -131,7 +131,7 @@ __device__ __forceinline__ void store_partial(float* partial, const NtkSums<kWid
 
 /// delta of rows without an adapter.
 template <class T, int kWidth>
-__device__ __forceinline__ void store_delta(const NtkBackward& args, const NtkItem& item, int head,
+__device__ __forceinline__ void store_delta(const NtkBackward& args, const RowItem& item, int head,
                                             const NtkPlace& place) {
   for (int row = place.warp; row < item.rows; row += NtkBackwardTile<kWidth>::kWarps) {
     const T* dout = rows_of<const T>(args.dout, item.row0 + row, head);
@@ -149,7 +149,7 @@ __global__ void __launch_bounds__(NtkBackwardTile<kWidth>::kThreads, NtkBackward
   using Tile = NtkBackwardTile<kWidth>;
   constexpr int kRows = Tile::kRows, kThreads = Tile::kThreads, kFeatures = kWidth / Tile::kParts,
                 kValues = tile_values(kRows, kWidth), kStateRows = ntk_state_rows(kMap, kWidth);
-  const NtkItem item = args.chunks[blockIdx.x];
+  const RowItem item = args.chunks[blockIdx.x];
   const NtkShape& shape = args.shape;
   const int head = static_cast<int>(blockIdx.y), thread = static_cast<int>(threadIdx.x);
   NtkPlace place{thread / 32, thread % 32, 2 * (thread % 4), sqrtf(shape.scale), shape.scale, nullptr};

@@ -50,10 +50,4 @@ __device__ __forceinline__ float log_row_scale(bool off, float shift, float lse)
   return x > kNtkLargest ? kNtkLargest : x;
 }
 
-/// Head `head` of a [T,H,D] argument, from row `row` on.
-template <class T>
-__device__ __forceinline__ T* rows_of(const NtkRows& rows, int64_t row, int head) {
-  return static_cast<T*>(rows.data) + row * rows.row_stride + head * rows.head_stride;
-}
-
 }  // namespace peft::cuda

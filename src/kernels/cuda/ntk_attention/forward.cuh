@@ -28,7 +28,7 @@ struct NtkForwardTile {
 
 /// Rows without an adapter.
 template <class T, int kWidth>
-__device__ __forceinline__ void copy_own(const NtkForward& args, const NtkItem& item, int head) {
+__device__ __forceinline__ void copy_own(const NtkForward& args, const RowItem& item, int head) {
   constexpr int kThreads = NtkForwardTile<kWidth>::kThreads, kPieces = kWidth / 8;
   const int thread = static_cast<int>(threadIdx.x);
   const T* own = rows_of<T>(args.own, item.row0, head);
@@ -61,7 +61,7 @@ template <class T, int kWidth, StateMap kMap>
 __global__ void __launch_bounds__(NtkForwardTile<kWidth>::kThreads) ntk_forward_kernel(NtkForward args) {
   using Tile = NtkForwardTile<kWidth>;
   constexpr int kColumns = kWidth / 8;  // of 8; one more for den
-  const NtkItem item = args.tiles[blockIdx.x];
+  const RowItem item = args.tiles[blockIdx.x];
   const int head = static_cast<int>(blockIdx.y), warp = static_cast<int>(threadIdx.x) / 32,
             lane = static_cast<int>(threadIdx.x) % 32;
   if (item.rows == 0) return;
