@@ -163,7 +163,7 @@ TEST(NtkTraps, NegativeMassIsGated) {
       SCOPED_TRACE(c.name());
       NtkInputs in = ntk_inputs<bf16>(c);
       const std::size_t state = static_cast<std::size_t>(2) * c.state_heads * c.features();
-      if (logit == 0.0) in.z[state * c.width] = kInfinity;  // 0 times it would not be 0
+      if (logit == 0.0) in.z[(state + 3) * c.width] = kInfinity;  // 0 times it would not be 0
       NtkReference r = NtkOracle(c, in).run();
       EXPECT_EQ(r.gated, (77 - 41) * c.heads);
       NtkRun<bf16> run = run_ntk<bf16>(c, in, r);

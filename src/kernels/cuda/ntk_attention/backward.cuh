@@ -20,6 +20,7 @@
 /// copies of the next tile run from the first of these barriers on.
 /// Bytes a row and head: 10 D + 4 (D 64: 644), and 8 M (D + 1) / 256 to write and read the partial sums (D 64: 130).
 
+#include "src/kernels/cuda/common/merge.cuh"
 #include "src/kernels/cuda/ntk_attention/backward_rows.cuh"
 
 namespace peft::cuda {
@@ -129,20 +130,6 @@ __device__ __forceinline__ void store_partial(float* partial, const NtkSums<kWid
   }
 }
 
-/// delta of rows without an adapter.
-template <class T, int kWidth>
-__device__ __forceinline__ void store_delta(const NtkBackward& args, const RowItem& item, int head,
-                                            const NtkPlace& place) {
-  for (int row = place.warp; row < item.rows; row += NtkBackwardTile<kWidth>::kWarps) {
-    const T* dout = rows_of<const T>(args.dout, item.row0 + row, head);
-    const T* out = rows_of<const T>(args.out, item.row0 + row, head);
-    float delta = 0.0F;
-    for (int i = place.lane; i < kWidth; i += 32) delta += to_float(dout[i]) * to_float(out[i]);
-    delta = warp_sum(delta);
-    if (place.lane == 0) args.delta[head * args.shape.rows + item.row0 + row] = delta;
-  }
-}
-
 template <class T, int kWidth, StateMap kMap>
 __global__ void __launch_bounds__(NtkBackwardTile<kWidth>::kThreads, NtkBackwardTile<kWidth>::kBlocks)
     ntk_backward_kernel(NtkBackward args) {
@@ -155,7 +142,8 @@ __global__ void __launch_bounds__(NtkBackwardTile<kWidth>::kThreads, NtkBackward
   NtkPlace place{thread / 32, thread % 32, 2 * (thread % 4), sqrtf(shape.scale), shape.scale, nullptr};
   if (item.rows == 0) return;
   if (item.group < 0) {
-    if (args.delta != nullptr) store_delta<T, kWidth>(args, item, head, place);
+    if (args.delta != nullptr)
+      store_delta<T, kWidth, kThreads>(args.delta, args.dout, args.out, shape.rows, item, head);
     return;
   }
   const int64_t state_head =
@@ -233,8 +221,7 @@ __global__ void __launch_bounds__(NtkBackwardTile<kWidth>::kThreads, NtkBackward
 
 constexpr int kNtkSumThreads = 128;
 
-/// The chunks of an adapter and the query heads of a state's head, four sums at a time: a fixed order, and loads that do not wait for each
-/// other. A thread has four numbers of one feature.
+/// A thread has four numbers of one feature.
 template <StateMap kMap, int kWidth>
 __global__ void __launch_bounds__(kNtkSumThreads) ntk_sum_kernel(NtkBackward args) {
   const NtkShape& shape = args.shape;
@@ -242,36 +229,18 @@ __global__ void __launch_bounds__(kNtkSumThreads) ntk_sum_kernel(NtkBackward arg
   constexpr int64_t kFloats = ntk_partial_floats(kMap, kWidth);
   const int at = 4 * (static_cast<int>(blockIdx.x) * kNtkSumThreads + static_cast<int>(threadIdx.x));
   if (at >= kFloats) return;
-  const int group = static_cast<int>(blockIdx.y) / shape.state_heads, share = shape.heads / shape.state_heads,
-            head = static_cast<int>(blockIdx.y) % shape.state_heads * share;
-  const int begin = args.first_chunk[group], count = (args.first_chunk[group + 1] - begin) * share;
-  float sums[4][4] = {};
-  for (int i = 0; i < count; i += 4) {
-    PEFT_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      if (i + j >= count) continue;
-      const int64_t term = static_cast<int64_t>(begin + (i + j) / share) * shape.heads + head + (i + j) % share;
-      const float4 x = *reinterpret_cast<const float4*>(args.partial + term * kFloats + at);
-      sums[j][0] += x.x;
-      sums[j][1] += x.y;
-      sums[j][2] += x.z;
-      sums[j][3] += x.w;
-    }
-  }
-  float total[4];
-  PEFT_UNROLL
-  for (int j = 0; j < 4; ++j) total[j] = (sums[0][j] + sums[1][j]) + (sums[2][j] + sums[3][j]);
+  const float4 total = sum_partials(args.partial + at, kFloats, args.first_chunk, shape.heads, shape.state_heads);
   const auto place = [](int row) { return kMap == StateMap::elu ? row : (row + 1) % kRows; };  // as ntk_pack
   const auto state = static_cast<int64_t>(blockIdx.y);
   if (at < kValues) {
-    *reinterpret_cast<float4*>(args.dz + state * kValues + place(at / kWidth) * kWidth + at % kWidth) =
-        make_float4(total[0], total[1], total[2], total[3]);
+    *reinterpret_cast<float4*>(args.dz + state * kValues + place(at / kWidth) * kWidth + at % kWidth) = total;
     return;
   }
+  const float den[4] = {total.x, total.y, total.z, total.w};
   PEFT_UNROLL
   for (int j = 0; j < 4; ++j) {
     const int row = at - kValues + j;
-    if (row < kRows) args.dden[state * kRows + place(row)] = total[j];
+    if (row < kRows) args.dden[state * kRows + place(row)] = den[j];
   }
 }
 

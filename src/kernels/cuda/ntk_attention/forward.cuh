@@ -14,6 +14,7 @@
 /// each. From then on a warp is alone with its rows.
 /// Bytes a row and head: 6 D + 8. D 64: 392, of which 6.4 % of the roof's arithmetic: memory bound.
 
+#include "src/kernels/cuda/common/merge.cuh"
 #include "src/kernels/cuda/ntk_attention/features.cuh"
 
 namespace peft::cuda {
@@ -25,28 +26,6 @@ struct NtkForwardTile {
   static constexpr int kThreads = 32 * kRows / (16 * kTiles);
   static constexpr std::size_t kSharedBytes = 2 * (2 * tile_values(kRows, kWidth) + tile_values(kWidth, kWidth));
 };
-
-/// Rows without an adapter.
-template <class T, int kWidth>
-__device__ __forceinline__ void copy_own(const NtkForward& args, const RowItem& item, int head) {
-  constexpr int kThreads = NtkForwardTile<kWidth>::kThreads, kPieces = kWidth / 8;
-  const int thread = static_cast<int>(threadIdx.x);
-  const T* own = rows_of<T>(args.own, item.row0, head);
-  T* out = rows_of<T>(args.out, item.row0, head);
-  if (out != own) {
-    for (int i = thread; i < item.rows * kPieces; i += kThreads) {
-      const int64_t row = i / kPieces, column = 8 * (i % kPieces);
-      *reinterpret_cast<uint4*>(out + row * args.out.row_stride + column) =
-          *reinterpret_cast<const uint4*>(own + row * args.own.row_stride + column);
-    }
-  }
-  if (args.lse != args.own_lse) {
-    for (int i = thread; i < item.rows; i += kThreads) {
-      const int64_t at = head * args.shape.rows + item.row0 + i;
-      args.lse[at] = args.own_lse[at];
-    }
-  }
-}
 
 struct NtkMerged {
   float lse, own_weight, state_weight;
@@ -65,7 +44,9 @@ __global__ void __launch_bounds__(NtkForwardTile<kWidth>::kThreads) ntk_forward_
   const int head = static_cast<int>(blockIdx.y), warp = static_cast<int>(threadIdx.x) / 32,
             lane = static_cast<int>(threadIdx.x) % 32;
   if (item.rows == 0) return;
-  if (item.group < 0) return copy_own<T, kWidth>(args, item, head);
+  if (item.group < 0)
+    return keep_rows<T, kWidth, Tile::kThreads>(args.own, args.out, args.own_lse, args.lse, args.shape.rows, item,
+                                                head);
 
   const NtkShape& shape = args.shape;
   const int64_t state_head =
