@@ -13,13 +13,13 @@ void expect_parity(const NtkCase& c, const NtkOptions& options = {}) {
   const NtkReference r = NtkOracle(c, in).run();
   NtkRun<T> run = run_ntk<T>(c, in, r, options);
   const double tolerance = (c.amplitude >= 8.0 ? 2.5 : 1.0) * (std::is_same_v<T, half> ? 0.25 : 1.0);
-  EXPECT_LT(relative_l2(run.values(run.out), r.out), 3.5e-3 * tolerance);
-  EXPECT_LT(relative_l2(run.values(run.dq), r.dq), 4e-3 * tolerance);
-  EXPECT_LT(relative_l2(run.values(run.dz), r.dz), 2.5e-3 * tolerance);
-  EXPECT_LT(dden_error(run.values(run.dden), r), 5e-3 * tolerance);
+  EXPECT_LT(relative_l2(values(run.out), r.out), 3.5e-3 * tolerance);
+  EXPECT_LT(relative_l2(values(run.dq), r.dq), 4e-3 * tolerance);
+  EXPECT_LT(relative_l2(values(run.dz), r.dz), 2.5e-3 * tolerance);
+  EXPECT_LT(dden_error(values(run.dden), r), 5e-3 * tolerance);
   for (std::size_t i = 0; i < r.lse.size(); ++i)
     ASSERT_NEAR(run.lse[i], r.lse[i], 4e-3 + 1e-6 * std::abs(r.lse[i])) << i;
-  const std::vector<double> out = run.values(run.out);
+  const std::vector<double> out = values(run.out);
   for (int t = 0; t < c.rows(); ++t) {
     for (int h = 0; h < c.heads; ++h) {
       const auto at = (static_cast<std::ptrdiff_t>(t) * c.heads + h) * c.width;

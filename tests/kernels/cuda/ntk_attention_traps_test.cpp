@@ -18,17 +18,9 @@ double largest(const std::vector<double>& x) {
 }
 template <class T>
 void expect_finite(NtkRun<T>& run) {
-  for (Slice<T>* x : {&run.out, &run.dq}) EXPECT_TRUE(all_finite(run.values(*x)));
-  for (Floats* x : {&run.lse, &run.delta, &run.dz, &run.dden}) EXPECT_TRUE(all_finite(run.values(*x)));
+  for (Slice<T>* x : {&run.out, &run.dq}) EXPECT_TRUE(all_finite(values(*x)));
+  for (Floats* x : {&run.lse, &run.delta, &run.dz, &run.dden}) EXPECT_TRUE(all_finite(values(*x)));
 }
-template <class T>
-bool same_bits(Slice<T>& x, const std::vector<T>& y) {
-  std::size_t i = 0;
-  bool same = true;
-  x.each([&](int t, int h, int c) { same = std::memcmp(&x.at(t, h, c), &y[i++], 2) == 0 && same; });
-  return same;
-}
-
 template <class T>
 void expect_zero_state_is_softmax() {
   for (const StateMap map : kMaps) {
@@ -38,14 +30,14 @@ void expect_zero_state_is_softmax() {
       const NtkInputs in = ntk_inputs<T>(c);
       const NtkReference r = NtkOracle(c, in).run();
       NtkRun<T> run = run_ntk<T>(c, in, r);
-      EXPECT_TRUE(same_bits(run.out, run.own));
-      EXPECT_TRUE(same_bits(run.dq, run.dq_own));
+      EXPECT_TRUE(same_bits(elements(run.out), run.own));
+      EXPECT_TRUE(same_bits(elements(run.dq), run.dq_own));
       for (std::size_t i = 0; i < r.own_lse.size(); ++i) EXPECT_EQ(run.lse[i], static_cast<float>(r.own_lse[i]));
       expect_finite(run);
       if (map == StateMap::taylor1) {  // b = 0 is off
-        EXPECT_EQ(largest(run.values(run.dz)) + largest(run.values(run.dden)), 0.0);
+        EXPECT_EQ(largest(values(run.dz)) + largest(values(run.dden)), 0.0);
       } else if (logit == 0.0) {
-        EXPECT_LT(relative_l2(run.values(run.dz), r.dz), 2.5e-3);
+        EXPECT_LT(relative_l2(values(run.dz), r.dz), 2.5e-3);
       }
     }
   }
@@ -66,14 +58,14 @@ void expect_extreme_logits() {
         const NtkReference r = NtkOracle(c, in).run();
         NtkRun<T> run = run_ntk<T>(c, in, r);
         expect_finite(run);
-        EXPECT_LT(relative_l2(run.values(run.out), r.out), 3.5e-3);
+        EXPECT_LT(relative_l2(values(run.out), r.out), 3.5e-3);
         if (logit < 0) {  // the state has all of the mass; at +200 it has e^-200 of it
-          EXPECT_LT(relative_l2(run.values(run.dq), r.dq), 4e-3 * 2.5);
-          EXPECT_LT(relative_l2(run.values(run.dz), r.dz), 2.5e-3);
-          EXPECT_LT(dden_error(run.values(run.dden), r), 5e-3 * 2.5);
+          EXPECT_LT(relative_l2(values(run.dq), r.dq), 4e-3 * 2.5);
+          EXPECT_LT(relative_l2(values(run.dz), r.dz), 2.5e-3);
+          EXPECT_LT(dden_error(values(run.dden), r), 5e-3 * 2.5);
         } else {
-          EXPECT_TRUE(same_bits(run.dq, run.dq_own));
-          EXPECT_LT(largest(run.values(run.dz)), 1e-30);
+          EXPECT_TRUE(same_bits(elements(run.dq), run.dq_own));
+          EXPECT_LT(largest(values(run.dz)), 1e-30);
         }
       }
     }
@@ -94,7 +86,7 @@ TEST(NtkTraps, RowsOfVeryDifferentMassShareATile) {
   for (std::size_t i = 0; i < r.own_lse.size(); ++i) options.own_lse.push_back(i % 2 == 0 ? -12.0 : 12.0);
   NtkRun<half> run = run_ntk<half>(c, in, r, options);
   // What the state adds to dq, dZ and dden, from the merged O and L that the kernel wrote.
-  const std::vector<double> out = run.values(run.out), before = [&] {
+  const std::vector<double> out = values(run.out), before = [&] {
     std::vector<double> x;
     for (const half value : run.dq_own) x.push_back(static_cast<double>(to_float(value)));
     return x;
@@ -117,9 +109,9 @@ TEST(NtkTraps, RowsOfVeryDifferentMassShareATile) {
       }
     }
   }
-  EXPECT_LT(relative_l2(run.values(run.dq), dq), 1e-3);
-  EXPECT_LT(relative_l2(run.values(run.dz), dz), 1e-3);
-  EXPECT_LT(relative_l2(run.values(run.dden), dden), 1e-3);
+  EXPECT_LT(relative_l2(values(run.dq), dq), 1e-3);
+  EXPECT_LT(relative_l2(values(run.dz), dz), 1e-3);
+  EXPECT_LT(relative_l2(values(run.dden), dden), 1e-3);
 }
 
 TEST(NtkTraps, ValuesWithoutMassAreLegal) {
@@ -128,10 +120,10 @@ TEST(NtkTraps, ValuesWithoutMassAreLegal) {
   const NtkInputs in = ntk_inputs<bf16>(c);
   const NtkReference r = NtkOracle(c, in).run();
   NtkRun<bf16> run = run_ntk<bf16>(c, in, r);
-  EXPECT_LT(relative_l2(run.values(run.out), r.out), 3.5e-3);
-  EXPECT_LT(relative_l2(run.values(run.dq), r.dq), 4e-3);
-  EXPECT_LT(relative_l2(run.values(run.dz), r.dz), 2.5e-3);
-  EXPECT_LT(dden_error(run.values(run.dden), r), 5e-3);
+  EXPECT_LT(relative_l2(values(run.out), r.out), 3.5e-3);
+  EXPECT_LT(relative_l2(values(run.dq), r.dq), 4e-3);
+  EXPECT_LT(relative_l2(values(run.dz), r.dz), 2.5e-3);
+  EXPECT_LT(dden_error(values(run.dden), r), 5e-3);
   EXPECT_GT(relative_l2(r.out, r.own), 1e-2);
 }
 
@@ -178,8 +170,8 @@ TEST(NtkTraps, NegativeMassIsGated) {
       });
       for (std::size_t m = state; m < run.dden.count; ++m) EXPECT_EQ(run.dden[m], 0.0F);
       for (std::size_t m = state * c.width; m < run.dz.count; ++m) EXPECT_EQ(run.dz[m], 0.0F);
-      EXPECT_EQ(largest(run.values(run.dden)) > 0.0, logit <= 0.0);  // e^-200 is no float
-      EXPECT_LT(relative_l2(run.values(run.out), r.out), 3.5e-3);
+      EXPECT_EQ(largest(values(run.dden)) > 0.0, logit <= 0.0);  // e^-200 is no float
+      EXPECT_LT(relative_l2(values(run.out), r.out), 3.5e-3);
     }
   }
 }
@@ -255,10 +247,10 @@ TEST(NtkTraps, RowsWithoutKeys) {
           }
         }
         if (size == 0.0) {
-          EXPECT_EQ(largest(run.values(run.dz)) + largest(run.values(run.dden)), 0.0);
+          EXPECT_EQ(largest(values(run.dz)) + largest(values(run.dden)), 0.0);
         } else {
-          EXPECT_TRUE(all_finite(run.values(run.dz)));
-          EXPECT_GT(largest(run.values(run.dz)), 0.0);
+          EXPECT_TRUE(all_finite(values(run.dz)));
+          EXPECT_GT(largest(values(run.dz)), 0.0);
         }
       }
     }

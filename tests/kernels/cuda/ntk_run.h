@@ -10,20 +10,7 @@ struct NtkRun {
   Slice<T> q, dout, out, dq;
   Floats lse, delta, dz, dden;
   std::vector<T> own, dq_own;  ///< what the kernels found in out and dq: [T,H,D]
-
-  std::vector<double> values(Slice<T>& x) {
-    std::vector<double> result;
-    x.each([&](int r, int h, int c) { result.push_back(x.value(r, h, c)); });
-    return result;
-  }
-  static std::vector<double> values(Floats& x) { return {x.data(), x.data() + x.count}; }
 };
-
-template <class T>
-void fill_slice(Slice<T>& slice, const std::vector<double>& x) {
-  std::size_t i = 0;
-  slice.each([&](int r, int h, int c) { slice.at(r, h, c) = from_float<T>(static_cast<float>(x[i++])); });
-}
 
 struct NtkOptions {
   bool in_place = true, delta = true;
@@ -50,7 +37,7 @@ NtkRun<T> run_ntk(const NtkCase& c, const NtkInputs& in, const NtkReference& r, 
   fill_slice(run.q, in.q);
   fill_slice(run.dout, in.dout);
   fill_slice(own, r.own);
-  own.each([&](int t, int h, int i) { run.own.push_back(own.at(t, h, i)); });
+  run.own = elements(own);
   for (std::size_t i = 0; i < own_lse.count; ++i)
     own_lse[i] = static_cast<float>(options.own_lse.empty() ? r.own_lse[i] : options.own_lse[i]);
   if (options.in_place) {
@@ -58,8 +45,8 @@ NtkRun<T> run_ntk(const NtkCase& c, const NtkInputs& in, const NtkReference& r, 
     run.lse = own_lse;
   }
 
-  const NtkShape shape{ntk_type<T>(), c.map,   c.groups(), c.heads,
-                       c.state_heads, c.width, rows,       static_cast<float>(c.scale())};
+  const NtkShape shape{tile_type<T>(), c.map,   c.groups(), c.heads,
+                       c.state_heads,  c.width, rows,       static_cast<float>(c.scale())};
   const NtkWorkList work = ntk_work_list(c.group_rows, c.width);
   const std::vector<float> z(in.z.begin(), in.z.end()), den(in.den.begin(), in.den.end()),
       center(in.center.begin(), in.center.end());
@@ -75,8 +62,8 @@ NtkRun<T> run_ntk(const NtkCase& c, const NtkInputs& in, const NtkReference& r, 
                 nullptr),
             0);
 
-  fill_slice(run.dq, NtkOracle(c, in).dq_own(run.values(run.out), run.values(run.lse)));
-  run.dq.each([&](int t, int h, int i) { run.dq_own.push_back(run.dq.at(t, h, i)); });
+  fill_slice(run.dq, NtkOracle(c, in).dq_own(values(run.out), values(run.lse)));
+  run.dq_own = elements(run.dq);
   Floats partial(work.chunks.size() * c.heads * ntk_partial_floats(c.map, c.width));
   EXPECT_EQ(ntk_attention_backward(
                 {shape, run.dout.view(), run.q.view(), run.out.view(), run.dq.view(), run.lse.data(), packed.data(),
