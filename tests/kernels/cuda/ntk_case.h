@@ -2,17 +2,15 @@
 /// Attention with a linear state on the emulator, and the same in double precision written from the definition.
 
 #include <gtest/gtest.h>
-#include <algorithm>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
 #include <random>
 #include <string>
 
-#include "src/kernels/cuda/ntk_attention/backward.cuh"
-#include "src/kernels/cuda/ntk_attention/dispatch.cu"
-#include "src/kernels/cuda/ntk_attention/forward.cuh"
+#include "src/kernels/cuda/ntk_attention/api.h"
 #include "tests/kernels/cuda/memory.h"
 
 namespace peft::cuda {

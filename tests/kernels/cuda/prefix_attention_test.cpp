@@ -64,7 +64,7 @@ TEST(PrefixAttention, PrefixLengths) {
 }
 
 TEST(PrefixAttention, RandomGeometry) {
-  for (uint64_t seed = 1; seed <= 8; ++seed) {
+  for (uint64_t seed = 1; seed <= 6; ++seed) {
     std::mt19937_64 random(seed);
     const auto one_of = [&](const std::vector<int>& x) { return x[random() % x.size()]; };
     PrefixCase c{.group_rows = {one_of({0, 0, 1, 66})}, .prefix = one_of({1, 7, 70}), .width = one_of({32, 32, 64})};

@@ -3,14 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
 #include <numeric>
 #include <random>
 #include <string>
 
-#include "src/kernels/cuda/prefix_attention/backward_keys.cuh"
-#include "src/kernels/cuda/prefix_attention/backward_queries.cuh"
-#include "src/kernels/cuda/prefix_attention/dispatch.cu"
-#include "src/kernels/cuda/prefix_attention/forward.cuh"
+#include "src/kernels/cuda/prefix_attention/api.h"
 #include "tests/kernels/cuda/memory.h"
 
 namespace peft::cuda {
