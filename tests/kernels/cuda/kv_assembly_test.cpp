@@ -235,6 +235,15 @@ TYPED_TEST(KvAssemblyCuda, UnevenBatches) {
   }
 }
 
+/// From one chunk of eight to five, full and begun.
+TYPED_TEST(KvAssemblyCuda, PrefixSumsOfAnyNumberOfSequences) {
+  for (const int32_t sequences : {1, 7, 8, 9, 16, 17, 24, 25, 32, 33, 40}) {
+    KvCase c(std::vector<int32_t>(sequences, 1), std::vector<int32_t>(sequences, 0), {2}, 2);
+    c.plan = kv_plan(c.in);
+    check_backward<typename TypeParam::Type>(c, 7, false);
+  }
+}
+
 TYPED_TEST(KvAssemblyCuda, QueriesRotateInPlace) {
   using T = typename TypeParam::Type;
   KvCase c({5, 2}, {0, 0}, {3}, 3);
