@@ -37,7 +37,7 @@ function(_peft_link target)
     target_link_libraries(${target} PRIVATE peft_${layer})
   endforeach()
   if(PEFT_CUDA)
-    target_link_libraries(${target} PRIVATE peft_cuda_device LibTorch::cuda)
+    target_link_libraries(${target} PRIVATE LibTorch::cuda)
   endif()
 endfunction()
 
