@@ -3,6 +3,8 @@
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/tensor.h>
 
+#include <algorithm>
+
 #include "peft/base/error.h"
 
 namespace peft {
@@ -38,6 +40,17 @@ PackedBatch::PackedBatch(const std::vector<Sequence>& sequences, int64_t adapter
 at::Tensor PackedBatch::position_T() const {
   if (!position_T_.defined()) position_T_ = device_copy(position_, device_);
   return position_T_;
+}
+
+int64_t PackedBatch::longest() const {
+  int64_t longest = 0;
+  for (int64_t b = 0; b < sequences(); ++b) longest = std::max(longest, length(b));
+  return longest;
+}
+
+at::Tensor PackedBatch::cu_seqlens() const {
+  if (!cu_seqlens_.defined()) cu_seqlens_ = device_copy(cu_, device_).to(at::kInt);
+  return cu_seqlens_;
 }
 
 Batch PackedBatch::lengthened(int64_t extra) const {

@@ -1,12 +1,12 @@
-/// Both routes against attention_reference: values and gradients.
+/// Every route against attention_reference: values and gradients.
 
 #include "peft/kernels/attention.h"
 
 #include <gmock/gmock.h>
 
 #include "peft/base/error.h"
-#include "src/kernels/attention_internal.h"
-#include "tests/kernels/attention_case.h"
+#include "src/kernels/attention/internal.h"
+#include "tests/kernels/varlen_on_cpu.h"
 
 namespace peft {
 namespace {
@@ -75,6 +75,7 @@ TEST(Attention, EqualsTheReferenceInFloat64) {
     const auto expected = outcome(attention_reference, in);
     EXPECT_LT(worst_error(outcome(attention, in), expected), 1e-12);
     EXPECT_LT(worst_error(outcome(attention_explicit, in), expected), 1e-12);
+    EXPECT_LT(worst_error(outcome(attention_varlen_on_cpu, in), expected), 1e-12);
   }
 }
 

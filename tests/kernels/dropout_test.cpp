@@ -6,6 +6,7 @@
 
 #include "peft/base/hash.h"
 #include "peft/base/rng.h"
+#include "src/kernels/cuda/common/dropout.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/tensors.h"
 
@@ -61,6 +62,30 @@ TEST(Dropout, AttentionMaskEqualsAPlainPhiloxLoop) {
       }
     }
   }
+}
+
+TEST(Dropout, MasksOfTheCudaKernelsAreTheSame) {
+  const auto rows = std::make_shared<const PackedBatch>(
+      std::vector<PackedBatch::Sequence>{{4, 0, 3}, {2, 1, 5}, {0, 1, 6}, {6, 2, 0}}, 3);
+  const DropoutSite site{&kTraining, "layer.3.feed_forward", {0.3, 0.0, 0.999999}};
+  std::vector<int64_t> adapters, ordinals;
+  for (int64_t b = 0; b < rows->sequences(); ++b) {
+    adapters.push_back(rows->adapter(b));
+    ordinals.push_back(rows->ordinal(b));
+  }
+  std::vector<cuda::MaskStream> streams;
+  for (int64_t k = 0; k < 3; ++k)
+    streams.push_back(cuda::mask_stream(hash64(site.name, kTraining.seeds[k]), site.of(k)));
+  const auto compare = [&](const Batch& batch, const std::vector<cuda::MaskRow>& mask_rows) {
+    const at::Tensor expected = mask_of(site, batch, 203).to(at::kFloat);
+    ASSERT_EQ(static_cast<int64_t>(mask_rows.size()), batch->rows());
+    for (int64_t t = 0; t < batch->rows(); ++t) {
+      const cuda::RowMask mask({mask_rows.data(), streams.data(), kTraining.steps.data()}, t);
+      for (int c = 0; c < 203; ++c) ASSERT_EQ(mask.chunk(c / 8).apply(c % 8, 1.0F), expected[t][c].item<float>());
+    }
+  };
+  compare(rows, cuda::mask_rows(rows->cu(), adapters, ordinals));
+  compare(rows->picked(2), cuda::picked_mask_rows(2, adapters, ordinals));
 }
 
 TEST(Dropout, MasksDoNotDependOnPackingBankOrNeighbours) {

@@ -6,9 +6,9 @@
 
 #include <cmath>
 
-#include "src/kernels/attention_internal.h"
-#include "src/kernels/state_internal.h"
-#include "tests/kernels/attention_case.h"
+#include "src/kernels/attention/internal.h"
+#include "src/kernels/attention/state_internal.h"
+#include "tests/kernels/varlen_on_cpu.h"
 
 namespace peft {
 namespace {
@@ -59,6 +59,7 @@ TEST(Ntk, MergedBackward) {
     const auto expected = outcome(attention_reference, in);
     EXPECT_LT(worst_error(outcome(attention, in), expected), 1e-12);
     EXPECT_LT(worst_error(outcome(attention_explicit, in), expected), 1e-12);
+    EXPECT_LT(worst_error(outcome(attention_varlen_on_cpu, in), expected), 1e-12);
   }
 }
 

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "src/kernels/attention_internal.h"
+#include "src/kernels/attention/internal.h"
 #include "tests/kernels/attention_case.h"
 
 namespace peft {

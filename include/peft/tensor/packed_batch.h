@@ -33,7 +33,9 @@ class PackedBatch {
   int64_t begin(int64_t b) const { return cu_[b]; }  ///< first row of sequence b
   int64_t adapter(int64_t b) const { return adapter_[b]; }
   int64_t ordinal(int64_t b) const { return ordinal_[b]; }
+  int64_t longest() const;                                                          ///< rows of the longest sequence
   const std::vector<int64_t>& cu() const { return cu_; }                            ///< [B+1] row offsets
+  at::Tensor cu_seqlens() const;                                                    ///< int32 on the device, made once
   const std::vector<int64_t>& group_rows() const { return group_rows_; }            ///< [K+1]
   const std::vector<int64_t>& group_sequences() const { return group_sequences_; }  ///< [K+1]
   at::Device device() const { return device_; }
@@ -53,7 +55,7 @@ class PackedBatch {
   PackedBatch() = default;
   std::vector<int64_t> cu_{0}, adapter_, ordinal_, group_rows_, group_sequences_, position_;
   at::Device device_ = at::kCPU;
-  mutable at::Tensor position_T_;
+  mutable at::Tensor position_T_, cu_seqlens_;
 };
 
 using Batch = std::shared_ptr<const PackedBatch>;

@@ -1,0 +1,114 @@
+/// The only file that names stock CUDA attention operators. They are called through the dispatcher, so it needs no CUDA header and is part
+/// of every build.
+
+#include <ATen/Context.h>
+#include <ATen/ops/_efficient_attention_backward.h>
+#include <ATen/ops/_efficient_attention_forward.h>
+#include <ATen/ops/_flash_attention_backward.h>
+#include <ATen/ops/_flash_attention_forward.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/isposinf.h>
+#include <ATen/ops/where.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "src/kernels/attention/varlen.h"
+
+namespace peft {
+namespace {
+
+/// The operators write +inf for a row without keys.
+at::Tensor without_keys(const at::Tensor& lse) {
+  return at::where(at::isposinf(lse), -std::numeric_limits<double>::infinity(), lse);
+}
+
+/// flash's default backward adds dQ with atomics; under this setting it has one order.
+class Repeatable {
+ public:
+  Repeatable()
+      : algorithms_(at::globalContext().deterministicAlgorithms()),
+        warn_only_(at::globalContext().deterministicAlgorithmsWarnOnly()),
+        fill_(at::globalContext().deterministicFillUninitializedMemory()) {
+    at::globalContext().setDeterministicFillUninitializedMemory(false);
+    at::globalContext().setDeterministicAlgorithms(true, false);
+  }
+  ~Repeatable() {
+    at::globalContext().setDeterministicAlgorithms(algorithms_, warn_only_);
+    at::globalContext().setDeterministicFillUninitializedMemory(fill_);
+  }
+  Repeatable(const Repeatable&) = delete;
+  Repeatable& operator=(const Repeatable&) = delete;
+
+ private:
+  bool algorithms_, warn_only_, fill_;
+};
+
+/// With one query a sequence flash swaps heads into rows and returns another log-sum-exp.
+int64_t at_least_two(int64_t longest) { return std::max<int64_t>(longest, 2); }
+
+VarlenOut flash_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const VarlenArgs& a) {
+  auto [out, lse, rng_state, unused, debug] =
+      at::_flash_attention_forward(q, k, v, a.cu_q, a.cu_k, at_least_two(a.longest_q), at_least_two(a.longest_k), 0.0,
+                                   a.causal, /*return_debug_mask=*/false, a.scale);
+  return {out, without_keys(lse)};
+}
+
+std::array<at::Tensor, 3> flash_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k,
+                                         const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse_HT,
+                                         const VarlenArgs& a) {
+  const Repeatable scope;
+  const at::Tensor no_random = at::empty({2}, q.options().dtype(at::kLong));  // read with dropout only
+  auto [dq, dk, dv] =
+      at::_flash_attention_backward(dout, q, k, v, out, lse_HT.contiguous(), a.cu_q, a.cu_k, at_least_two(a.longest_q),
+                                    at_least_two(a.longest_k), 0.0, a.causal, no_random, no_random, a.scale);
+  return {dq, dk, dv};
+}
+
+/// The operator's masks: none, or aligned at the end of each sequence.
+int64_t mask_type(const VarlenArgs& a) { return a.causal ? 2 : 0; }
+
+/// [T,G,D] as [1,T,H,D]: the operator knows no shared key heads beside packed sequences.
+at::Tensor one_batch(const at::Tensor& x_TGD, int64_t heads) {
+  return x_TGD.repeat_interleave(heads / x_TGD.size(1), 1).unsqueeze(0);
+}
+/// The sum over the query heads that share a key head.
+at::Tensor shared_heads(const at::Tensor& dx_1THD, int64_t groups) {
+  return dx_1THD.squeeze(0).unflatten(1, {groups, -1}).sum(2);
+}
+
+VarlenOut efficient_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const VarlenArgs& a) {
+  auto [out, lse, seed, offset, max_q, max_k] = at::_efficient_attention_forward(
+      q.unsqueeze(0), one_batch(k, q.size(1)), one_batch(v, q.size(1)), std::nullopt, a.cu_q, a.cu_k, a.longest_q,
+      a.longest_k, 0.0, mask_type(a), /*compute_log_sumexp=*/true, a.scale);
+  const at::Tensor packed = lse_of_padded(lse, a.cu_q, q.size(0));
+  return {out.squeeze(0), without_keys(packed)};
+}
+
+std::array<at::Tensor, 3> efficient_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k,
+                                             const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse_HT,
+                                             const VarlenArgs& a) {
+  constexpr int64_t kPlaces = 32;  // its log-sum-exps are padded to a multiple of this
+  const int64_t places = (a.longest_q + kPlaces - 1) / kPlaces * kPlaces;
+  const at::Tensor no_random = at::empty({}, q.options().dtype(at::kLong));
+  const Repeatable scope;
+  auto [dq, dk, dv, dbias] = at::_efficient_attention_backward(
+      dout.unsqueeze(0), q.unsqueeze(0), one_batch(k, q.size(1)), one_batch(v, q.size(1)), std::nullopt,
+      out.unsqueeze(0), a.cu_q, a.cu_k, a.longest_q, a.longest_k, lse_to_padded(lse_HT, a.cu_q, places), 0.0, no_random,
+      no_random, mask_type(a), /*bias_requires_grad=*/false, a.scale);
+  return {dq.squeeze(0), shared_heads(dk, k.size(1)), shared_heads(dv, v.size(1))};
+}
+
+}  // namespace
+
+const VarlenOps& flash_ops() {
+  static const VarlenOps ops{flash_forward, flash_backward};
+  return ops;
+}
+
+const VarlenOps& efficient_ops() {
+  static const VarlenOps ops{efficient_forward, efficient_backward};
+  return ops;
+}
+
+}  // namespace peft

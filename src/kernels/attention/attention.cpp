@@ -1,0 +1,77 @@
+#include "peft/kernels/attention.h"
+
+#include <ATen/core/Tensor.h>
+#include <fmt/ranges.h>
+
+#include "peft/base/error.h"
+#include "src/kernels/attention/internal.h"
+#include "src/kernels/attention/select.h"
+#include "src/kernels/attention/varlen.h"
+
+namespace peft {
+namespace {
+
+void check_state(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
+  const LinearState& state = args.state;
+  const int64_t adapters = args.queries->adapters(), features = feature_count(state.map, q.size(2)),
+                heads = state.z_KHMD.dim() == 4 && state.z_KHMD.size(1) == k.size(1) ? k.size(1) : q.size(1);
+  const auto has_shape = [](const at::Tensor& x, const std::vector<int64_t>& shape) {
+    return x.defined() && x.sizes() == shape;
+  };
+  if (!has_shape(state.z_KHMD, {adapters, heads, features, v.size(2)}) ||
+      !has_shape(state.den_KHM, {adapters, heads, features}) ||
+      (state.center_KHD.defined() && !has_shape(state.center_KHD, {adapters, heads, q.size(2)}))) {
+    throw_error("attention: state z {}, expected {}x{}x{}x{}, with den and center to match",
+                fmt::join(state.z_KHMD.sizes(), "x"), adapters, heads, features, v.size(2));
+  }
+}
+
+void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
+  const bool shapes = q.dim() == 3 && k.dim() == 3 && v.dim() == 3 && q.size(2) == k.size(2) &&
+                      k.size(1) == v.size(1) && k.size(0) == v.size(0) && k.size(1) > 0 && q.size(1) % k.size(1) == 0;
+  const bool rows = shapes && q.size(0) == args.queries->rows() && k.size(0) == args.keys->rows() &&
+                    args.queries->sequences() == args.keys->sequences();
+  if (!rows) {
+    throw_error("attention: q {}, k {}, v {} do not fit {} query rows, {} key rows", fmt::join(q.sizes(), "x"),
+                fmt::join(k.sizes(), "x"), fmt::join(v.sizes(), "x"), args.queries->rows(), args.keys->rows());
+  }
+  if (args.prefix.defined() && args.state.defined())
+    throw_error("attention: found a prefix and a state, expected one of them");
+  if (args.state.defined()) check_state(q, k, v, args);
+  if (args.prefix.defined()) {
+    const at::Tensor &pk = args.prefix.k_KPGD, &pv = args.prefix.v_KPGD;
+    const std::vector<int64_t> expected{args.prefix.per_sequence ? args.queries->sequences() : args.queries->adapters(),
+                                        pk.dim() == 4 ? pk.size(1) : 0, k.size(1), k.size(2)};
+    if (pk.sizes() != expected || !pv.defined() || pv.sizes() != expected) {
+      throw_error("attention: prefix keys {}, values {}, expected {}", fmt::join(pk.sizes(), "x"),
+                  pv.defined() ? fmt::format("{}", fmt::join(pv.sizes(), "x")) : "undefined", fmt::join(expected, "x"));
+    }
+  }
+  if (args.causal && args.queries->cu() != args.keys->cu())
+    throw_error("attention: causal needs as many queries as keys in every sequence");
+}
+
+}  // namespace
+
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
+  check(q, k, v, args);
+  if (args.prefix.defined() && args.prefix.k_KPGD.size(1) == 0) {  // the CPU op ends the process on zero keys
+    AttentionArgs bare = args;
+    bare.prefix = {};
+    return attention(q, k, v, bare);
+  }
+  switch (select_backend(
+      {.cuda = q.is_cuda(), .type = q.scalar_type(), .width = q.size(2), .dropout = args.dropout.active()})) {
+    case AttentionBackend::cpu:
+      return attention_cpu(q, k, v, args);
+    case AttentionBackend::flash:
+      return attention_varlen(q, k, v, args, flash_ops());
+    case AttentionBackend::efficient:
+      return attention_varlen(q, k, v, args, efficient_ops());
+    case AttentionBackend::explicit_:
+      break;
+  }
+  return attention_explicit(q, k, v, args);
+}
+
+}  // namespace peft

@@ -1,0 +1,45 @@
+#pragma once
+/// Attention with a source on top of an operator that knows packed sequences and nothing else. Private to src/kernels.
+///
+/// A prefix is put in front of every sequence's own keys (the operator sees P + m keys); a state is merged into the operator's output by
+/// its log-sum-exp, and the operator's backward is given the merged output and log-sum-exp, which makes it exact (kernels.md 1.3).
+
+#include <array>
+
+#include "peft/kernels/attention.h"
+
+namespace peft {
+
+struct VarlenArgs {
+  at::Tensor cu_q, cu_k;  ///< int32 [B+1] on the device
+  int64_t longest_q = 0, longest_k = 0;
+  double scale = 1.0;
+  bool causal = false;  ///< aligned at the end: the last query of a sequence sees its last key
+};
+
+struct VarlenOut {
+  at::Tensor out_THD, lse_HT;  ///< natural log, float32; -inf for rows without keys, whose output is zero
+};
+
+struct VarlenOps {
+  VarlenOut (*forward)(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const VarlenArgs& args);
+  /// Of `out` and `lse` as they are given, which may be merged ones; lse = +inf: the row has no part in anything.     dq, dk, dv
+  std::array<at::Tensor, 3> (*backward)(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k,
+                                        const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse_HT,
+                                        const VarlenArgs& args);
+};
+
+/// FlashAttention-2 [Dao 2023, arXiv:2307.08691]: half and bfloat16, D a multiple of 8 up to 256; its backward is made repeatable.
+const VarlenOps& flash_ops();
+/// Memory-efficient attention [Rabe and Staats 2021, arXiv:2112.05682]: float32 too.
+const VarlenOps& efficient_ops();
+
+at::Tensor attention_varlen(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args,
+                            const VarlenOps& ops);
+
+/// Log-sum-exps [B,H,N] as the efficient operator has them, from and to [H,T]; N is at least the longest sequence. Places behind a
+/// sequence's end become +inf.
+at::Tensor lse_of_padded(const at::Tensor& lse_BHN, const at::Tensor& cu, int64_t rows);
+at::Tensor lse_to_padded(const at::Tensor& lse_HT, const at::Tensor& cu, int64_t places);
+
+}  // namespace peft

@@ -1,0 +1,7 @@
+#include "src/kernels/cuda/grouped_matmul/kernels.cuh"
+
+namespace peft::cuda {
+
+template struct GroupedKernels<bf16, 32>;
+
+}  // namespace peft::cuda

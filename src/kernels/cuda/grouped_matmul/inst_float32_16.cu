@@ -1,0 +1,7 @@
+#include "src/kernels/cuda/grouped_matmul/kernels.cuh"
+
+namespace peft::cuda {
+
+template struct GroupedKernels<float, 16>;
+
+}  // namespace peft::cuda

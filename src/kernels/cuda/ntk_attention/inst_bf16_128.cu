@@ -1,0 +1,9 @@
+#include "src/kernels/cuda/ntk_attention/backward.cuh"
+#include "src/kernels/cuda/ntk_attention/forward.cuh"
+
+namespace peft::cuda {
+
+template int launch_ntk_forward<bf16, 128>(const NtkForward&, void*);
+template int launch_ntk_backward<bf16, 128>(const NtkBackward&, void*);
+
+}  // namespace peft::cuda

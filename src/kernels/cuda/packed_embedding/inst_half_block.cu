@@ -1,0 +1,9 @@
+#include "src/kernels/cuda/packed_embedding/backward.cuh"
+#include "src/kernels/cuda/packed_embedding/forward.cuh"
+
+namespace peft::cuda {
+
+template int packed_embedding_forward_rows<half, kRowBlock>(const PackedEmbedding&, void*, void*);
+template int prompt_gradient_rows<half, kRowBlock>(const PackedEmbedding&, const PromptGradient&, void*);
+
+}  // namespace peft::cuda

@@ -1,0 +1,128 @@
+#pragma once
+/// prefix_attention, backward, first launch: delta and dq. Formula and layouts in api.h.
+///
+/// A block takes 64 rows of one group and one head, a warp 16 of them, and goes over the prefix in tiles of 64 keys: scores, dO V^T, ds,
+/// and ds K added up in registers. 3 products of 2 D operations for each row and key.
+///
+/// Shared memory, 16-bit values in rows of D + 8:
+///   rows   4 of 64 rows: dO, q, O, dq
+///   keys   2 of { K, V }, 64 rows each
+/// D 64: 73,728 bytes, D 128: 139,264.
+/// Synchronisation: as the forward pass.
+/// Bytes a row and head: 10 D + 8, and 4 P D / 64 from the second-level cache.
+
+#include "src/kernels/cuda/prefix_attention/scores.cuh"
+
+namespace peft::cuda {
+
+template <int kWidth>
+struct PrefixQueryTile {
+  static constexpr int kRows = prefix_query_rows(kWidth), kThreads = 2 * kRows;
+  static constexpr std::size_t kSharedBytes = 8 * (tile_values(kRows, kWidth) + tile_values(kPrefixTile, kWidth));
+};
+
+/// delta of a warp's rows g and g + 8.
+template <int kWidth, class T>
+__device__ __forceinline__ void row_deltas(float (&delta)[2], const T* dout, const T* out, int row, int lane) {
+  PEFT_UNROLL
+  for (int k = 0; k < kWidth; k += 16) {
+    uint32_t a[4], b[4];
+    load_a<kWidth>(a, dout, row, k, lane);
+    load_a<kWidth>(b, out, row, k, lane);
+    PEFT_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const float2 x = unpack<T>(a[i]), y = unpack<T>(b[i]);
+      delta[i % 2] += x.x * y.x + x.y * y.y;
+    }
+  }
+  delta[0] = row_sum(delta[0]);
+  delta[1] = row_sum(delta[1]);
+}
+
+template <class T, int kWidth>
+__global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_query_kernel(PrefixBackward args) {
+  using Tile = PrefixQueryTile<kWidth>;
+  constexpr int kThreads = Tile::kThreads, kKeys = 2 * tile_values(kPrefixTile, kWidth),
+                kValues = tile_values(Tile::kRows, kWidth);
+  const RowItem item = args.queries[blockIdx.x];
+  const PrefixShape& shape = args.shape;
+  const int head = static_cast<int>(blockIdx.y), warp = static_cast<int>(threadIdx.x) / 32,
+            lane = static_cast<int>(threadIdx.x) % 32;
+  if (item.rows == 0) return;
+  if (prefix_length(shape, args.keys, item.group) == 0)
+    return store_delta<T, kWidth, kThreads>(args.delta, args.dout, args.out, shape.rows, item, head);
+  const PrefixHead<T> prefix = prefix_head<T>(shape, args.keys, item.group, head);
+
+  T* dout = shared_memory<T>();
+  T *q = dout + kValues, *out = q + kValues, *dq = out + kValues, *keys = dq + kValues;
+  const auto copy_rows = [&](T* to, const HeadRows& rows) {
+    copy_tile<Tile::kRows, kWidth, kThreads>(to, rows_of<const T>(rows, item.row0, head), rows.row_stride, item.rows);
+  };
+  copy_rows(dout, args.dout);
+  copy_rows(q, args.q);
+  copy_rows(out, args.out);
+  copy_rows(dq, args.dq);
+  copy_keys<kWidth, kThreads>(keys, prefix, 0);
+  commit_copies();
+
+  const int row = 16 * warp, pair = 2 * (lane % 4), tile_count = (prefix.length + kPrefixTile - 1) / kPrefixTile;
+  const int64_t first = head * shape.rows + item.row0;
+  float lse[2], delta[2] = {}, sums[kWidth / 8][4] = {};
+  PEFT_UNROLL
+  for (int lower = 0; lower < 2; ++lower) {
+    const int r = row + 8 * lower + lane / 4;
+    const float x = r < item.rows ? args.lse[first + r] : INFINITY;
+    lse[lower] = kLog2E * (x == -INFINITY ? INFINITY : x);
+  }
+  for (int tile = 0; tile < tile_count; ++tile) {
+    if (tile + 1 < tile_count) copy_keys<kWidth, kThreads>(keys + (tile + 1) % 2 * kKeys, prefix, tile + 1);
+    commit_copies();
+    wait_copies<1>();
+    __syncthreads();
+    if (row < item.rows) {
+      if (tile == 0) row_deltas<kWidth>(delta, dout, out, row, lane);
+      const T* k = keys + tile % 2 * kKeys;
+      const int valid = prefix.length - tile * kPrefixTile;
+      float scores[kPrefixTile / 8][4] = {}, products[kPrefixTile / 8][4] = {};
+      multiply_rows<kWidth>(scores, q, row, k, lane);
+      multiply_rows<kWidth>(products, dout, row, k + tile_values(kPrefixTile, kWidth), lane);
+      PEFT_UNROLL
+      for (int j = 0; j < kPrefixTile / 8; ++j) {
+        PEFT_UNROLL
+        for (int i = 0; i < 4; ++i) {
+          const bool inside = 8 * j + pair + i % 2 < valid;
+          scores[j][i] =
+              inside ? exp2f(kLog2E * shape.scale * scores[j][i] - lse[i / 2]) * (products[j][i] - delta[i / 2]) : 0.0F;
+        }
+      }
+      multiply_results<kWidth>(sums, scores, k, lane);
+    }
+    __syncthreads();
+  }
+  if (row >= item.rows) return;
+
+  PEFT_UNROLL
+  for (int lower = 0; lower < 2; ++lower) {
+    const int r = row + 8 * lower + lane / 4;
+    PEFT_UNROLL
+    for (int j = 0; j < kWidth / 8; ++j) {
+      auto* at = reinterpret_cast<uint32_t*>(dq + r * tile_stride(kWidth) + 8 * j + pair);
+      const float2 own = unpack<T>(*at);
+      *at = pack_floats<T>(own.x + shape.scale * sums[j][2 * lower], own.y + shape.scale * sums[j][2 * lower + 1]);
+    }
+    if (lane % 4 == 0 && r < item.rows) args.delta[first + r] = delta[lower];
+  }
+  __syncwarp();
+  store_tile<kWidth>(rows_of<T>(args.dq, item.row0 + row, head), args.dq.row_stride, dq + row * tile_stride(kWidth),
+                     item.rows - row < 16 ? item.rows - row : 16, lane, 32);
+}
+
+template <class T, int kWidth>
+int launch_prefix_queries(const PrefixBackward& args, void* stream) {
+  using Tile = PrefixQueryTile<kWidth>;
+  if (args.query_count == 0 || args.shape.heads == 0) return 0;
+  const dim3 grid{static_cast<unsigned>(args.query_count), static_cast<unsigned>(args.shape.heads), 1};
+  return launch(prefix_query_kernel<T, kWidth>, grid, dim3{Tile::kThreads, 1, 1}, Tile::kSharedBytes, stream, args);
+}
+
+}  // namespace peft::cuda

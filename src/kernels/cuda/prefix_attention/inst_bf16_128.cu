@@ -1,0 +1,11 @@
+#include "src/kernels/cuda/prefix_attention/backward_keys.cuh"
+#include "src/kernels/cuda/prefix_attention/backward_queries.cuh"
+#include "src/kernels/cuda/prefix_attention/forward.cuh"
+
+namespace peft::cuda {
+
+template int launch_prefix_forward<bf16, 128>(const PrefixForward&, void*);
+template int launch_prefix_queries<bf16, 128>(const PrefixBackward&, void*);
+template int launch_prefix_keys<bf16, 128>(const PrefixBackward&, void*);
+
+}  // namespace peft::cuda

@@ -1,0 +1,9 @@
+#include "src/kernels/cuda/residual_norm/backward.cuh"
+#include "src/kernels/cuda/residual_norm/forward.cuh"
+
+namespace peft::cuda {
+
+template int residual_norm_forward_rows<bf16, kRowBlock>(const ResidualNormForward&, void*);
+template int residual_norm_backward_rows<bf16, kRowBlock>(const ResidualNormBackward&, void*);
+
+}  // namespace peft::cuda
