@@ -16,9 +16,9 @@
 ///   log_scale   float [rows]: log g
 ///   shift       float [parts][rows]: phi . dphi, with a center
 /// D 64: 83,600 bytes, D 128: 105,360.
-/// Synchronisation, a tile: its copies have landed | (a center and several parts: phi . dphi is there) | dq, log g and delta are there | all have read. The
-/// copies of the next tile run from the first of these barriers on.
-/// Bytes a row and head: 10 D + 4 (D 64: 644), and 8 M (D + 1) / 256 to write and read the partial sums (D 64: 130).
+/// Synchronisation, a tile: its copies have landed | (a center and several parts: phi . dphi is there) | dq, log g and delta are there |
+/// all have read. The copies of the next tile begin before the first of these barriers, into memory that the last one freed.
+/// A row and head, D 64: 10 D + 4 = 644 bytes, 8 M (D + 1) / 256 = 130 to write and read the partial sums, 17,400 operations.
 
 #include "src/kernels/cuda/common/merge.cuh"
 #include "src/kernels/cuda/ntk_attention/backward_rows.cuh"
