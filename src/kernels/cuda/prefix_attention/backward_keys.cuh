@@ -77,9 +77,9 @@ __global__ void __launch_bounds__(PrefixKeyTile<kWidth>::kThreads) prefix_key_ke
                    d = *reinterpret_cast<const float2*>(delta + 8 * j + pair);
       PEFT_UNROLL
       for (int i = 0; i < 4; ++i) {
-        const bool inside = first_key + i / 2 * 8 < prefix.length;
-        scores[j][i] = inside ? exp2f(kLog2E * shape.scale * scores[j][i] - (i % 2 == 0 ? l.x : l.y)) : 0.0F;  // P^T
-        products[j][i] = scores[j][i] * (products[j][i] - (i % 2 == 0 ? d.x : d.y));                           // ds^T
+        scores[j][i] = exp2f(kLog2E * shape.scale * scores[j][i] -
+                             (i % 2 == 0 ? l.x : l.y));  // P^T; keys behind the end are not stored
+        products[j][i] = scores[j][i] * (products[j][i] - (i % 2 == 0 ? d.x : d.y));  // ds^T
       }
     }
     multiply_results<kWidth>(dv, scores, dout, lane);
