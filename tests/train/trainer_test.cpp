@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "peft/interop/adapter_folder.h"
+#include "peft/tensor/safetensors.h"
 #include "peft/train/features.h"
 #include "tests/support/tiny_task.h"
 
@@ -152,6 +153,28 @@ TEST(TrainBank, EveryExampleOfAStepHasItsOwnMasks) {
   };
   const std::string rows = "yes\tw0 w1 w2 w3\nno\tw4 w5\n";
   EXPECT_GT(std::abs(first_loss(rows, 2) - first_loss(rows + rows, 4)), 1e-4);
+}
+
+/// A text of infinite embeddings makes its steps void: what is left are the steps of the other text, and Adam counts only those.
+TEST(TrainBank, SkippedStepsAreNoUpdates) {
+  const TinyTask task("skipped");
+  const auto model = task.folder / "model" / "model.safetensors";
+  std::map<std::string, at::Tensor> tensors;
+  for (const SafetensorsFile file(model); const auto& [name, entry] : file.entries())
+    tensors[name] = file.tensor(name).clone();
+  tensors.at("bert.embeddings.word_embeddings.weight")[22].fill_(std::numeric_limits<float>::infinity());  // w17
+  write_safetensors(model, tensors);
+  const auto run = [&](const std::string& output, const std::string& rows, int64_t steps) {
+    write_atomic(task.folder / "data" / "train.tsv", "label\ttext\n" + rows);
+    Json config = task.config(output, {{"type", "lora"}, {"r", 2}},
+                              {{"batch_size", 1}, {"max_steps", steps}, {"lr_scheduler_type", "constant"}});
+    config["data"]["labels"] = {"no", "yes"};
+    const RunConfig resolved = RunConfig::from_json(config, "test.json");
+    EXPECT_EQ(train_bank({resolved}, {}).front().code, ExitCode::done);
+    return resolved.output + "/last";
+  };
+  const std::string good = "yes\tw0 w1 w2\n";
+  EXPECT_EQ(difference(run("half", good + "no\tw17 w1\n", 8), run("whole", good, 4)), 0.0);
 }
 
 TEST(TrainBank, BestIsTheLowestLossOrTheHighestScore) {

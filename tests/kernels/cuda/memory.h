@@ -12,8 +12,8 @@
 namespace peft::cuda {
 
 template <class T>
-constexpr TileType tile_type() {
-  return std::is_same_v<T, bf16> ? TileType::bfloat16 : TileType::float16;
+constexpr Element tile_type() {
+  return std::is_same_v<T, bf16> ? Element::bfloat16 : Element::float16;
 }
 
 /// A [T,H,D] argument whose rows are a slice of wider ones. What is not the slice holds a canary, so does what is behind it.

@@ -13,6 +13,16 @@
 #include <cstdint>
 #include <cstring>
 
+/// Registers cannot be indexed: loops over arrays of them must vanish. Others stay, where the loads that an unrolled loop brings forward
+/// would take the registers that a second block needs.
+#ifdef __CUDACC__
+#define PEFT_UNROLL _Pragma("unroll")
+#define PEFT_KEEP_LOOP _Pragma("unroll 1")
+#else
+#define PEFT_UNROLL
+#define PEFT_KEEP_LOOP
+#endif
+
 namespace peft::cuda {
 
 constexpr unsigned kAllLanes = 0xffffffffU;

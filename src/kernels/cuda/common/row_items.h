@@ -4,10 +4,9 @@
 #include <cstdint>
 #include <vector>
 
-namespace peft::cuda {
+#include "src/kernels/cuda/common/element.h"
 
-/// Types that tensor cores multiply.
-enum class TileType : int32_t { bfloat16, float16 };
+namespace peft::cuda {
 
 /// [T,H,D], D contiguous; strides in elements. Kernels want both strides to be multiples of 8 and the data 16-byte aligned.
 struct HeadRows {

@@ -7,13 +7,6 @@
 #include "src/kernels/cuda/common/device.cuh"
 #include "src/kernels/cuda/common/element.h"
 
-/// In front of loops over arrays that must stay in registers and that nvcc would not unroll by itself.
-#ifdef __CUDACC__
-#define PEFT_UNROLL _Pragma("unroll")
-#else
-#define PEFT_UNROLL
-#endif
-
 namespace peft::cuda {
 
 constexpr int kChunk = 8;

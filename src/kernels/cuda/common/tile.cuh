@@ -7,16 +7,6 @@
 #include "src/kernels/cuda/common/device.cuh"
 #include "src/kernels/cuda/common/row_items.h"
 
-/// Registers cannot be indexed: loops over arrays of them must vanish. Others stay, where the loads that an unrolled loop brings forward
-/// would take the registers that a second block needs.
-#ifdef __CUDACC__
-#define PEFT_UNROLL _Pragma("unroll")
-#define PEFT_KEEP_LOOP _Pragma("unroll 1")
-#else
-#define PEFT_UNROLL
-#define PEFT_KEEP_LOOP
-#endif
-
 namespace peft::cuda {
 
 __host__ __device__ constexpr int tile_stride(int width) { return width + 8; }

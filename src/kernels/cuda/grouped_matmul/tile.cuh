@@ -7,13 +7,6 @@
 
 #include "src/kernels/cuda/common/piece.cuh"
 
-/// In front of loops over values that must stay in registers.
-#ifdef __CUDACC__
-#define PEFT_UNROLL _Pragma("unroll")
-#else
-#define PEFT_UNROLL
-#endif
-
 namespace peft::cuda {
 
 constexpr int kGroupThreads = 128;

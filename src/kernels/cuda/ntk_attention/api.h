@@ -23,7 +23,7 @@ namespace peft::cuda {
 
 enum class StateMap : int32_t { elu, taylor1 };
 
-constexpr int kNtkUnsupported = -1;  ///< status of a width without an instance
+constexpr int kNtkUnsupported = -1;  ///< status of a width or type without an instance
 constexpr bool ntk_supports(int width) {
   return width == 32 || width == 64 || width == 80 || width == 96 || width == 128;
 }
@@ -46,7 +46,7 @@ struct NtkWorkList {
 NtkWorkList ntk_work_list(const std::vector<int32_t>& group_rows, int width);
 
 struct NtkShape {
-  TileType type = TileType::bfloat16;
+  Element type = Element::bfloat16;
   StateMap map = StateMap::elu;
   int32_t groups = 1, heads = 1, state_heads = 1, width = 64;
   int64_t rows = 0;

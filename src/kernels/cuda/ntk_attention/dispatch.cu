@@ -21,8 +21,9 @@ struct Backward {
 
 template <class Launch, class Args>
 int with_type(const Args& args, void* stream) {
-  return args.shape.type == TileType::bfloat16 ? Launch::template run<bf16>(args, stream)
-                                               : Launch::template run<half>(args, stream);
+  if (args.shape.type == Element::bfloat16) return Launch::template run<bf16>(args, stream);
+  if (args.shape.type == Element::float16) return Launch::template run<half>(args, stream);
+  return kNtkUnsupported;
 }
 template <template <int> class Launch, class Args>
 int with_width(const Args& args, void* stream) {
@@ -46,8 +47,9 @@ int with_width(const Args& args, void* stream) {
 
 int ntk_pack(const NtkPack& args, void* stream) {
   if (!ntk_supports(args.shape.width)) return kNtkUnsupported;
-  return args.shape.type == TileType::bfloat16 ? launch_ntk_pack<bf16>(args, stream)
-                                               : launch_ntk_pack<half>(args, stream);
+  if (args.shape.type == Element::bfloat16) return launch_ntk_pack<bf16>(args, stream);
+  if (args.shape.type == Element::float16) return launch_ntk_pack<half>(args, stream);
+  return kNtkUnsupported;
 }
 int ntk_attention_forward(const NtkForward& args, void* stream) { return with_width<Forward>(args, stream); }
 int ntk_attention_backward(const NtkBackward& args, void* stream) { return with_width<Backward>(args, stream); }

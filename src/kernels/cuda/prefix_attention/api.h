@@ -18,7 +18,7 @@
 
 namespace peft::cuda {
 
-constexpr int kPrefixUnsupported = -1;  ///< status of a width without an instance
+constexpr int kPrefixUnsupported = -1;  ///< status of a width or type without an instance
 constexpr bool prefix_supports(int width) {
   return width == 32 || width == 64 || width == 80 || width == 96 || width == 128;
 }
@@ -35,7 +35,7 @@ struct PrefixWorkList {
 PrefixWorkList prefix_work_list(const std::vector<int32_t>& group_rows, int width);
 
 struct PrefixShape {
-  TileType type = TileType::bfloat16;
+  Element type = Element::bfloat16;
   int32_t groups = 1, heads = 1, key_heads = 1, width = 64, prefix = 0;
   int64_t rows = 0;
   float scale = 1.0F;

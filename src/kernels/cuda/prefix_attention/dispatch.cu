@@ -15,7 +15,9 @@ int run(const PrefixBackward& args, void* stream) {
 
 template <int kWidth, class Args>
 int with_type(const Args& args, void* stream) {
-  return args.shape.type == TileType::bfloat16 ? run<bf16, kWidth>(args, stream) : run<half, kWidth>(args, stream);
+  if (args.shape.type == Element::bfloat16) return run<bf16, kWidth>(args, stream);
+  if (args.shape.type == Element::float16) return run<half, kWidth>(args, stream);
+  return kPrefixUnsupported;
 }
 template <class Args>
 int with_width(const Args& args, void* stream) {
