@@ -51,6 +51,8 @@ class Job {
   void update(Bank& bank, const Step& step, double loss, int64_t tokens);
   /// Logs, evaluates and saves as the config says; `seconds` is this job's share of the step. A guard may end the job here.
   void finish_step(Bank& bank, const Step& step, double seconds);
+  /// Adds to the time of training what was not a step.
+  void charge(double seconds) { seconds_ += seconds; }
   /// Writes the results of a job that has done its last step or stopped early. All jobs of a bank have saved by then.
   void complete_if_due(Bank& bank);
   void save(Bank& bank);

@@ -143,7 +143,10 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
   int64_t step = std::numeric_limits<int64_t>::max();
   for (const auto& job : jobs) step = std::min(step, job->saved_step());
   for (std::size_t k = 0; k < jobs.size(); ++k) jobs[k]->open(bank, static_cast<int64_t>(k), provenance, step);
+  const auto start = Clock::now();
   cache_features(bank, jobs);
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  for (const auto& job : jobs) job->charge(seconds / static_cast<double>(jobs.size()));
   train_loop(bank, jobs, options);
   for (std::size_t k = 0; k < jobs.size(); ++k) results[open[k]] = jobs[k]->result();
   return results;
