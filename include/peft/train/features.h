@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include "peft/methods/method.h"
 #include "peft/train/batch.h"
 
 namespace peft {
