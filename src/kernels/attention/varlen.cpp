@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <limits>
+#include <optional>
 
 #include "src/kernels/attention/internal.h"
 #include "src/kernels/attention/state_internal.h"
@@ -64,34 +65,41 @@ class Assembly {
   at::Tensor joined_, own_, front_;
 };
 
-VarlenArgs varlen_args(const AttentionArgs& args) {
-  const Batch keys = args.prefix.defined() ? args.keys->lengthened(args.prefix.k_KPGD.size(1)) : args.keys;
-  return {args.queries->cu_seqlens(),
-          keys->cu_seqlens(),
-          args.queries->longest(),
-          keys->longest(),
-          args.scale,
-          args.causal};
-}
+/// One call, from its forward to its backward: the arguments and what was planned of them.
+struct Call : torch::CustomClassHolder {
+  Call(const AttentionArgs& given, const VarlenOps& operators) : args(given), ops(operators) {
+    Batch keys = args.keys;
+    if (args.prefix.defined()) {
+      assembly.emplace(args);
+      keys = keys->lengthened(args.prefix.k_KPGD.size(1));
+    }
+    shape = {args.queries->cu_seqlens(),
+             keys->cu_seqlens(),
+             args.queries->longest(),
+             keys->longest(),
+             args.scale,
+             args.causal};
+  }
+
+  const AttentionArgs args;
+  const VarlenOps& ops;
+  std::optional<Assembly> assembly;  ///< with a prefix
+  VarlenArgs shape;
+};
 
 struct VarlenAttention : torch::autograd::Function<VarlenAttention> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const std::optional<at::Tensor>& prefix_k, const std::optional<at::Tensor>& prefix_v,
                             const std::optional<at::Tensor>& state_z, const std::optional<at::Tensor>& state_den,
-                            const std::shared_ptr<const AttentionArgs>& args, const VarlenOps* ops) {
+                            const c10::intrusive_ptr<Call>& call) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const at::Tensor z = state_z.value_or(at::Tensor()), den = state_den.value_or(at::Tensor());
-    at::Tensor keys = k, values = v;
-    if (prefix_k) {
-      const Assembly assembly(*args);
-      keys = assembly.join(*prefix_k, k);
-      values = assembly.join(*prefix_v, v);
-    }
-    auto [out, lse] = ops->forward(q, keys, values, varlen_args(*args));
-    if (z.defined()) merge_state(out, lse.t().unsqueeze(-1), q, z, den, *args);
+    const at::Tensor keys = call->assembly ? call->assembly->join(*prefix_k, k) : k,
+                     values = call->assembly ? call->assembly->join(*prefix_v, v) : v;
+    auto [out, lse] = call->ops.forward(q, keys, values, call->shape);
+    if (z.defined()) merge_state(out, lse.t().unsqueeze(-1), q, z, den, call->args);
     ctx->save_for_backward({q, keys, values, z, den, out, lse});
-    ctx->saved_data["args"] = HeldArgs::wrap(args);
-    ctx->saved_data["ops"] = static_cast<int64_t>(reinterpret_cast<std::intptr_t>(ops));
+    ctx->saved_data["call"] = at::IValue::make_capsule(call);
     return out;
   }
 
@@ -100,26 +108,25 @@ struct VarlenAttention : torch::autograd::Function<VarlenAttention> {
     const auto saved = ctx->get_saved_variables();
     const at::Tensor &q = saved[0], &keys = saved[1], &values = saved[2], &z = saved[3], &den = saved[4],
                      &out = saved[5], &lse = saved[6];
-    const AttentionArgs& args = HeldArgs::unwrap(ctx->saved_data["args"]);
-    const auto* ops = reinterpret_cast<const VarlenOps*>(static_cast<std::intptr_t>(ctx->saved_data["ops"].toInt()));
+    const auto held = ctx->saved_data["call"].toCapsule();
+    const auto& call = static_cast<const Call&>(*held);
     const at::Tensor dout = grads[0].contiguous();
     // -inf says "nothing to attend to"; exp(s - lse) must be zero there.
     const at::Tensor own_lse = at::where(lse == -kInfinity, kInfinity, lse);
-    auto [dq, dk, dv] = ops->backward(dout, q, keys, values, out, own_lse, varlen_args(args));
+    auto [dq, dk, dv] = call.ops.backward(dout, q, keys, values, out, own_lse, call.shape);
     at::Tensor dpk, dpv;
-    if (args.prefix.defined()) {
-      const Assembly assembly(args);
-      dpk = assembly.prefix_rows(dk);
-      dpv = assembly.prefix_rows(dv);
-      dk = assembly.own_rows(dk);
-      dv = assembly.own_rows(dv);
+    if (call.assembly) {
+      dpk = call.assembly->prefix_rows(dk);
+      dpv = call.assembly->prefix_rows(dv);
+      dk = call.assembly->own_rows(dk);
+      dv = call.assembly->own_rows(dv);
     }
     StateGradients state;
     if (z.defined()) {
-      state = state_backward(dout, out, lse.t().unsqueeze(-1), q, z, den, args);
+      state = state_backward(dout, out, lse.t().unsqueeze(-1), q, z, den, call.args);
       dq = (dq.to(accumulation_type(q)) + state.dq_THD).to(q.scalar_type());
     }
-    return {dq, dk, dv, dpk, dpv, state.dz_KHMD, state.dden_KHM, at::Tensor(), at::Tensor()};
+    return {dq, dk, dv, dpk, dpv, state.dz_KHMD, state.dden_KHM, at::Tensor()};
   }
 };
 
@@ -136,7 +143,7 @@ at::Tensor attention_varlen(const at::Tensor& q, const at::Tensor& k, const at::
                             const VarlenOps& ops) {
   const SourceInputs source = source_inputs(args, q);
   return VarlenAttention::apply(q, k, v, source.prefix_k, source.prefix_v, source.z, source.den,
-                                std::make_shared<const AttentionArgs>(args), &ops);
+                                c10::make_intrusive<Call>(args, ops));
 }
 
 at::Tensor lse_of_padded(const at::Tensor& lse_BHN, const at::Tensor& cu, int64_t rows) {
