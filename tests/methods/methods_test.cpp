@@ -14,7 +14,6 @@
 namespace peft {
 namespace {
 
-
 struct Example {
   std::string name;
   Json config;
