@@ -57,7 +57,7 @@ class Fields {
                    Json* /* any JSON value; the owner checks it in its own visit() or validate() */>;
 
   template <class T>
-  void field(std::string_view name, T& value, FieldInfo info) {
+  void field(std::string_view name, T& value, const FieldInfo& info) {
     if constexpr (Section<T>) {
       if (!begin_section(name, info)) return;
       value.visit(*this);
