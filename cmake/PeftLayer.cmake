@@ -1,6 +1,7 @@
 # peft_layer(NAME DEPENDS lower... SOURCES a.cpp ... [TORCH] [NO_UNITY]): one layer of docs/DESIGN.md as an OBJECT library (a static
 # library would drop self-registering objects). NO_UNITY: a layer whose files name their private parts alike, as registered ones do.
-# peft_test(NAME LAYERS ... SOURCES ...): one GoogleTest program, one ctest entry.
+# peft_test(NAME SOURCES ... [TORCH] [EMULATED_KERNELS]): one GoogleTest program, one ctest entry. EMULATED_KERNELS: the CUDA kernels run on the
+# CPU, as the emulator runs them.
 
 function(_peft_options target)
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/include PRIVATE ${PROJECT_SOURCE_DIR})
@@ -41,6 +42,15 @@ function(_peft_link target)
   endif()
 endfunction()
 
+# What stands behind the api.h of the CUDA kernels: they themselves, or functions that say that there are none.
+function(_peft_link_kernels target)
+  foreach(kernels peft_cuda_device peft_no_cuda)
+    if(TARGET ${kernels})
+      target_link_libraries(${target} PRIVATE ${kernels})
+    endif()
+  endforeach()
+endfunction()
+
 function(peft_program name)
   add_executable(${name} ${ARGN})
   _peft_options(${name})
@@ -49,11 +59,12 @@ function(peft_program name)
     target_link_libraries(${name} PRIVATE PkgConfig::TCMALLOC)
   endif()
   _peft_link(${name})
+  _peft_link_kernels(${name})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 endfunction()
 
 function(peft_test name)
-  cmake_parse_arguments(arg "TORCH" "" "SOURCES" ${ARGN})
+  cmake_parse_arguments(arg "TORCH;EMULATED_KERNELS" "" "SOURCES" ${ARGN})
   if(NOT PEFT_TESTS OR (arg_TORCH AND NOT PEFT_TORCH))
     return()
   endif()
@@ -62,6 +73,11 @@ function(peft_test name)
   target_include_directories(${name}_test PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_definitions(${name}_test PRIVATE PEFT_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   _peft_link(${name}_test)
+  if(arg_EMULATED_KERNELS)
+    target_link_libraries(${name}_test PRIVATE peft_emulated_kernels)
+  else()
+    _peft_link_kernels(${name}_test)
+  endif()
   set_target_properties(${name}_test PROPERTIES UNITY_BUILD OFF)
   target_compile_options(${name}_test PRIVATE -O1)  # compiled often, run once
   target_link_libraries(${name}_test PRIVATE GTest::gtest_main GTest::gmock)

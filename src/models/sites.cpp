@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include "peft/kernels/attention.h"
 #include "peft/models/transformer.h"
 
 namespace peft {
@@ -65,6 +66,12 @@ void Transformer::override_dropout(double p) {
   for (HeadLayer& layer : spec_.head) {
     if (layer.trained) layer.dropout = p;
   }
+}
+
+std::string Transformer::set_attention(AttentionImplementation wish) {
+  std::string backend = attention_backend(wish, device(), dtype(), spec_.stack.head_dim);
+  attention_ = wish;
+  return backend;
 }
 
 }  // namespace peft

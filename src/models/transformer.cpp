@@ -104,7 +104,8 @@ at::Tensor Transformer::run_layer(std::size_t index, const at::Tensor& x_TC, con
       .causal = stack.causal && !last,  // the picked row of a causal classifier is the last one: it sees all keys
       .prefix = pass.sockets.prefix(static_cast<int64_t>(index)),
       .state = pass.sockets.state(static_cast<int64_t>(index)),
-      .dropout = pass.site(name + ".attention", spec_.dropout.attention)};
+      .dropout = pass.site(name + ".attention", spec_.dropout.attention),
+      .implementation = attention_};
   const auto heads = [&](const at::Tensor& t, int64_t count) { return t.unflatten(1, {count, stack.head_dim}); };
   const at::Tensor attended =
       attention(heads(q, stack.heads), heads(k, stack.kv_heads), heads(v, stack.kv_heads), args).flatten(1);

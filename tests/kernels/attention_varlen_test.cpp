@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include "peft/base/error.h"
 #include "src/kernels/attention/select.h"
 #include "tests/kernels/varlen_on_cpu.h"
 
@@ -37,20 +38,58 @@ TEST(AttentionVarlen, RepeatsBitForBit) {
   for (std::size_t i = 0; i < first.size(); ++i) EXPECT_TRUE(same_values(first[i], second[i]));
 }
 
-TEST(SelectBackend, Table) {
+TEST(SelectAttention, Table) {
   using enum AttentionBackend;
-  const auto chosen = [](bool cuda, at::ScalarType type, int64_t width, bool dropout = false) {
-    return select_backend({.cuda = cuda, .type = type, .width = width, .dropout = dropout});
+  using Wish = AttentionImplementation;
+  const auto chosen = [](bool cuda, at::ScalarType type, int64_t width, bool dropout = false,
+                         Wish wish = Wish::automatic) {
+    return select_attention({.wish = wish, .cuda = cuda, .type = type, .width = width, .dropout = dropout});
   };
-  for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) EXPECT_EQ(chosen(false, type, 64), cpu);
+  const auto just = [](AttentionBackend backend) { return AttentionChoice{backend, false}; };
+  for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16})
+    EXPECT_EQ(chosen(false, type, 64), just(cpu));
   for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
-    for (const int64_t width : {8, 32, 80, 256}) EXPECT_EQ(chosen(true, type, width), flash);
-    for (const int64_t width : {4, 12, 264}) EXPECT_EQ(chosen(true, type, width), explicit_);
+    for (const int64_t width : {8, 32, 80, 256}) EXPECT_EQ(chosen(true, type, width), just(flash));
+    for (const int64_t width : {4, 12}) EXPECT_EQ(chosen(true, type, width), just(explicit_));
+    EXPECT_EQ(chosen(true, type, 264), just(efficient));
+    EXPECT_EQ(chosen(true, type, 64, false, Wish::own), (AttentionChoice{flash, true}));
+    EXPECT_EQ(chosen(true, type, 64, false, Wish::cudnn), just(cudnn));
+    EXPECT_THROW(chosen(true, type, 256, false, Wish::cudnn), ConfigError);
+    EXPECT_EQ(chosen(true, type, 64, false, Wish::efficient), just(efficient));
   }
-  EXPECT_EQ(chosen(true, at::kFloat, 64), efficient);
-  EXPECT_EQ(chosen(true, at::kFloat, 6), explicit_);
-  EXPECT_EQ(chosen(true, at::kDouble, 64), explicit_);
-  for (const bool cuda : {false, true}) EXPECT_EQ(chosen(cuda, at::kBFloat16, 64, true), explicit_);
+  EXPECT_EQ(chosen(true, at::kFloat, 64), just(efficient));
+  EXPECT_EQ(chosen(true, at::kFloat, 64, false, Wish::own), (AttentionChoice{efficient, true}));
+  EXPECT_EQ(chosen(true, at::kFloat, 6), just(explicit_));
+  EXPECT_EQ(chosen(true, at::kDouble, 64), just(explicit_));
+  for (const bool cuda : {false, true}) {
+    EXPECT_EQ(chosen(cuda, at::kBFloat16, 64, true), just(explicit_));
+    EXPECT_EQ(chosen(cuda, at::kBFloat16, 64, true, Wish::reference), just(reference));
+    EXPECT_EQ(chosen(cuda, at::kDouble, 5, false, Wish::reference), just(reference));
+  }
+  EXPECT_EQ(chosen(true, at::kBFloat16, 64, true, Wish::own), just(explicit_));
+}
+
+TEST(SelectAttention, WishesThatCannotBeMet) {
+  using Wish = AttentionImplementation;
+  for (const Wish wish : {Wish::flash, Wish::cudnn, Wish::efficient, Wish::own}) {
+    EXPECT_THROW(select_attention({.wish = wish, .cuda = false}), ConfigError);
+    EXPECT_THROW(select_attention({.wish = wish, .cuda = true, .type = at::kDouble}), ConfigError);
+  }
+  EXPECT_THROW(select_attention({.wish = Wish::cpu, .cuda = true}), ConfigError);
+  EXPECT_THROW(select_attention({.wish = Wish::flash, .cuda = true, .type = at::kFloat}), ConfigError);
+  try {
+    select_attention({.wish = Wish::flash, .cuda = false, .width = 32});
+    FAIL();
+  } catch (const ConfigError& error) {
+    EXPECT_STREQ(error.what(), "model.attn_implementation: flash does not serve Float of head width 32 on the CPU");
+  }
+}
+
+TEST(SelectAttention, NamesAreThoseOfTheConfig) {
+  for (std::size_t i = 0; i < kAttentionImplementations.size(); ++i) {
+    EXPECT_EQ(attention_implementation(kAttentionImplementations[i]), static_cast<AttentionImplementation>(i));
+  }
+  EXPECT_THROW(attention_implementation("eager"), Error);
 }
 
 }  // namespace

@@ -71,7 +71,7 @@ inline const VarlenOps& cpu_varlen_ops() {
 
 inline at::Tensor attention_varlen_on_cpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                           const AttentionArgs& args) {
-  return attention_varlen(q, k, v, args, cpu_varlen_ops());
+  return attention_varlen(q, k, v, args, cpu_varlen_ops(), stock_source(args));
 }
 
 }  // namespace peft

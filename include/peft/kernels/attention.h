@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "peft/kernels/attention_implementation.h"
 #include "peft/kernels/dropout.h"
 #include "peft/kernels/state.h"
 #include "peft/tensor/packed_batch.h"
@@ -25,17 +26,23 @@ struct AttentionArgs {
   bool causal = false;   ///< query i of a sequence sees keys 0..i; needs equal query and key lengths
   PrefixKV prefix = {};  ///< a prefix or a state, never both
   LinearState state = {};
-  DropoutSite dropout = {};  ///< on the probabilities
+  DropoutSite dropout = {};  ///< on the probabilities; where active, they are formed explicitly
+  AttentionImplementation implementation = AttentionImplementation::automatic;
 };
 
 /// softmax(scale q [Kpre_k ; k_b]^T) [Vpre_k ; v_b] for every sequence b of adapter k.     q [Tq,H,D], k, v [Tk,G,D] -> [Tq,H,D]
 /// with `prefix`, or the formula of state.h with `state`. Differentiable in q, k, v, the prefix, and z and den of the state. A row
-/// without any visible key or state gives zeros. Float32, float64 and bfloat16.
+/// without any visible key or state gives zeros. Float32, float64, bfloat16 and half. Throws ConfigError when `implementation` does not serve
+/// this type, width or device.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args);
 
 /// The same by explicit concatenation, one sequence at a time, in plain differentiable operations: the oracle of the tests and the
 /// route of devices without a backend of their own.
 at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                const AttentionArgs& args);
+
+/// What serves calls without dropout on this device, for the log. Throws as attention() does.
+std::string attention_backend(AttentionImplementation implementation, at::Device device, at::ScalarType type,
+                              int64_t width);
 
 }  // namespace peft

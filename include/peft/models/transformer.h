@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "peft/kernels/attention_implementation.h"
 #include "peft/kernels/dropout.h"
 #include "peft/models/sockets.h"
 #include "peft/models/spec.h"
@@ -63,6 +64,8 @@ class Transformer {
   void unfuse();
   /// Replaces dropout rates of the checkpoint by one number, everywhere.
   void override_dropout(double p);
+  /// Returns what will serve the attention of these layers. Throws ConfigError when the wish cannot be met.
+  std::string set_attention(AttentionImplementation wish);
 
   /// Layer of the head the checkpoint has, or nullptr.
   const Linear* head_linear(const std::string& module) const;
@@ -83,6 +86,7 @@ class Transformer {
 
   std::filesystem::path folder_;
   ModelSpec spec_;
+  AttentionImplementation attention_ = AttentionImplementation::automatic;
   at::Tensor word_, position_, token_type_;
   Norm embedding_norm_;
   std::vector<Layer> layers_;

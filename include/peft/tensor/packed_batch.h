@@ -5,7 +5,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace peft {
@@ -51,11 +53,20 @@ class PackedBatch {
   std::shared_ptr<const PackedBatch> picked(int64_t offset) const;
   at::Tensor picked_rows(int64_t offset) const;  ///< int64 [B] row numbers, on the device
 
+  /// What follows from these rows alone and every layer needs: `make()` when `name` is asked for first. A name stands for one type.
+  template <class T, class Make>
+  std::shared_ptr<const T> derived(const std::string& name, const Make& make) const {
+    std::shared_ptr<const void>& slot = derived_[name];
+    if (slot == nullptr) slot = std::make_shared<const T>(make());
+    return std::static_pointer_cast<const T>(slot);
+  }
+
  private:
   PackedBatch() = default;
   std::vector<int64_t> cu_{0}, adapter_, ordinal_, group_rows_, group_sequences_, position_;
   at::Device device_ = at::kCPU;
   mutable at::Tensor position_T_, cu_seqlens_;
+  mutable std::map<std::string, std::shared_ptr<const void>> derived_;
 };
 
 using Batch = std::shared_ptr<const PackedBatch>;

@@ -15,7 +15,7 @@
 namespace peft {
 
 struct ModelConfig {
-  std::string path, dtype = "float32";
+  std::string path, dtype = "float32", attn_implementation = "auto";
   Json dropout = "checkpoint";  ///< or a number, everywhere
   void visit(Fields& fields);
 };

@@ -6,6 +6,8 @@
 #include <ATen/ops/_efficient_attention_forward.h>
 #include <ATen/ops/_flash_attention_backward.h>
 #include <ATen/ops/_flash_attention_forward.h>
+#include <ATen/ops/_scaled_dot_product_cudnn_attention.h>
+#include <ATen/ops/_scaled_dot_product_cudnn_attention_backward.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isposinf.h>
 #include <ATen/ops/where.h>
@@ -73,9 +75,7 @@ at::Tensor one_batch(const at::Tensor& x_TGD, int64_t heads) {
   return x_TGD.repeat_interleave(heads / x_TGD.size(1), 1).unsqueeze(0);
 }
 /// The sum over the query heads that share a key head.
-at::Tensor shared_heads(const at::Tensor& dx_1THD, int64_t groups) {
-  return dx_1THD.squeeze(0).unflatten(1, {groups, -1}).sum(2);
-}
+at::Tensor shared_heads(const at::Tensor& dx_THD, int64_t groups) { return dx_THD.unflatten(1, {groups, -1}).sum(2); }
 
 VarlenOut efficient_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const VarlenArgs& a) {
   auto [out, lse, seed, offset, max_q, max_k] = at::_efficient_attention_forward(
@@ -96,10 +96,52 @@ std::array<at::Tensor, 3> efficient_backward(const at::Tensor& dout, const at::T
       dout.unsqueeze(0), q.unsqueeze(0), one_batch(k, q.size(1)), one_batch(v, q.size(1)), std::nullopt,
       out.unsqueeze(0), a.cu_q, a.cu_k, a.longest_q, a.longest_k, lse_to_padded(lse_HT, a.cu_q, places), 0.0, no_random,
       no_random, mask_type(a), /*bias_requires_grad=*/false, a.scale);
-  return {dq.squeeze(0), shared_heads(dk, k.size(1)), shared_heads(dv, v.size(1))};
+  return {dq.squeeze(0), shared_heads(dk.squeeze(0), k.size(1)), shared_heads(dv.squeeze(0), v.size(1))};
+}
+
+/// A batch of equal lengths is a dense one. cuDNN's causal mask is aligned at the start, ours at the end: the same where both have one length.
+bool is_dense(const at::Tensor& q, const at::Tensor& k, const VarlenArgs& a) {
+  const int64_t sequences = a.cu_q.size(0) - 1;
+  return q.size(0) == sequences * a.longest_q && k.size(0) == sequences * a.longest_k && a.longest_q > 0 &&
+         a.longest_k > 0 && (!a.causal || a.longest_q == a.longest_k);
+}
+/// [T,G,D] as [B,H,N,D], without a copy where G = H.
+at::Tensor dense(const at::Tensor& x_TGD, int64_t heads, int64_t length) {
+  return x_TGD.repeat_interleave(heads / x_TGD.size(1), 1).unflatten(0, {-1, length}).transpose(1, 2);
+}
+at::Tensor packed(const at::Tensor& x_BHND) { return x_BHND.transpose(1, 2).flatten(0, 1); }
+
+VarlenOut cudnn_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const VarlenArgs& a) {
+  if (!is_dense(q, k, a)) return flash_forward(q, k, v, a);
+  const int64_t heads = q.size(1);
+  const auto result = at::_scaled_dot_product_cudnn_attention(
+      dense(q, heads, a.longest_q), dense(k, heads, a.longest_k), dense(v, heads, a.longest_k), std::nullopt,
+      /*compute_log_sumexp=*/true, 0.0, a.causal, /*return_debug_mask=*/false, a.scale);
+  const at::Tensor lse_BHN = std::get<1>(result).squeeze(-1);
+  return {packed(std::get<0>(result)).contiguous(), lse_BHN.transpose(0, 1).flatten(1).contiguous()};
+}
+
+std::array<at::Tensor, 3> cudnn_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k,
+                                         const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse_HT,
+                                         const VarlenArgs& a) {
+  if (!is_dense(q, k, a)) return flash_backward(dout, q, k, v, out, lse_HT, a);
+  const int64_t heads = q.size(1);
+  const at::Tensor lse = lse_HT.unflatten(1, {-1, a.longest_q}).transpose(0, 1).unsqueeze(-1).contiguous(),
+                   no_random = at::empty({}, q.options().dtype(at::kLong));
+  auto [dq, dk, dv] = at::_scaled_dot_product_cudnn_attention_backward(
+      dense(dout, heads, a.longest_q), dense(q, heads, a.longest_q), dense(k, heads, a.longest_k),
+      dense(v, heads, a.longest_k), dense(out, heads, a.longest_q), lse, no_random, no_random, /*attn_bias=*/{},
+      /*cum_seq_q=*/{}, /*cum_seq_k=*/{}, a.longest_q, a.longest_k, 0.0, a.causal, a.scale);
+  const auto key_heads = [&](const at::Tensor& dx) { return shared_heads(packed(dx), k.size(1)); };
+  return {packed(dq).contiguous(), key_heads(dk), key_heads(dv)};
 }
 
 }  // namespace
+
+const VarlenOps& cudnn_ops() {
+  static const VarlenOps ops{cudnn_forward, cudnn_backward};
+  return ops;
+}
 
 const VarlenOps& flash_ops() {
   static const VarlenOps ops{flash_forward, flash_backward};

@@ -60,18 +60,36 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     bare.prefix = {};
     return attention(q, k, v, bare);
   }
-  switch (select_backend(
-      {.cuda = q.is_cuda(), .type = q.scalar_type(), .width = q.size(2), .dropout = args.dropout.active()})) {
+  const AttentionChoice choice = select_attention({.wish = args.implementation,
+                                                   .cuda = q.is_cuda(),
+                                                   .type = q.scalar_type(),
+                                                   .width = q.size(2),
+                                                   .dropout = args.dropout.active()});
+  const auto varlen = [&](const VarlenOps& ops) {
+    return attention_varlen(q, k, v, args, ops, choice.own_source ? own_source(args, q) : stock_source(args));
+  };
+  switch (choice.backend) {
+    case AttentionBackend::reference:
+      return attention_reference(q, k, v, args);
     case AttentionBackend::cpu:
       return attention_cpu(q, k, v, args);
     case AttentionBackend::flash:
-      return attention_varlen(q, k, v, args, flash_ops());
+      return varlen(flash_ops());
+    case AttentionBackend::cudnn:
+      return varlen(cudnn_ops());
     case AttentionBackend::efficient:
-      return attention_varlen(q, k, v, args, efficient_ops());
+      return varlen(efficient_ops());
     case AttentionBackend::explicit_:
       break;
   }
   return attention_explicit(q, k, v, args);
+}
+
+std::string attention_backend(AttentionImplementation implementation, at::Device device, at::ScalarType type,
+                              int64_t width) {
+  const AttentionChoice choice =
+      select_attention({.wish = implementation, .cuda = device.is_cuda(), .type = type, .width = width});
+  return fmt::format("{}{}", name_of(choice.backend), choice.own_source ? ", own kernels for prefixes and states" : "");
 }
 
 }  // namespace peft

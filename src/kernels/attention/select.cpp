@@ -1,15 +1,98 @@
 #include "src/kernels/attention/select.h"
 
-namespace peft {
+#include <algorithm>
 
-AttentionBackend select_backend(const AttentionSituation& s) {
-  // Masks are named by example and position; the stock operators draw theirs by place in the batch.
-  if (s.dropout) return AttentionBackend::explicit_;
-  if (!s.cuda) return AttentionBackend::cpu;
+#include "peft/base/error.h"
+
+namespace peft {
+namespace {
+
+using Wish = AttentionImplementation;
+using enum AttentionBackend;
+
+bool serves(AttentionBackend backend, const AttentionSituation& s) {
   const bool narrow = s.type == at::kHalf || s.type == at::kBFloat16;
-  if (narrow && s.width % 8 == 0 && s.width <= 256) return AttentionBackend::flash;
-  if (s.type == at::kFloat && s.width % 4 == 0) return AttentionBackend::efficient;  // 16-byte rows
-  return AttentionBackend::explicit_;
+  switch (backend) {
+    case reference:
+    case explicit_:
+      return true;
+    case cpu:
+      return !s.cuda;
+    case flash:
+      return s.cuda && narrow && s.width % 8 == 0 && s.width <= 256;
+    case cudnn:
+      return s.cuda && narrow && s.width % 8 == 0 && s.width <= 128;
+    case efficient:  // 16-byte rows
+      return s.cuda && ((narrow && s.width % 8 == 0) || (s.type == at::kFloat && s.width % 4 == 0));
+  }
+  return false;
+}
+
+/// The default; `cudnn` and our own kernels are not part of it until a GPU has shown them faster (docs/kernels.md).
+AttentionBackend fastest(const AttentionSituation& s) {
+  for (const AttentionBackend backend : {cpu, flash, efficient}) {
+    if (serves(backend, s)) return backend;
+  }
+  return explicit_;
+}
+
+[[noreturn]] void refuse(const AttentionSituation& s) {
+  throw_error<ConfigError>("model.attn_implementation: {} does not serve {} of head width {} on {}", name_of(s.wish),
+                           c10::toString(s.type), s.width, s.cuda ? "cuda" : "the CPU");
+}
+
+AttentionBackend wished(const AttentionSituation& s) {
+  switch (s.wish) {
+    case Wish::reference:
+      return reference;
+    case Wish::cpu:
+      return cpu;
+    case Wish::flash:
+      return flash;
+    case Wish::cudnn:
+      return cudnn;
+    case Wish::efficient:
+      return efficient;
+    case Wish::automatic:
+    case Wish::own:
+      break;
+  }
+  return fastest(s);
+}
+
+}  // namespace
+
+AttentionImplementation attention_implementation(std::string_view name) {
+  const auto* found = std::find(kAttentionImplementations.begin(), kAttentionImplementations.end(), name);
+  if (found == kAttentionImplementations.end()) throw_error("attention: no implementation is called {}", name);
+  return static_cast<AttentionImplementation>(found - kAttentionImplementations.begin());
+}
+
+AttentionChoice select_attention(const AttentionSituation& s) {
+  const AttentionBackend backend = wished(s);
+  const bool own = s.wish == Wish::own;
+  if (!serves(backend, s) || (own && (backend != flash && backend != efficient))) refuse(s);
+  // Masks are named by example and position; operators draw theirs by place in the batch.
+  if (s.dropout && backend != reference) return {explicit_, false};
+  return {backend, own};
+}
+
+std::string_view name_of(AttentionBackend backend) {
+  switch (backend) {
+    case reference:
+      return "reference";
+    case explicit_:
+      return "explicit probabilities";
+    case cpu:
+      return "packed CPU operator";
+    case flash:
+      return "FlashAttention-2";
+    case cudnn:
+      return "cuDNN";
+    case efficient:
+      return "memory-efficient attention";
+  }
+  return "";
 }
 
 }  // namespace peft

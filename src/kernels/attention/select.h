@@ -7,17 +7,26 @@
 
 namespace peft {
 
-/// explicit_: probabilities are formed, one sequence at a time. cpu: the packed CPU operator. flash, efficient: the stock CUDA operators over
-/// packed sequences.
-enum class AttentionBackend { explicit_, cpu, flash, efficient };
+/// explicit_: probabilities are formed, one sequence at a time. cpu: the packed CPU operator. flash, cudnn, efficient: stock CUDA operators.
+enum class AttentionBackend { reference, explicit_, cpu, flash, cudnn, efficient };
 
 struct AttentionSituation {
+  AttentionImplementation wish = AttentionImplementation::automatic;
   bool cuda = false;
   at::ScalarType type = at::kFloat;
   int64_t width = 64;    ///< D
   bool dropout = false;  ///< on the probabilities
 };
 
-AttentionBackend select_backend(const AttentionSituation& situation);
+struct AttentionChoice {
+  AttentionBackend backend = AttentionBackend::explicit_;
+  bool own_source = false;  ///< prefixes and states by our own kernels
+  bool operator==(const AttentionChoice&) const = default;
+};
+
+/// Throws ConfigError when the wish cannot be met.
+AttentionChoice select_attention(const AttentionSituation& situation);
+
+std::string_view name_of(AttentionBackend backend);
 
 }  // namespace peft

@@ -1,12 +1,10 @@
 #pragma once
 /// Attention with a source on top of an operator that knows packed sequences and nothing else. Private to src/kernels.
-///
-/// A prefix is put in front of every sequence's own keys (the operator sees P + m keys); a state is merged into the operator's output by
-/// its log-sum-exp, and the operator's backward is given the merged output and log-sum-exp, which makes it exact (kernels.md 1.3).
 
 #include <array>
+#include <memory>
 
-#include "peft/kernels/attention.h"
+#include "src/kernels/attention/source.h"
 
 namespace peft {
 
@@ -34,8 +32,11 @@ const VarlenOps& flash_ops();
 /// Memory-efficient attention [Rabe and Staats 2021, arXiv:2112.05682]: float32 too.
 const VarlenOps& efficient_ops();
 
+/// cuDNN's attention for batches of equal lengths, FlashAttention-2 for others.
+const VarlenOps& cudnn_ops();
+
 at::Tensor attention_varlen(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args,
-                            const VarlenOps& ops);
+                            const VarlenOps& ops, std::unique_ptr<SourceRoute> source);
 
 /// Log-sum-exps [B,H,N] as the efficient operator has them, from and to [H,T]; N is at least the longest sequence. Places behind a
 /// sequence's end become +inf.

@@ -202,9 +202,9 @@ TEST(NtkAttention, OtherWidthsAreRefused) {
   for (const int width : {16, 48, 72, 256}) {
     EXPECT_FALSE(ntk_supports(width));
     const NtkShape shape{.width = width};
-    EXPECT_EQ(ntk_pack({.shape = shape}, nullptr), kNtkUnsupported);
-    EXPECT_EQ(ntk_attention_forward({.shape = shape}, nullptr), kNtkUnsupported);
-    EXPECT_EQ(ntk_attention_backward({.shape = shape}, nullptr), kNtkUnsupported);
+    EXPECT_EQ(ntk_pack({.shape = shape}, nullptr), kNoInstance);
+    EXPECT_EQ(ntk_attention_forward({.shape = shape}, nullptr), kNoInstance);
+    EXPECT_EQ(ntk_attention_backward({.shape = shape}, nullptr), kNoInstance);
   }
 }
 

@@ -188,8 +188,8 @@ TEST(PrefixAttention, GroupsEqualSeparateRuns) {
 }
 
 TEST(PrefixAttention, OtherWidthsAndEmptyCalls) {
-  EXPECT_EQ(prefix_attention_forward({.shape = {.width = 48}}, nullptr), kPrefixUnsupported);
-  EXPECT_EQ(prefix_attention_backward({.shape = {.width = 256}}, nullptr), kPrefixUnsupported);
+  EXPECT_EQ(prefix_attention_forward({.shape = {.width = 48}}, nullptr), kNoInstance);
+  EXPECT_EQ(prefix_attention_backward({.shape = {.width = 256}}, nullptr), kNoInstance);
   EXPECT_EQ(prefix_attention_forward({.shape = {.width = 64}}, nullptr), 0);
   EXPECT_EQ(prefix_attention_backward({.shape = {.width = 64}}, nullptr), 0);
 }

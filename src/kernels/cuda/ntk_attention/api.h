@@ -18,12 +18,12 @@
 /// must stay below 65504.
 
 #include "src/kernels/cuda/common/row_items.h"
+#include "src/kernels/cuda/common/status.h"
 
 namespace peft::cuda {
 
 enum class StateMap : int32_t { elu, taylor1 };
 
-constexpr int kNtkUnsupported = -1;  ///< status of a width or type without an instance
 constexpr bool ntk_supports(int width) {
   return width == 32 || width == 64 || width == 80 || width == 96 || width == 128;
 }

@@ -23,7 +23,7 @@ template <class Launch, class Args>
 int with_type(const Args& args, void* stream) {
   if (args.shape.type == Element::bfloat16) return Launch::template run<bf16>(args, stream);
   if (args.shape.type == Element::float16) return Launch::template run<half>(args, stream);
-  return kNtkUnsupported;
+  return kNoInstance;
 }
 template <template <int> class Launch, class Args>
 int with_width(const Args& args, void* stream) {
@@ -39,17 +39,17 @@ int with_width(const Args& args, void* stream) {
     case 128:
       return with_type<Launch<128>>(args, stream);
     default:
-      return kNtkUnsupported;
+      return kNoInstance;
   }
 }
 
 }  // namespace
 
 int ntk_pack(const NtkPack& args, void* stream) {
-  if (!ntk_supports(args.shape.width)) return kNtkUnsupported;
+  if (!ntk_supports(args.shape.width)) return kNoInstance;
   if (args.shape.type == Element::bfloat16) return launch_ntk_pack<bf16>(args, stream);
   if (args.shape.type == Element::float16) return launch_ntk_pack<half>(args, stream);
-  return kNtkUnsupported;
+  return kNoInstance;
 }
 int ntk_attention_forward(const NtkForward& args, void* stream) { return with_width<Forward>(args, stream); }
 int ntk_attention_backward(const NtkBackward& args, void* stream) { return with_width<Backward>(args, stream); }

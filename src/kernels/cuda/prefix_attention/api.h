@@ -15,10 +15,10 @@
 /// repeatable, and a group's do not depend on its neighbours.
 
 #include "src/kernels/cuda/common/row_items.h"
+#include "src/kernels/cuda/common/status.h"
 
 namespace peft::cuda {
 
-constexpr int kPrefixUnsupported = -1;  ///< status of a width or type without an instance
 constexpr bool prefix_supports(int width) {
   return width == 32 || width == 64 || width == 80 || width == 96 || width == 128;
 }

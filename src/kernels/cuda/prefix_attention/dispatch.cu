@@ -17,7 +17,7 @@ template <int kWidth, class Args>
 int with_type(const Args& args, void* stream) {
   if (args.shape.type == Element::bfloat16) return run<bf16, kWidth>(args, stream);
   if (args.shape.type == Element::float16) return run<half, kWidth>(args, stream);
-  return kPrefixUnsupported;
+  return kNoInstance;
 }
 template <class Args>
 int with_width(const Args& args, void* stream) {
@@ -33,7 +33,7 @@ int with_width(const Args& args, void* stream) {
     case 128:
       return with_type<128>(args, stream);
     default:
-      return kPrefixUnsupported;
+      return kNoInstance;
   }
 }
 

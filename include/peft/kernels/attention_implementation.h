@@ -1,0 +1,25 @@
+#pragma once
+/// The values of model.attn_implementation.
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace peft {
+
+/// automatic: the fastest that serves the call. reference: the definition in plain operations. own: prefixes and states by our own CUDA
+/// kernels, the rest as automatic. The others force one operator; cudnn serves batches of equal lengths, FlashAttention-2 the rest.
+enum class AttentionImplementation { automatic, reference, cpu, flash, cudnn, efficient, own };
+
+/// In the order of the enumeration.
+constexpr std::array<std::string_view, 7> kAttentionImplementations{"auto",  "reference", "cpu", "flash",
+                                                                    "cudnn", "efficient", "own"};
+
+constexpr std::string_view name_of(AttentionImplementation implementation) {
+  return kAttentionImplementations[static_cast<std::size_t>(implementation)];
+}
+/// Throws Error for an unknown name.
+AttentionImplementation attention_implementation(std::string_view name);
+
+}  // namespace peft

@@ -1,0 +1,104 @@
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "src/kernels/attention/internal.h"
+#include "src/kernels/attention/own_source.h"
+#include "src/kernels/cuda/ntk_attention/api.h"
+#include "src/kernels/own.h"
+
+namespace peft {
+namespace {
+
+/// K1: a state merged behind the operator.
+class OwnState final : public SourceRoute {
+ public:
+  static bool serves(const AttentionArgs& args, const at::Tensor& q) {
+    const LinearState& state = args.state;
+    // Rows that are switched off are not counted; only signed features have any.
+    return args.state.defined() && q.scalar_type() != at::kFloat && cuda::ntk_supports(own::count(q.size(2))) && !state.dropout.active() &&
+           (state.map == FeatureMap::elu || (state.map == FeatureMap::taylor1 && state.gated == nullptr));
+  }
+
+  OwnState(const AttentionArgs& args, const at::Tensor& q) : args_(args) {
+    const auto width = own::count(q.size(2));
+    work_ = args.queries->derived<Work>(fmt::format("ntk_attention {}", width), [&] {
+      const auto list = cuda::ntk_work_list(own::narrowed(args.queries->group_rows()), width);
+      return Work{own::device_array(list.tiles, q.device()), own::device_array(list.chunks, q.device()),
+                  own::device_array(list.first_chunk, q.device()), own::count(list.tiles.size()), own::count(list.chunks.size())};
+    });
+    shape_ = {own::element_of(q.scalar_type()),
+              args.state.map == FeatureMap::elu ? cuda::StateMap::elu : cuda::StateMap::taylor1,
+              own::count(args.queries->adapters()),
+              own::count(q.size(1)),
+              own::count(args.state.z_KHMD.size(1)),
+              width,
+              q.size(0),
+              static_cast<float>(args.scale)};
+    if (args.state.center_KHD.defined()) center_ = args.state.center_KHD.detach().to(at::kFloat).contiguous();
+  }
+
+  void merge(const at::Tensor& q_given, const at::Tensor& out, const at::Tensor& lse_HT,
+             const SourceTensors& source) override {
+    const at::Tensor q = own::aligned_rows(q_given), z = source.z.contiguous(), den = source.den.contiguous();
+    const int64_t rows = cuda::ntk_state_rows(shape_.map, shape_.width);
+    packed_ = at::empty({z.size(0), z.size(1), rows, shape_.width + 8}, q.options());
+    own::check(cuda::ntk_pack({shape_, own::floats(z), own::floats(den), packed_.data_ptr()}, own::stream_of(q)), "ntk_pack", z);
+    const cuda::NtkForward forward{.shape = shape_,
+                                   .q = own::head_rows(q),
+                                   .own = own::head_rows(out),
+                                   .out = own::head_rows(out),
+                                   .own_lse = own::floats(lse_HT),
+                                   .lse = own::mutable_floats(lse_HT),
+                                   .state = packed_.const_data_ptr(),
+                                   .center = center(),
+                                   .tiles = own::array<cuda::RowItem>(work_->tiles),
+                                   .tile_count = work_->tile_count};
+    own::check(cuda::ntk_attention_forward(forward, own::stream_of(q)), "ntk_attention_forward", q);
+    if (args_.state.gated != nullptr) args_.state.gated->rows += q.size(0) * q.size(1);
+  }
+
+  SourceTensors backward(const MergedAttention& m, const SourceTensors& source,
+                         std::array<at::Tensor, 3>& gradients) override {
+    const at::Tensor q = own::aligned_rows(m.q), dout = own::aligned_rows(m.dout);
+    gradients[0] = own::aligned_rows(gradients[0]);
+    SourceTensors result{{}, {}, own::float_tensor(q, source.z.sizes()), own::float_tensor(q, source.den.sizes())};
+    const at::Tensor partial =
+        own::float_tensor(q, {work_->chunk_count, shape_.heads, cuda::ntk_partial_floats(shape_.map, shape_.width)});
+    const cuda::NtkBackward backward{.shape = shape_,
+                                     .dout = own::head_rows(dout),
+                                     .q = own::head_rows(q),
+                                     .out = own::head_rows(m.out),
+                                     .dq = own::head_rows(gradients[0]),
+                                     .lse = own::floats(m.lse_HT),
+                                     .state = packed_.const_data_ptr(),
+                                     .center = center(),
+                                     .dz = own::mutable_floats(result.z),
+                                     .dden = own::mutable_floats(result.den),
+                                     .partial = own::mutable_floats(partial),
+                                     .chunks = own::array<cuda::RowItem>(work_->chunks),
+                                     .first_chunk = own::array<int32_t>(work_->first_chunk),
+                                     .chunk_count = work_->chunk_count};
+    own::check(cuda::ntk_attention_backward(backward, own::stream_of(q)), "ntk_attention_backward", q);
+    return result;
+  }
+
+ private:
+  struct Work {
+    at::Tensor tiles, chunks, first_chunk;
+    int32_t tile_count, chunk_count;
+  };
+  const float* center() const { return center_.defined() ? own::floats(center_) : nullptr; }
+
+  AttentionArgs args_;
+  std::shared_ptr<const Work> work_;
+  cuda::NtkShape shape_;
+  at::Tensor center_, packed_;
+};
+
+}  // namespace
+
+std::unique_ptr<SourceRoute> own_state(const AttentionArgs& args, const at::Tensor& q) {
+  return OwnState::serves(args, q) ? std::make_unique<OwnState>(args, q) : nullptr;
+}
+
+}  // namespace peft

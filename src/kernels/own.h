@@ -1,0 +1,56 @@
+#pragma once
+/// How our own CUDA kernels (src/kernels/cuda) are handed tensors. Private to src/kernels.
+///
+/// No CUDA header: an api.h takes raw pointers and an opaque stream. What a build without PEFT_CUDA links in the kernels' place is
+/// cuda/no_cuda.cpp; tests link the kernels as the emulator runs them, on tensors of the CPU.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstring>
+#include <string_view>
+#include <vector>
+
+#include "src/kernels/cuda/common/element.h"
+#include "src/kernels/cuda/common/row_items.h"
+
+namespace peft::own {
+
+/// float32, bfloat16 and half have kernels.
+bool has_element(at::ScalarType type);
+cuda::Element element_of(at::ScalarType type);  ///< throws Error for other types
+
+/// Current stream of the tensor's device; null on the CPU.
+void* stream_of(const at::Tensor& x);
+
+/// Throws Error naming kernel, shape and type for a status that is not 0.
+void check(int status, std::string_view kernel, const at::Tensor& of);
+
+/// [T,H,D] whose strides and start 16-byte accesses can serve: x itself or a copy.
+at::Tensor aligned_rows(const at::Tensor& x_THD);
+cuda::HeadRows head_rows(const at::Tensor& x_THD);  ///< of such a tensor
+
+/// A plan's array on the device, as bytes.
+template <class T>
+at::Tensor device_array(const std::vector<T>& values, at::Device device);
+template <class T>
+const T* array(const at::Tensor& bytes) {
+  return static_cast<const T*>(bytes.const_data_ptr());
+}
+
+/// float32 without a copy where it is already so.
+const float* floats(const at::Tensor& x);
+float* mutable_floats(const at::Tensor& x);
+
+at::Tensor float_tensor(const at::Tensor& like, at::IntArrayRef shape);  ///< uninitialised, on the device of `like`
+
+/// Kernels count in 32 bits.
+inline int32_t count(int64_t value) { return static_cast<int32_t>(value); }
+std::vector<int32_t> narrowed(const std::vector<int64_t>& values);
+
+at::Tensor device_bytes(const void* data, std::size_t bytes, at::Device device);
+template <class T>
+at::Tensor device_array(const std::vector<T>& values, at::Device device) {
+  return device_bytes(values.data(), values.size() * sizeof(T), device);
+}
+
+}  // namespace peft::own

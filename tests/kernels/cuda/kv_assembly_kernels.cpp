@@ -1,0 +1,3 @@
+/// The functions of kv_assembly/api.h with the kernels as the emulator runs them.
+
+#include "src/kernels/cuda/kv_assembly/kv_assembly.cu"

@@ -1,0 +1,174 @@
+/// Attention with its source by our own kernels: the bindings of K1, K2 and K5, with the kernels as the emulator runs them and operators over
+/// packed sequences in float64, against the reference in float64.
+
+#include <gmock/gmock.h>
+
+#include "src/kernels/attention/own_source.h"
+#include "tests/kernels/varlen_on_cpu.h"
+
+namespace peft {
+namespace {
+
+/// The operators of varlen_on_cpu.h in float64 behind tensors of another type; log-sum-exps in float32, as a GPU has them.
+const VarlenOps& wide_ops() {
+  static const VarlenOps ops{
+      [](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const VarlenArgs& a) {
+        const VarlenOut wide =
+            cpu_varlen_ops().forward(q.to(at::kDouble), k.to(at::kDouble), v.to(at::kDouble), a);
+        return VarlenOut{wide.out_THD.to(q.scalar_type()), wide.lse_HT.to(at::kFloat)};
+      },
+      [](const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& out,
+         const at::Tensor& lse_HT, const VarlenArgs& a) {
+        auto d = cpu_varlen_ops().backward(dout.to(at::kDouble), q.to(at::kDouble), k.to(at::kDouble),
+                                           v.to(at::kDouble), out.to(at::kDouble), lse_HT.to(at::kDouble), a);
+        for (at::Tensor& x : d) x = x.to(q.scalar_type());
+        return d;
+      }};
+  return ops;
+}
+
+using MakeSource = std::unique_ptr<SourceRoute> (*)(const AttentionArgs&, const at::Tensor&);
+
+template <MakeSource kMake>
+at::Tensor own_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
+  auto source = kMake(args, q);
+  EXPECT_NE(source, nullptr);
+  return attention_varlen(q, k, v, args, wide_ops(), std::move(source));
+}
+
+at::Tensor stock_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
+  return attention_varlen(q, k, v, args, wide_ops(), stock_source(args));
+}
+
+double relative_l2(const at::Tensor& found, const at::Tensor& expected) {
+  return ((found.to(at::kDouble) - expected).norm() / expected.norm()).item<double>();
+}
+
+/// Relative L2 errors of output and gradients, against the reference on the same numbers in float64. The
+/// stock source on the same operators may be half as far off. Terms of either sign cancel in the gradient of den (the last result of a
+/// state): ntk_attention_test measures it against the root of their squares, here it may be 2.5 times as far off as the others.
+void expect_close(AttentionRoute route, const AttentionCase& c, at::ScalarType type, double tolerance) {
+  const AttentionInputs in = make_inputs(c, type);
+  const auto found = outcome(route, in), expected = outcome(attention_reference, in.widened()),
+             stock = outcome(stock_attention, in);
+  ASSERT_EQ(found.size(), expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(found[i].scalar_type(), i == 0 ? type : in.leaves[i - 1].scalar_type());
+    const double cap = c.state && i + 1 == found.size() ? 2.5 * tolerance : tolerance;
+    EXPECT_LE(relative_l2(found[i], expected[i]), std::max(cap, 2.0 * relative_l2(stock[i], expected[i])))
+        << c.name() << ", " << c10::toString(type) << ", result " << i;
+  }
+}
+
+constexpr double kNarrow = 6e-3;  ///< kernels.md 2.4: outputs 3.5e-3 to gradients 5e-3; these sums are short
+
+TEST(OwnAttention, PrefixMergedByK5) {
+  for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
+    for (const int64_t width : {32, 64, 80, 96, 128}) {
+      expect_close(own_attention<own_prefix>,
+                   {.lengths = {5, 1, 70}, .heads = 2, .groups = 2, .width = width, .prefix = 3}, type, kNarrow);
+    }
+    expect_close(own_attention<own_prefix>,
+                 {.lengths = {5, 1, 3, 20, 2}, .adapters = 3, .heads = 4, .groups = 2, .width = 32, .prefix = 70}, type,
+                 kNarrow);
+    expect_close(own_attention<own_prefix>,
+                 {.lengths = {4, 9, 2}, .adapters = 2, .groups = 4, .width = 32, .prefix = 5, .causal = true}, type,
+                 kNarrow);
+    expect_close(own_attention<own_prefix>,
+                 {.lengths = {4, 9, 2}, .adapters = 2, .groups = 1, .width = 64, .prefix = 5, .per_sequence = true},
+                 type, kNarrow);
+  }
+}
+
+TEST(OwnAttention, PrefixInFrontByK2) {
+  for (const at::ScalarType type : {at::kBFloat16, at::kHalf, at::kFloat}) {
+    const double tolerance = type == at::kFloat ? 2e-5 : kNarrow;
+    expect_close(own_attention<own_assembly>,
+                 {.lengths = {5, 1, 3, 20, 2}, .adapters = 3, .heads = 4, .groups = 2, .width = 256, .prefix = 7}, type,
+                 tolerance);
+    expect_close(own_attention<own_assembly>,
+                 {.lengths = {4, 9, 2}, .adapters = 2, .groups = 4, .width = 8, .prefix = 5, .causal = true}, type,
+                 tolerance);
+    expect_close(own_attention<own_assembly>,
+                 {.lengths = {4, 9, 2}, .adapters = 2, .groups = 1, .width = 24, .prefix = 5, .per_sequence = true},
+                 type, tolerance);
+  }
+}
+
+TEST(OwnAttention, StateMergedByK1) {
+  for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
+    for (const int64_t width : {32, 64, 80, 96, 128}) {
+      expect_close(own_attention<own_state>,
+                   {.lengths = {5, 1, 70}, .heads = 2, .groups = 2, .width = width, .state = FeatureMap::elu}, type,
+                   kNarrow);
+    }
+    for (const FeatureMap map : {FeatureMap::elu, FeatureMap::taylor1}) {
+      for (const bool centered : {false, true}) {
+        expect_close(own_attention<own_state>,
+                     {.lengths = {5, 1, 3, 20, 2},
+                      .adapters = 3,
+                      .heads = 4,
+                      .groups = 2,
+                      .width = 32,
+                      .causal = !centered,
+                      .amplitude = 0.5,
+                      .state = map,
+                      .centered = centered,
+                      .shared_state = centered},
+                     type, kNarrow);
+      }
+    }
+  }
+}
+
+/// Slices of one fused projection, as a model has them.
+TEST(OwnAttention, SlicesOfAFusedProjection) {
+  AttentionInputs in = make_inputs({.lengths = {5, 30, 3}, .heads = 2, .groups = 2, .width = 32, .prefix = 4},
+                                   at::kBFloat16);
+  const auto whole = outcome(own_attention<own_prefix>, in);
+  const at::Tensor fused = at::cat({in.leaves[0].flatten(1), in.leaves[1].flatten(1), in.leaves[2].flatten(1)}, 1).detach();
+  for (int i = 0; i < 3; ++i) {
+    in.leaves[i] = fused.narrow(1, 64 * i, 64).unflatten(1, {2, 32}).detach().requires_grad_(true);
+    ASSERT_FALSE(in.leaves[i].is_contiguous());
+  }
+  const auto slices = outcome(own_attention<own_prefix>, in);
+  for (std::size_t i = 0; i < whole.size(); ++i) EXPECT_TRUE(same_values(slices[i], whole[i])) << i;
+}
+
+/// Rows one element off what 16-byte accesses need are copied, not misread.
+TEST(OwnAttention, UnalignedRows) {
+  AttentionInputs in = make_inputs({.lengths = {5, 30}, .heads = 2, .groups = 2, .width = 32, .state = FeatureMap::elu},
+                                   at::kHalf);
+  const auto whole = outcome(own_attention<own_state>, in);
+  at::Tensor wider = at::zeros({35, 2, 33}, at::kHalf);
+  wider.narrow(2, 1, 32).copy_(in.leaves[0].detach());
+  in.leaves[0] = wider.narrow(2, 1, 32).requires_grad_(true);
+  const auto found = outcome(own_attention<own_state>, in);
+  for (std::size_t i = 0; i < whole.size(); ++i) EXPECT_TRUE(same_values(found[i], whole[i])) << i;
+}
+
+TEST(OwnAttention, WhichKernelServes) {
+  const auto q = [](at::ScalarType type, int64_t width) { return at::zeros({35, 4, width}, type); };
+  const AttentionInputs prefix = make_inputs({.lengths = {5, 30}, .width = 64, .prefix = 2}),
+                        none = make_inputs({.lengths = {5, 30}, .width = 64});
+  AttentionInputs state = make_inputs({.lengths = {5, 30}, .width = 64, .state = FeatureMap::taylor1});
+  EXPECT_EQ(own_source(none.args, q(at::kHalf, 64)), nullptr);
+  EXPECT_NE(own_prefix(prefix.args, q(at::kHalf, 64)), nullptr);
+  for (const auto& other : {q(at::kFloat, 64), q(at::kHalf, 256)}) {
+    EXPECT_EQ(own_prefix(prefix.args, other), nullptr);
+    EXPECT_NE(own_assembly(prefix.args, other), nullptr);
+    EXPECT_EQ(own_state(state.args, other), nullptr);
+    EXPECT_NE(own_source(state.args, other), nullptr);  // the stock one
+  }
+  EXPECT_EQ(own_assembly(prefix.args, q(at::kFloat, 12)), nullptr);
+  EXPECT_NE(own_state(state.args, q(at::kBFloat16, 64)), nullptr);
+  GatedRows gated;
+  state.args.state.gated = &gated;  // K1 does not count the rows it switches off
+  EXPECT_EQ(own_state(state.args, q(at::kBFloat16, 64)), nullptr);
+  state.args.state.map = FeatureMap::taylor2;
+  state.args.state.gated = nullptr;
+  EXPECT_EQ(own_state(state.args, q(at::kBFloat16, 64)), nullptr);
+}
+
+}  // namespace
+}  // namespace peft
