@@ -54,7 +54,8 @@ void ModelConfig::visit(Fields& fields) {
                {.help = "of the frozen weights and activations; auto: the folder's",
                 .choices = {"float32", "bfloat16", "auto"}});
   fields.field("attn_implementation", attn_implementation,
-               {.help = "what computes attention where no dropout on its probabilities is active; auto: the fastest that serves device and "
+               {.help = "what computes attention where no dropout on its probabilities is active; auto: the fastest "
+                        "that serves device and "
                         "dtype, own: prefixes and states by our own CUDA kernels",
                 .choices = {kAttentionImplementations.begin(), kAttentionImplementations.end()}});
   fields.field("dropout", dropout,

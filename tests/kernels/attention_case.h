@@ -52,19 +52,20 @@ struct AttentionInputs {
 };
 
 /// Sequences spread over the adapters as evenly as their order allows.
-inline Batch spread(const std::vector<int64_t>& lengths, int64_t adapters) {
+inline Batch spread(const std::vector<int64_t>& lengths, int64_t adapters, at::Device device = at::kCPU) {
   std::vector<int64_t> adapter;
   for (std::size_t b = 0; b < lengths.size(); ++b) {
     adapter.push_back(static_cast<int64_t>(b) * adapters / static_cast<int64_t>(lengths.size()));
   }
-  return make_batch(lengths, adapter, adapters);
+  return make_batch(lengths, adapter, adapters, device);
 }
 
-inline AttentionInputs make_inputs(const AttentionCase& c, at::ScalarType dtype = at::kDouble) {
+inline AttentionInputs make_inputs(const AttentionCase& c, at::ScalarType dtype = at::kDouble,
+                                   at::Device device = at::kCPU) {
   AttentionInputs in;
-  const Batch rows = spread(c.lengths, c.adapters);
+  const Batch rows = spread(c.lengths, c.adapters, device);
   const auto leaf = [&](const at::Tensor& values, at::ScalarType type) {
-    in.leaves.push_back(values.to(type).detach().requires_grad_(true));
+    in.leaves.push_back(values.to(device, type).detach().requires_grad_(true));
     return in.leaves.back();
   };
   leaf(random_tensor(1, {rows->rows(), c.heads, c.width}, c.amplitude), dtype);
@@ -88,7 +89,7 @@ inline AttentionInputs make_inputs(const AttentionCase& c, at::ScalarType dtype 
     in.args.state.map = *c.state;
     in.args.state.z_KHMD = leaf(random_tensor(4, {c.adapters, heads, features, c.width}), wide);
     in.args.state.den_KHM = leaf(den, wide);
-    if (c.centered) in.args.state.center_KHD = random_tensor(6, {c.adapters, heads, c.width});
+    if (c.centered) in.args.state.center_KHD = random_tensor(6, {c.adapters, heads, c.width}).to(device);
   }
   return in;
 }

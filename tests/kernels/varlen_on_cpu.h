@@ -25,7 +25,7 @@ struct OneSequence {
     values = v.narrow(0, k0, m).transpose(0, 1).repeat_interleave(share, 0);
     scores = at::matmul(queries, keys.transpose(1, 2)) * a.scale;
     if (a.causal) {
-      const at::Tensor hidden = at::ones({n, m}, at::kBool).triu(1 + m - n);
+      const at::Tensor hidden = at::ones({n, m}, q.options().dtype(at::kBool)).triu(1 + m - n);
       scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
     }
   }

@@ -26,7 +26,7 @@ inline at::Tensor random_leaf(uint64_t seed, at::IntArrayRef shape, double scale
 
 /// A scalar that depends on every element of y with another weight.
 inline at::Tensor weighted_sum(const at::Tensor& y, uint64_t seed = 99) {
-  return (y * random_tensor(seed, y.sizes()).to(y.scalar_type())).sum();
+  return (y * random_tensor(seed, y.sizes()).to(y.options())).sum();
 }
 
 /// ||found - expected|| / ||expected|| in float64; the absolute norm where nothing is expected.
@@ -45,12 +45,12 @@ inline bool same_values(const at::Tensor& a, const at::Tensor& b) {
 
 /// Sequences of the given lengths, sequence b of adapter `adapter[b]` (empty: all of adapter 0) and with ordinal b.
 inline Batch make_batch(const std::vector<int64_t>& lengths, const std::vector<int64_t>& adapter = {},
-                        int64_t adapters = 1) {
+                        int64_t adapters = 1, at::Device device = at::kCPU) {
   std::vector<PackedBatch::Sequence> sequences;
   for (std::size_t b = 0; b < lengths.size(); ++b) {
     sequences.push_back({lengths[b], adapter.empty() ? 0 : adapter[b], static_cast<int64_t>(b)});
   }
-  return std::make_shared<const PackedBatch>(sequences, adapters);
+  return std::make_shared<const PackedBatch>(sequences, adapters, device);
 }
 
 }  // namespace peft

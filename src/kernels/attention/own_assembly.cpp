@@ -4,7 +4,7 @@
 #include "src/kernels/attention/internal.h"
 #include "src/kernels/attention/own_source.h"
 #include "src/kernels/cuda/kv_assembly/api.h"
-#include "src/kernels/own.h"
+#include "src/kernels/own/tensors.h"
 
 namespace peft {
 namespace {
@@ -24,11 +24,12 @@ class OwnAssembly final : public SourceRoute {
     work_ = keys.derived<Work>(name, [&] {
       std::vector<int32_t> adapter;
       for (int64_t b = 0; b < keys.sequences(); ++b) adapter.push_back(own::count(keys.adapter(b)));
-      const cuda::KvPlan plan = cuda::kv_plan({.cu = own::narrowed(keys.cu()),
-                                               .adapter = adapter,
-                                               .prefix_length = std::vector<int32_t>(keys.adapters(), own::count(prefix)),
-                                               .prefix = own::count(prefix),
-                                               .per_sequence = per_sequence});
+      const cuda::KvPlan plan =
+          cuda::kv_plan({.cu = own::narrowed(keys.cu()),
+                         .adapter = adapter,
+                         .prefix_length = std::vector<int32_t>(keys.adapters(), own::count(prefix)),
+                         .prefix = own::count(prefix),
+                         .per_sequence = per_sequence});
       std::vector<PackedBatch::Sequence> longer;
       for (int64_t b = 0; b < keys.sequences(); ++b)
         longer.push_back({plan.cu_k[b + 1] - plan.cu_k[b], keys.adapter(b), keys.ordinal(b)});
@@ -85,7 +86,8 @@ class OwnAssembly final : public SourceRoute {
     gradients[2] = at::empty(shape, dvalues.options());
     SourceTensors result{
         own::float_tensor(dkeys, source.prefix_k.sizes()), own::float_tensor(dkeys, source.prefix_v.sizes()), {}, {}};
-    const at::Tensor partial = own::float_tensor(dkeys, {work_->sum_count, shape_.prefix, 2, dkeys.size(1), dkeys.size(2)});
+    const at::Tensor partial =
+        own::float_tensor(dkeys, {work_->sum_count, shape_.prefix, 2, dkeys.size(1), dkeys.size(2)});
     const int64_t stride = dkeys.size(1) * dkeys.size(2);
     const cuda::KvAssemblyBackward backward{.shape = shape_,
                                             .dq_out = nullptr,

@@ -4,7 +4,7 @@
 #include "src/kernels/attention/internal.h"
 #include "src/kernels/attention/own_source.h"
 #include "src/kernels/cuda/prefix_attention/api.h"
-#include "src/kernels/own.h"
+#include "src/kernels/own/tensors.h"
 
 namespace peft {
 namespace {
@@ -23,9 +23,12 @@ class OwnPrefix final : public SourceRoute {
     const auto name = fmt::format("prefix_attention {}{}", width, per_sequence ? " of sequences" : "");
     work_ = args.queries->derived<Work>(name, [&] {
       const auto list = cuda::prefix_work_list(own::narrowed(groups), width);
-      return Work{own::device_array(list.forward, q.device()), own::device_array(list.queries, q.device()),
-                  own::device_array(list.chunks, q.device()),  own::device_array(list.first_chunk, q.device()),
-                  own::count(list.forward.size()),            own::count(list.queries.size()),
+      return Work{own::device_array(list.forward, q.device()),
+                  own::device_array(list.queries, q.device()),
+                  own::device_array(list.chunks, q.device()),
+                  own::device_array(list.first_chunk, q.device()),
+                  own::count(list.forward.size()),
+                  own::count(list.queries.size()),
                   own::count(list.chunks.size())};
     });
     shape_ = {own::element_of(q.scalar_type()),
@@ -57,10 +60,11 @@ class OwnPrefix final : public SourceRoute {
                          std::array<at::Tensor, 3>& gradients) override {
     const at::Tensor q = own::aligned_rows(m.q), dout = own::aligned_rows(m.dout);
     gradients[0] = own::aligned_rows(gradients[0]);
-    SourceTensors result{own::float_tensor(q, source.prefix_k.sizes()), own::float_tensor(q, source.prefix_v.sizes()), {}, {}};
+    SourceTensors result{
+        own::float_tensor(q, source.prefix_k.sizes()), own::float_tensor(q, source.prefix_v.sizes()), {}, {}};
     const at::Tensor delta = own::float_tensor(q, m.lse_HT.sizes()),
                      partial = own::float_tensor(q, {work_->chunk_count, shape_.heads,
-                                                cuda::prefix_partial_floats(shape_.prefix, shape_.width)});
+                                                     cuda::prefix_partial_floats(shape_.prefix, shape_.width)});
     const cuda::PrefixBackward backward{.shape = shape_,
                                         .keys = keys(source),
                                         .dout = own::head_rows(dout),

@@ -1,6 +1,6 @@
 #include "src/kernels/attention/own_source.h"
 
-#include "src/kernels/own.h"
+#include "src/kernels/own/tensors.h"
 
 namespace peft {
 

@@ -4,7 +4,7 @@
 #include "src/kernels/attention/internal.h"
 #include "src/kernels/attention/own_source.h"
 #include "src/kernels/cuda/ntk_attention/api.h"
-#include "src/kernels/own.h"
+#include "src/kernels/own/tensors.h"
 
 namespace peft {
 namespace {
@@ -15,7 +15,8 @@ class OwnState final : public SourceRoute {
   static bool serves(const AttentionArgs& args, const at::Tensor& q) {
     const LinearState& state = args.state;
     // Rows that are switched off are not counted; only signed features have any.
-    return args.state.defined() && q.scalar_type() != at::kFloat && cuda::ntk_supports(own::count(q.size(2))) && !state.dropout.active() &&
+    return args.state.defined() && q.scalar_type() != at::kFloat && cuda::ntk_supports(own::count(q.size(2))) &&
+           !state.dropout.active() &&
            (state.map == FeatureMap::elu || (state.map == FeatureMap::taylor1 && state.gated == nullptr));
   }
 
@@ -24,7 +25,8 @@ class OwnState final : public SourceRoute {
     work_ = args.queries->derived<Work>(fmt::format("ntk_attention {}", width), [&] {
       const auto list = cuda::ntk_work_list(own::narrowed(args.queries->group_rows()), width);
       return Work{own::device_array(list.tiles, q.device()), own::device_array(list.chunks, q.device()),
-                  own::device_array(list.first_chunk, q.device()), own::count(list.tiles.size()), own::count(list.chunks.size())};
+                  own::device_array(list.first_chunk, q.device()), own::count(list.tiles.size()),
+                  own::count(list.chunks.size())};
     });
     shape_ = {own::element_of(q.scalar_type()),
               args.state.map == FeatureMap::elu ? cuda::StateMap::elu : cuda::StateMap::taylor1,
@@ -42,7 +44,8 @@ class OwnState final : public SourceRoute {
     const at::Tensor q = own::aligned_rows(q_given), z = source.z.contiguous(), den = source.den.contiguous();
     const int64_t rows = cuda::ntk_state_rows(shape_.map, shape_.width);
     packed_ = at::empty({z.size(0), z.size(1), rows, shape_.width + 8}, q.options());
-    own::check(cuda::ntk_pack({shape_, own::floats(z), own::floats(den), packed_.data_ptr()}, own::stream_of(q)), "ntk_pack", z);
+    own::check(cuda::ntk_pack({shape_, own::floats(z), own::floats(den), packed_.data_ptr()}, own::stream_of(q)),
+               "ntk_pack", z);
     const cuda::NtkForward forward{.shape = shape_,
                                    .q = own::head_rows(q),
                                    .own = own::head_rows(out),

@@ -49,8 +49,7 @@ struct VarlenAttention : torch::autograd::Function<VarlenAttention> {
         call->source ? call->source->keys_and_values(k, v, source) : std::array<at::Tensor, 2>{k, v};
     auto [out, lse] = call->ops.forward(q, keys, values, call->shape);
     if (call->source) call->source->merge(q, out, lse, source);
-    ctx->save_for_backward(
-        {q, keys, values, out, lse, source.prefix_k, source.prefix_v, source.z, source.den});
+    ctx->save_for_backward({q, keys, values, out, lse, source.prefix_k, source.prefix_v, source.z, source.den});
     ctx->saved_data["call"] = at::IValue::make_capsule(call);
     return out;
   }
@@ -84,9 +83,8 @@ at::Tensor padded_places(const at::Tensor& cu, int64_t rows, int64_t places) {
 at::Tensor attention_varlen(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args,
                             const VarlenOps& ops, std::unique_ptr<SourceRoute> source) {
   const auto input = [](const at::Tensor& x) { return x.defined() ? std::optional(x) : std::nullopt; };
-  return VarlenAttention::apply(q, k, v, input(args.prefix.k_KPGD), input(args.prefix.v_KPGD),
-                                input(args.state.z_KHMD), input(args.state.den_KHM),
-                                c10::make_intrusive<Call>(args, ops, std::move(source)));
+  return VarlenAttention::apply(q, k, v, input(args.prefix.k_KPGD), input(args.prefix.v_KPGD), input(args.state.z_KHMD),
+                                input(args.state.den_KHM), c10::make_intrusive<Call>(args, ops, std::move(source)));
 }
 
 at::Tensor lse_of_padded(const at::Tensor& lse_BHN, const at::Tensor& cu, int64_t rows) {

@@ -1,4 +1,4 @@
-#include "src/kernels/own.h"
+#include "src/kernels/own/tensors.h"
 
 #include <ATen/ops/empty.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -24,7 +24,8 @@ void* stream_of(const at::Tensor& x) {
 
 void check(int status, std::string_view kernel, const at::Tensor& of) {
   if (status == 0) return;
-  const std::string what = fmt::format("{} of {} {}", kernel, fmt::join(of.sizes(), "x"), c10::toString(of.scalar_type()));
+  const std::string what =
+      fmt::format("{} of {} {}", kernel, fmt::join(of.sizes(), "x"), c10::toString(of.scalar_type()));
   if (status == cuda::kBuiltWithoutCuda) throw_error("{}: built without CUDA; configure with -DPEFT_CUDA=ON", what);
   if (status == cuda::kNoInstance) throw_error("{}: no instance of the kernel", what);
   throw_error("{}: CUDA error {}", what, status);
@@ -36,9 +37,7 @@ at::Tensor aligned_rows(const at::Tensor& x_THD) {
   return x_THD.stride(2) == 1 && fits(0) && fits(1) && aligned ? x_THD : x_THD.clone(at::MemoryFormat::Contiguous);
 }
 
-cuda::HeadRows head_rows(const at::Tensor& x_THD) {
-  return {x_THD.data_ptr(), x_THD.stride(0), x_THD.stride(1)};
-}
+cuda::HeadRows head_rows(const at::Tensor& x_THD) { return {x_THD.data_ptr(), x_THD.stride(0), x_THD.stride(1)}; }
 
 const float* floats(const at::Tensor& x) { return x.const_data_ptr<float>(); }
 float* mutable_floats(const at::Tensor& x) { return x.mutable_data_ptr<float>(); }

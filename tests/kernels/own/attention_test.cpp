@@ -1,9 +1,10 @@
-/// Attention with its source by our own kernels: the bindings of K1, K2 and K5, with the kernels as the emulator runs them and operators over
-/// packed sequences in float64, against the reference in float64.
+/// Attention with its source by our own kernels: K1, K2 and K5 behind operators over packed sequences in float64, against the reference in
+/// float64.
 
 #include <gmock/gmock.h>
 
 #include "src/kernels/attention/own_source.h"
+#include "tests/kernels/own/device.h"
 #include "tests/kernels/varlen_on_cpu.h"
 
 namespace peft {
@@ -13,8 +14,7 @@ namespace {
 const VarlenOps& wide_ops() {
   static const VarlenOps ops{
       [](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const VarlenArgs& a) {
-        const VarlenOut wide =
-            cpu_varlen_ops().forward(q.to(at::kDouble), k.to(at::kDouble), v.to(at::kDouble), a);
+        const VarlenOut wide = cpu_varlen_ops().forward(q.to(at::kDouble), k.to(at::kDouble), v.to(at::kDouble), a);
         return VarlenOut{wide.out_THD.to(q.scalar_type()), wide.lse_HT.to(at::kFloat)};
       },
       [](const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& out,
@@ -48,7 +48,7 @@ double relative_l2(const at::Tensor& found, const at::Tensor& expected) {
 /// stock source on the same operators may be half as far off. Terms of either sign cancel in the gradient of den (the last result of a
 /// state): ntk_attention_test measures it against the root of their squares, here it may be 2.5 times as far off as the others.
 void expect_close(AttentionRoute route, const AttentionCase& c, at::ScalarType type, double tolerance) {
-  const AttentionInputs in = make_inputs(c, type);
+  const AttentionInputs in = make_inputs(c, type, kernel_device());
   const auto found = outcome(route, in), expected = outcome(attention_reference, in.widened()),
              stock = outcome(stock_attention, in);
   ASSERT_EQ(found.size(), expected.size());
@@ -124,9 +124,10 @@ TEST(OwnAttention, StateMergedByK1) {
 /// Slices of one fused projection, as a model has them.
 TEST(OwnAttention, SlicesOfAFusedProjection) {
   AttentionInputs in = make_inputs({.lengths = {5, 30, 3}, .heads = 2, .groups = 2, .width = 32, .prefix = 4},
-                                   at::kBFloat16);
+                                   at::kBFloat16, kernel_device());
   const auto whole = outcome(own_attention<own_prefix>, in);
-  const at::Tensor fused = at::cat({in.leaves[0].flatten(1), in.leaves[1].flatten(1), in.leaves[2].flatten(1)}, 1).detach();
+  const at::Tensor fused =
+      at::cat({in.leaves[0].flatten(1), in.leaves[1].flatten(1), in.leaves[2].flatten(1)}, 1).detach();
   for (int i = 0; i < 3; ++i) {
     in.leaves[i] = fused.narrow(1, 64 * i, 64).unflatten(1, {2, 32}).detach().requires_grad_(true);
     ASSERT_FALSE(in.leaves[i].is_contiguous());
@@ -138,9 +139,9 @@ TEST(OwnAttention, SlicesOfAFusedProjection) {
 /// Rows one element off what 16-byte accesses need are copied, not misread.
 TEST(OwnAttention, UnalignedRows) {
   AttentionInputs in = make_inputs({.lengths = {5, 30}, .heads = 2, .groups = 2, .width = 32, .state = FeatureMap::elu},
-                                   at::kHalf);
+                                   at::kHalf, kernel_device());
   const auto whole = outcome(own_attention<own_state>, in);
-  at::Tensor wider = at::zeros({35, 2, 33}, at::kHalf);
+  at::Tensor wider = at::zeros({35, 2, 33}, in.leaves[0].options().requires_grad(false));
   wider.narrow(2, 1, 32).copy_(in.leaves[0].detach());
   in.leaves[0] = wider.narrow(2, 1, 32).requires_grad_(true);
   const auto found = outcome(own_attention<own_state>, in);
@@ -148,10 +149,13 @@ TEST(OwnAttention, UnalignedRows) {
 }
 
 TEST(OwnAttention, WhichKernelServes) {
-  const auto q = [](at::ScalarType type, int64_t width) { return at::zeros({35, 4, width}, type); };
-  const AttentionInputs prefix = make_inputs({.lengths = {5, 30}, .width = 64, .prefix = 2}),
-                        none = make_inputs({.lengths = {5, 30}, .width = 64});
-  AttentionInputs state = make_inputs({.lengths = {5, 30}, .width = 64, .state = FeatureMap::taylor1});
+  const auto q = [](at::ScalarType type, int64_t width) {
+    return at::zeros({35, 4, width}, at::TensorOptions(kernel_device()).dtype(type));
+  };
+  const auto inputs = [](const AttentionCase& c) { return make_inputs(c, at::kFloat, kernel_device()); };
+  const AttentionInputs prefix = inputs({.lengths = {5, 30}, .width = 64, .prefix = 2}),
+                        none = inputs({.lengths = {5, 30}, .width = 64});
+  AttentionInputs state = inputs({.lengths = {5, 30}, .width = 64, .state = FeatureMap::taylor1});
   EXPECT_EQ(own_source(none.args, q(at::kHalf, 64)), nullptr);
   EXPECT_NE(own_prefix(prefix.args, q(at::kHalf, 64)), nullptr);
   for (const auto& other : {q(at::kFloat, 64), q(at::kHalf, 256)}) {

@@ -1,0 +1,102 @@
+/// attention() on a GPU by every implementation that serves it, against the reference in float64. What CPUs cannot show: that the stock
+/// operators take merged outputs and log-sum-exps as aten_ops.cpp hands them over.
+
+#include <gmock/gmock.h>
+
+#include "tests/kernels/attention_case.h"
+#include "tests/kernels/own/device.h"
+
+namespace peft {
+namespace {
+
+using Wish = AttentionImplementation;
+
+std::vector<at::Tensor> outcome_of(AttentionInputs in, Wish wish) {
+  in.args.implementation = wish;
+  return outcome(attention, in);
+}
+
+void expect_equals_reference(const AttentionCase& c, at::ScalarType type, Wish wish, double tolerance) {
+  const AttentionInputs in = make_inputs(c, type, kernel_device());
+  const auto found = outcome_of(in, wish), expected = outcome_of(in.widened(), Wish::reference);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const double cap = c.state && i + 1 == found.size() ? 2.5 * tolerance : tolerance;  // den: terms of either sign
+    EXPECT_LE(relative_error(found[i], expected[i]), cap)
+        << name_of(wish) << ", " << c10::toString(type) << ", " << c.name() << ", result " << i;
+  }
+}
+
+std::vector<AttentionCase> cases(bool prefixes, bool states) {
+  std::vector<AttentionCase> all;
+  for (const bool causal : {false, true}) {
+    for (const std::vector<int64_t>& lengths :
+         {std::vector<int64_t>{5, 1, 3, 200, 2, 64}, std::vector<int64_t>{32, 32, 32, 32}}) {
+      all.push_back({.lengths = lengths, .width = 64, .causal = causal});
+      all.push_back({.lengths = lengths, .groups = 2, .width = 128, .causal = causal});
+      if (prefixes) {
+        all.push_back({.lengths = lengths, .adapters = 2, .width = 32, .prefix = 20, .causal = causal});
+        all.push_back({.lengths = lengths, .groups = 1, .width = 64, .prefix = 65, .causal = causal});
+        all.push_back(
+            {.lengths = lengths, .adapters = 2, .width = 64, .prefix = 4, .causal = causal, .per_sequence = true});
+      }
+      if (states) {
+        all.push_back({.lengths = lengths, .adapters = 2, .width = 64, .causal = causal, .state = FeatureMap::elu});
+        all.push_back({.lengths = lengths,
+                       .groups = 2,
+                       .width = 32,
+                       .causal = causal,
+                       .amplitude = 0.5,
+                       .state = FeatureMap::taylor1,
+                       .centered = true});
+      }
+    }
+  }
+  return all;
+}
+
+TEST(AttentionOnGpu, HalfAndBfloat16) {
+  for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
+    for (const Wish wish : {Wish::automatic, Wish::flash, Wish::efficient, Wish::own}) {
+      for (const AttentionCase& c : cases(true, true)) expect_equals_reference(c, type, wish, 6e-3);
+    }
+  }
+}
+
+TEST(AttentionOnGpu, CudnnOfEqualLengths) {
+  for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
+    for (const AttentionCase& c : cases(true, true)) expect_equals_reference(c, type, Wish::cudnn, 6e-3);
+  }
+}
+
+TEST(AttentionOnGpu, Float32) {
+  for (const Wish wish : {Wish::automatic, Wish::efficient, Wish::own, Wish::reference}) {
+    for (const AttentionCase& c : cases(true, true)) expect_equals_reference(c, at::kFloat, wish, 1e-5);
+  }
+}
+
+TEST(AttentionOnGpu, LargeLogits) {
+  for (const Wish wish : {Wish::flash, Wish::efficient, Wish::own}) {
+    for (const double amplitude : {8.0, 40.0}) {
+      expect_equals_reference({.lengths = {5, 64, 1}, .width = 64, .prefix = 20, .amplitude = amplitude}, at::kBFloat16,
+                              wish, 2.5 * 6e-3);
+    }
+  }
+}
+
+TEST(AttentionOnGpu, RepeatsBitForBit) {
+  for (const Wish wish : {Wish::flash, Wish::efficient, Wish::own}) {
+    for (const AttentionCase& c : {AttentionCase{.lengths = {5, 300, 1, 70}, .adapters = 2, .width = 64, .prefix = 20},
+                                   AttentionCase{.lengths = {5, 300, 1, 70}, .width = 64, .state = FeatureMap::elu}}) {
+      const AttentionInputs in = make_inputs(c, at::kBFloat16, kernel_device());
+      const auto first = outcome_of(in, wish);
+      for (int run = 0; run < 20; ++run) {
+        const auto again = outcome_of(in, wish);
+        for (std::size_t i = 0; i < first.size(); ++i)
+          ASSERT_TRUE(same_values(again[i], first[i])) << name_of(wish) << ", run " << run << ", result " << i;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace peft
