@@ -8,7 +8,7 @@ Registry<TaskSpec>& task_registry() {
 }
 
 std::string resolve_task_name(const std::string& name) {
-  const std::string full = "glue/" + name;
+  std::string full = "glue/" + name;
   if (!task_registry().find(name) && task_registry().find(full)) return full;
   task_registry().at(name);
   return name;

@@ -20,7 +20,7 @@ at::Tensor range(const at::Tensor& x, const std::vector<int64_t>& groups, std::s
 /// Autograd's own slices would give every group a zero-filled [K,C,R] gradient to sum; this writes each slice once.
 struct GroupedMatmul : torch::autograd::Function<GroupedMatmul> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& w,
-                            std::vector<int64_t> groups) {
+                            const std::vector<int64_t>& groups) {
     at::Tensor y = at::empty({x.size(0), w.size(2)}, x.options());
     for (std::size_t k = 0; k + 1 < groups.size(); ++k) {
       at::Tensor out = range(y, groups, k);
@@ -71,8 +71,8 @@ at::Tensor bank_gradient(const at::Tensor& dy, const std::vector<int64_t>& shape
 }
 
 struct PrependRows : torch::autograd::Function<PrependRows> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& bank, const at::Tensor& x, Batch rows, Batch longer,
-                            std::vector<int64_t> slices) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& bank, const at::Tensor& x, const Batch& rows,
+                            const Batch& longer, const std::vector<int64_t>& slices) {
     const int64_t virtual_rows = bank.size(1);
     at::Tensor y = at::empty({longer->rows(), x.size(1)}, x.options());
     for (int64_t b = 0; b < rows->sequences(); ++b) {
@@ -101,8 +101,8 @@ struct PrependRows : torch::autograd::Function<PrependRows> {
 };
 
 struct OverwriteRows : torch::autograd::Function<OverwriteRows> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& bank, const at::Tensor& x, Batch rows,
-                            std::vector<int64_t> slices) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& bank, const at::Tensor& x, const Batch& rows,
+                            const std::vector<int64_t>& slices) {
     at::Tensor y = x.clone();
     for (int64_t b = 0; b < rows->sequences(); ++b) y.narrow(0, rows->begin(b), bank.size(1)).copy_(bank[slices[b]]);
     ctx->saved_data["shape"] = bank.sizes().vec();

@@ -28,8 +28,8 @@ double chunk_sum(const T* x, int64_t n) {
 
 }  // namespace
 
-void adamw_step(at::Tensor parameter, const at::Tensor& gradient, at::Tensor exp_avg, at::Tensor exp_avg_sq,
-                const AdamW& o) {
+void adamw_step(const at::Tensor& parameter, const at::Tensor& gradient, const at::Tensor& exp_avg,
+                const at::Tensor& exp_avg_sq, const AdamW& o) {
   at::NoGradGuard no_grad;
   const double correction1 = 1.0 - std::pow(o.beta1, static_cast<double>(o.step)),
                correction2 = 1.0 - std::pow(o.beta2, static_cast<double>(o.step));
@@ -61,8 +61,8 @@ void adamw_step(at::Tensor parameter, const at::Tensor& gradient, at::Tensor exp
   });
 }
 
-void sgd_step(at::Tensor parameter, const at::Tensor& gradient, at::Tensor momentum_buffer, double learning_rate,
-              double momentum, double weight_decay, double gradient_scale) {
+void sgd_step(const at::Tensor& parameter, const at::Tensor& gradient, const at::Tensor& momentum_buffer,
+              double learning_rate, double momentum, double weight_decay, double gradient_scale) {
   at::NoGradGuard no_grad;
   parameter.add_(parameter, -learning_rate * weight_decay);  // 1 - rate rounded to float32 would bias every step
   momentum_buffer.mul_(momentum).add_(gradient, gradient_scale);

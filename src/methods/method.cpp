@@ -84,7 +84,7 @@ at::Tensor Method::make_bank(std::vector<int64_t> shape, const Fill& fill) const
 at::Tensor Method::add_parameter(const std::string& name, std::vector<int64_t> shape, const std::string& group,
                                  const Fill& fill) {
   const bool decays = shape.size() > 1;
-  const at::Tensor leaf = make_bank(std::move(shape), fill).set_requires_grad(true);
+  at::Tensor leaf = make_bank(std::move(shape), fill).set_requires_grad(true);
   parameters_.push_back({name, leaf, group, decays});
   return leaf;
 }

@@ -19,7 +19,7 @@ struct PTuningV2Config : PrefixConfig {
   PTuningV2Config() { init_std = 0.02; }
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<PTuningV2Config>(*this); }
   void visit(Fields& fields) override {
-    MethodConfig::visit(fields);
+    MethodConfig::visit(fields);  // not prefix's keys: NOLINT(bugprone-parent-virtual-call)
     fields.field("num_virtual_tokens", num_virtual_tokens,
                  {.help = "P, pairs in front of every layer's keys and values", .min = 1});
     fields.field("prefix_projection", prefix_projection, {.help = "one network writes the pairs of all layers"});

@@ -82,7 +82,7 @@ at::Tensor PrefixMethod::add_table(const std::string& name, bool per_layer, int6
       stream.fill_normal(values, 0.0F, static_cast<float>(config_.init_std));
     }
   };
-  const at::Tensor table = add_parameter(name, shape, config_.deep() ? "encoder" : "adapter", fill);
+  at::Tensor table = add_parameter(name, shape, config_.deep() ? "encoder" : "adapter", fill);
   for (int64_t k = 0; from_text && k < adapters(); ++k) {
     for (int64_t i = 0; i < table.size(1); ++i) table.detach()[k][i].copy_(text_[k][slot + i * slot_step]);
   }

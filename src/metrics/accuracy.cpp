@@ -12,7 +12,7 @@ Evaluate accuracy(const Scored& scored) {
   return [right = std::move(right)](std::span<const uint32_t> times) -> MetricValue {
     uint64_t hits = 0, rows = 0;
     for (std::size_t i = 0; i < right.size(); ++i) {
-      hits += right[i] * times[i];
+      hits += uint64_t{right[i]} * times[i];
       rows += times[i];
     }
     return {double(hits) / double(rows), {}};

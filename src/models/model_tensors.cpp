@@ -57,7 +57,7 @@ at::Tensor NamedModelTensors::take(const std::string& name, std::span<const int6
     throw_error<DataError>("{}: tensor {} has shape [{}], expected [{}] by config.json", file, it->second,
                            fmt::join(entry.shape, ", "), fmt::join(shape, ", "));
   }
-  const at::Tensor tensor = tensors_.tensor(it->second);
+  at::Tensor tensor = tensors_.tensor(it->second);
   if (!tensor.is_floating_point()) {
     throw_error<DataError>("{}: tensor {} has dtype {}, expected a floating-point one", file, it->second, entry.dtype);
   }

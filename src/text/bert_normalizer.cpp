@@ -36,7 +36,7 @@ class BertNormalizer : public Normalizer {
     for (std::size_t i = 0; i < text.size();) {
       const auto byte = static_cast<unsigned char>(text[i]);
       if (byte < 0x80) {
-        const int8_t to = ascii_[byte];
+        const auto to = ascii_[byte];
         ++i;
         if (to == kDropped) continue;  // dropped before marks are ordered: those around it meet
         order.flush();
@@ -63,7 +63,7 @@ class BertNormalizer : public Normalizer {
   }
 
  private:
-  static constexpr int8_t kDropped = -1;
+  static constexpr int kDropped = -1;
 
   void put_ordered(char32_t point, std::string& out) const {
     if (!is_nonspacing_mark(point)) put_lowercase(point, out);
@@ -75,7 +75,7 @@ class BertNormalizer : public Normalizer {
   }
 
   bool clean_, chinese_, strip_, lower_;
-  std::array<int8_t, 128> ascii_;  ///< what becomes of an ASCII character
+  std::array<int8_t, 128> ascii_{};  ///< what becomes of an ASCII character
 };
 
 }  // namespace

@@ -36,7 +36,7 @@ class BertPreTokenizer : public PreTokenizer {
     return is_punctuation(point) ? Kind::punctuation : Kind::inside;
   }
 
-  std::array<Kind, 128> ascii_;
+  std::array<Kind, 128> ascii_{};
 };
 
 class NoPreTokenizer : public PreTokenizer {

@@ -85,7 +85,7 @@ int64_t checkpoint_step(const std::filesystem::path& file) { return read_state(S
 JobState load_checkpoint(const std::filesystem::path& path, Method& method, Optimizer& optimizer, int64_t k) {
   const SafetensorsFile file(path);
   const auto targets = tensors_of(method, optimizer, k);
-  const JobState state = read_state(file);
+  JobState state = read_state(file);
   for (const auto& [name, target] : targets) {  // all checked before any is written
     const at::Tensor saved = file.tensor(name);
     if (saved.sizes() != target.sizes() || saved.scalar_type() != target.scalar_type()) {

@@ -90,7 +90,8 @@ int64_t Job::saved_step() const {
 
 /// The checkpoint of that step; empty: the start.
 std::filesystem::path Job::checkpoint_of(int64_t step) const {
-  const auto newest = folder_.checkpoint(), previous = folder_.previous_checkpoint();
+  const auto newest = folder_.checkpoint();
+  auto previous = folder_.previous_checkpoint();
   if (!std::filesystem::exists(newest)) return previous;
   if (step == checkpoint_step(newest) || !std::filesystem::exists(previous)) return step == 0 ? "" : newest;
   return step == checkpoint_step(previous) ? previous : step == 0 ? "" : newest;

@@ -47,8 +47,11 @@ class RunFolder {
   std::unique_ptr<FolderLock> lock_;
   std::unique_ptr<EventWriter> events_;
   struct Descriptor {
-    int number = -1;
+    explicit Descriptor(int opened) : number(opened) {}
     ~Descriptor();
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+    int number;
   };
   std::unique_ptr<Descriptor> log_;
   int64_t log_bytes_ = 0;

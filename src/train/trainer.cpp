@@ -133,7 +133,6 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
   set_threads(configs.front().train);
   Bank bank = load_backbone(configs.front());
   std::vector<std::unique_ptr<Job>> jobs;
-  jobs.reserve(open.size());
   std::map<std::string, std::shared_ptr<const Dataset>> datasets;
   for (const std::size_t i : open)
     jobs.push_back(std::make_unique<Job>(configs[i], options, *bank.tokenizer, datasets));

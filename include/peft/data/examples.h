@@ -36,7 +36,7 @@ struct ExampleSource {
 class ExampleReader {
  public:
   /// Throws DataError as open_rows() does. `quiet`: a second reading of the same file, without messages.
-  ExampleReader(const ExampleSource& source, bool quiet = false);
+  explicit ExampleReader(const ExampleSource& source, bool quiet = false);
   ~ExampleReader();
 
   /// Next good row; false at the end, when the whole file was checked: DataError when too many rows are bad, when none is left, when

@@ -13,12 +13,12 @@ struct AdamW {
   int64_t step = 1;             ///< t, counted from 1
   double gradient_scale = 1.0;  ///< of clipping
 };
-void adamw_step(at::Tensor parameter, const at::Tensor& gradient, at::Tensor exp_avg, at::Tensor exp_avg_sq,
-                const AdamW& options);
+void adamw_step(const at::Tensor& parameter, const at::Tensor& gradient, const at::Tensor& exp_avg,
+                const at::Tensor& exp_avg_sq, const AdamW& options);
 
 /// SGD with momentum as torch.optim.SGD, but with decoupled decay: p -= lr weight_decay p;  m = momentum m + g;  p -= lr m
-void sgd_step(at::Tensor parameter, const at::Tensor& gradient, at::Tensor momentum_buffer, double learning_rate,
-              double momentum, double weight_decay, double gradient_scale);
+void sgd_step(const at::Tensor& parameter, const at::Tensor& gradient, const at::Tensor& momentum_buffer,
+              double learning_rate, double momentum, double weight_decay, double gradient_scale);
 
 /// Sum of squares in float64, in a fixed order that does not depend on threads or neighbours.
 double sum_of_squares(const at::Tensor& slice);

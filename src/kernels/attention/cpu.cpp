@@ -42,7 +42,7 @@ PartGradients part_backward(const at::Tensor& dout, const at::Tensor& q, const a
   return {rows_first(dq), rows_first(dk), rows_first(dv)};
 }
 
-void merge(at::Tensor out_NHD, at::Tensor lse_NH, const Part& prefix) {
+void merge(const at::Tensor& out_NHD, const at::Tensor& lse_NH, const Part& prefix) {
   const at::Tensor merged = at::logaddexp(lse_NH, prefix.lse_NH);
   const at::Tensor own = at::exp(lse_NH - merged).unsqueeze(-1), other = at::exp(prefix.lse_NH - merged).unsqueeze(-1);
   out_NHD.copy_(out_NHD * own + prefix.out_NHD * other);  // in float32 for bfloat16 outputs: the weights are float32

@@ -62,7 +62,7 @@ class StockPrefix final : public SourceRoute {
   }
   /// Sums over the sequences of each table, in float32 and one order.
   at::Tensor prefix_rows(const at::Tensor& dx) const {
-    const at::Tensor parts_BPGD = dx.index_select(0, assembly_->front).unflatten(0, {-1, prefix_});
+    at::Tensor parts_BPGD = dx.index_select(0, assembly_->front).unflatten(0, {-1, prefix_});
     if (per_sequence_) return parts_BPGD;
     std::vector<at::Tensor> sums;
     const auto& groups = keys_->group_sequences();

@@ -47,78 +47,78 @@ enum class FactorLayout : int32_t { wide_by_rank, rank_by_wide };  ///< A_KCR, B
 
 /// h = scale_k D(x) W_k.
 struct GroupedShrink {
-  Element type;
-  FactorLayout layout;
-  int32_t wide, rank;
-  const void* x;
-  int64_t x_stride;
-  const void* weight;
-  void* h;
-  int64_t h_stride;
-  const float* scale;    ///< [K], null: 1
-  NamedDropout dropout;  ///< row t of x: entry t; its adapter is its group
-  const GroupItem* tiles;
-  int32_t tile_count;
+  Element type = {};
+  FactorLayout layout = {};
+  int32_t wide = 0, rank = 0;
+  const void* x = nullptr;
+  int64_t x_stride = 0;
+  const void* weight = nullptr;
+  void* h = nullptr;
+  int64_t h_stride = 0;
+  const float* scale = nullptr;  ///< [K], null: 1
+  NamedDropout dropout = {};     ///< row t of x: entry t; its adapter is its group
+  const GroupItem* tiles = nullptr;
+  int32_t tile_count = 0;
 };
 
 /// y = scale_k D(h W_k), added to what y holds when `accumulate`.
 struct GroupedExpand {
-  Element type;
-  FactorLayout layout;
-  int32_t wide, rank;
-  const void* h;
-  int64_t h_stride;
-  const void* weight;
-  void* y;
-  int64_t y_stride;
-  bool accumulate;
-  const float* scale;
-  NamedDropout dropout;
-  const GroupItem* tiles;
-  int32_t tile_count;
+  Element type = {};
+  FactorLayout layout = {};
+  int32_t wide = 0, rank = 0;
+  const void* h = nullptr;
+  int64_t h_stride = 0;
+  const void* weight = nullptr;
+  void* y = nullptr;
+  int64_t y_stride = 0;
+  bool accumulate = false;
+  const float* scale = nullptr;
+  NamedDropout dropout = {};
+  const GroupItem* tiles = nullptr;
+  int32_t tile_count = 0;
 };
 
 /// dW_k = scale_k D(x)^T h over the rows of group k, or its transpose when rank_by_wide; zero for an empty group.
 struct GroupedGradient {
-  Element type;
-  FactorLayout layout;
-  int32_t wide, rank;
-  const void* x;
-  int64_t x_stride;
-  const void* h;
-  int64_t h_stride;
-  float* gradient;  ///< [K, wide, rank] or [K, rank, wide]
-  bool accumulate;
-  const float* scale;
-  NamedDropout dropout;
-  const GroupItem* chunks;
-  const int32_t* first_chunk;
-  int32_t chunk_count, groups;
-  float* partial;  ///< [chunk_count, wide rank], scratch
+  Element type = {};
+  FactorLayout layout = {};
+  int32_t wide = 0, rank = 0;
+  const void* x = nullptr;
+  int64_t x_stride = 0;
+  const void* h = nullptr;
+  int64_t h_stride = 0;
+  float* gradient = nullptr;  ///< [K, wide, rank] or [K, rank, wide]
+  bool accumulate = false;
+  const float* scale = nullptr;
+  NamedDropout dropout = {};
+  const GroupItem* chunks = nullptr;
+  const int32_t* first_chunk = nullptr;
+  int32_t chunk_count = 0, groups = 0;
+  float* partial = nullptr;  ///< [chunk_count, wide rank], scratch
 };
 
 /// out[t, k R + r] = scale_k z[t, k R + r] where row t belongs to group k, else 0; in every row. In place when out = z.
 struct MaskedScale {
-  Element type;
-  int32_t rows, groups, rank;  ///< groups rank: a multiple of 8
-  const void* z;
-  int64_t z_stride;
-  void* out;
-  int64_t out_stride;
-  const float* scale;
-  const int32_t* group_rows;  ///< [K+1]
+  Element type = {};
+  int32_t rows = 0, groups = 0, rank = 0;  ///< groups rank: a multiple of 8
+  const void* z = nullptr;
+  int64_t z_stride = 0;
+  void* out = nullptr;
+  int64_t out_stride = 0;
+  const float* scale = nullptr;
+  const int32_t* group_rows = nullptr;  ///< [K+1]
 };
 
 /// y = D(x), with `accumulate` (the backward) y += D(x), in every row; D is the identity in rows without adapter.
 struct RowDropout {
-  Element type;
-  int32_t rows, wide;
-  const void* x;
-  int64_t x_stride;
-  void* y;
-  int64_t y_stride;
-  bool accumulate;
-  NamedDropout dropout;
+  Element type = {};
+  int32_t rows = 0, wide = 0;
+  const void* x = nullptr;
+  int64_t x_stride = 0;
+  void* y = nullptr;
+  int64_t y_stride = 0;
+  bool accumulate = false;
+  NamedDropout dropout = {};
 };
 
 /// 0, or CUDA's error number; cudaErrorInvalidValue (1) for a rank outside 1..128, a width or stride that is no multiple of 8, or a

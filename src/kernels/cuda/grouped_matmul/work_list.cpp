@@ -33,7 +33,7 @@ GroupedWorkList grouped_work_list(const std::vector<int32_t>& group_rows, int32_
     cut(list.chunks, begin, end, k, kGroupChunkRows);
     list.first_chunk.push_back(static_cast<int32_t>(list.chunks.size()));
   }
-  const auto bound = [&](int32_t most) { return static_cast<std::size_t>((rows + most - 1) / most + groups); };
+  const auto bound = [&](int32_t most) { return static_cast<std::size_t>(rows + most - 1) / most + groups; };
   list.tiles.resize(bound(kGroupTileRows), {0, 0, 0});
   list.chunks.resize(bound(kGroupChunkRows), {0, 0, 0});
   return list;

@@ -35,7 +35,8 @@ constexpr int ntk_tile_rows(int) { return 128; }
 constexpr int ntk_chunk_rows(int width) { return width == 80 || width == 96 ? 240 : 256; }
 /// Floats that the backward of a chunk leaves for each head: Z's gradient by rows, then den's.
 constexpr int64_t ntk_partial_floats(StateMap map, int width) {
-  return int64_t{ntk_state_rows(map, width)} * width + (ntk_state_rows(map, width) + 3) / 4 * 4;
+  const int64_t rows = ntk_state_rows(map, width);
+  return rows * width + (rows + 3) / 4 * 4;
 }
 
 /// What the blocks of both passes do (row_items.h).

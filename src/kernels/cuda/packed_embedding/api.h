@@ -61,26 +61,27 @@ int64_t prompt_chunk_bound(int64_t sequences, int64_t sources);
 
 /// All pointers are device pointers.
 struct PackedEmbedding {
-  const void* word;                ///< [V,C]
-  const void* position = nullptr;  ///< [positions,C] or null
-  const void* type = nullptr;      ///< [types,C] or null
-  const float* prompt = nullptr;   ///< [S,P,C]
-  const EmbeddingRow* rows;        ///< [T']
-  int64_t row_count;               ///< T'
-  int32_t columns;                 ///< C
+  const void* word = nullptr;          ///< [V,C]
+  const void* position = nullptr;      ///< [positions,C] or null
+  const void* type = nullptr;          ///< [types,C] or null
+  const float* prompt = nullptr;       ///< [S,P,C]
+  const EmbeddingRow* rows = nullptr;  ///< [T']
+  int64_t row_count = 0;               ///< T'
+  int32_t columns = 0;                 ///< C
   bool normalise = true;
-  FrozenNorm norm;
-  NamedDropout prompt_dropout, dropout;  ///< of the output rows: a prompt row is named by its place in its sequence
+  FrozenNorm norm = {};
+  NamedDropout prompt_dropout = {},
+               dropout = {};  ///< of the output rows: a prompt row is named by its place in its sequence
 };
 
 struct PromptGradient {
-  const void* dy;  ///< [T',C]
-  const int32_t* first_row;
-  const PromptChunk* chunks;
-  const int32_t* first_chunk;
-  float* partial;  ///< [chunk_count,P,C], scratch
-  float* dprompt;  ///< [S,P,C]
-  int32_t chunk_count, sources, prompt_rows;
+  const void* dy = nullptr;  ///< [T',C]
+  const int32_t* first_row = nullptr;
+  const PromptChunk* chunks = nullptr;
+  const int32_t* first_chunk = nullptr;
+  float* partial = nullptr;  ///< [chunk_count,P,C], scratch
+  float* dprompt = nullptr;  ///< [S,P,C]
+  int32_t chunk_count = 0, sources = 0, prompt_rows = 0;
   bool accumulate = true;  ///< add to dprompt (the flat gradient of bank_adamw), else overwrite it
 };
 
