@@ -1,0 +1,208 @@
+/// K1, K2 and K5: attention of one layer with a state or a prefix, forward and backward, on FlashAttention-2.
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <memory>
+
+#include "benchmarks/kernels/harness.h"
+#include "src/kernels/attention/own_source.h"
+#include "src/kernels/attention/varlen.h"
+
+namespace peft::bench {
+namespace {
+
+struct Shape {
+  std::string name;
+  int64_t sequences, length, heads, groups, width, adapters = 1, prefix = 0;
+};
+
+at::TensorOptions on_gpu(at::ScalarType type) { return at::TensorOptions(at::kCUDA).dtype(type); }
+
+/// Inputs of a call, and what a trained source holds.
+struct Inputs {
+  AttentionArgs args;
+  at::Tensor q, k, v, dout, out, lse;  ///< out, lse: of the softmax part alone
+  SourceTensors source;
+};
+
+Inputs make_inputs(const Shape& s, bool state) {
+  Inputs in;
+  std::vector<PackedBatch::Sequence> sequences;
+  for (int64_t b = 0; b < s.sequences; ++b) sequences.push_back({s.length, b * s.adapters / s.sequences, b});
+  const Batch rows = std::make_shared<const PackedBatch>(sequences, s.adapters, at::Device(at::kCUDA, 0));
+  in.args = {.queries = rows, .keys = rows, .scale = 1.0 / std::sqrt(static_cast<double>(s.width))};
+  const int64_t t = rows->rows();
+  const auto narrow = on_gpu(at::kBFloat16), wide = on_gpu(at::kFloat);
+  // As slices of one fused projection.
+  const auto qkv = at::randn({t, (s.heads + 2 * s.groups) * s.width}, narrow)
+                       .split_with_sizes({s.heads * s.width, s.groups * s.width, s.groups * s.width}, 1);
+  in.q = qkv[0].unflatten(1, {s.heads, s.width});
+  in.k = qkv[1].unflatten(1, {s.groups, s.width});
+  in.v = qkv[2].unflatten(1, {s.groups, s.width});
+  in.dout = at::randn({t, s.heads, s.width}, narrow);
+  if (state) {
+    in.source.z = at::randn({s.adapters, s.heads, s.width, s.width}, wide);
+    in.source.den = at::randn({s.adapters, s.heads, s.width}, wide).abs();
+    in.args.state = {.z_KHMD = in.source.z, .den_KHM = in.source.den};
+  } else {
+    in.source.prefix_k = at::randn({s.adapters, s.prefix, s.groups, s.width}, narrow);
+    in.source.prefix_v = at::randn_like(in.source.prefix_k);
+    in.args.prefix = {in.source.prefix_k, in.source.prefix_v};
+  }
+  const VarlenOut own = flash_ops().forward(
+      in.q, in.k, in.v,
+      {rows->cu_seqlens(), rows->cu_seqlens(), rows->longest(), rows->longest(), in.args.scale, false});
+  in.out = own.out_THD;
+  in.lse = own.lse_HT;
+  return in;
+}
+
+using MakeSource = std::unique_ptr<SourceRoute> (*)(const AttentionArgs&, const at::Tensor&);
+std::unique_ptr<SourceRoute> stock(const AttentionArgs& args, const at::Tensor&) { return stock_source(args); }
+
+/// The whole call: source, operator, and both backward.     out, dq, dk, dv, gradients of the source
+std::vector<at::Tensor> whole(const Inputs& in, SourceRoute& route) {
+  const Batch keys = route.key_rows(in.args.keys);
+  const VarlenArgs shape{in.args.queries->cu_seqlens(),
+                         keys->cu_seqlens(),
+                         in.args.queries->longest(),
+                         keys->longest(),
+                         in.args.scale,
+                         false};
+  const auto [k, v] = route.keys_and_values(in.k, in.v, in.source);
+  const VarlenOut result = flash_ops().forward(in.q, k, v, shape);
+  route.merge(in.q, result.out_THD, result.lse_HT, in.source);
+  auto d = flash_ops().backward(in.dout, in.q, k, v, result.out_THD, result.lse_HT, shape);
+  const SourceTensors g = route.backward({in.dout, in.q, result.out_THD, result.lse_HT}, in.source, d);
+  std::vector<at::Tensor> all{result.out_THD, d[0], d[1], d[2]};
+  for (const at::Tensor& x : {g.prefix_k, g.prefix_v, g.z}) {
+    if (x.defined()) all.push_back(x);
+  }
+  return all;
+}
+
+/// The same in float64 by the reference.
+std::vector<at::Tensor> reference(const Inputs& in) {
+  const auto leaf = [](const at::Tensor& x) { return x.detach().to(at::kDouble).requires_grad_(true); };
+  AttentionArgs args = in.args;
+  std::vector<at::Tensor> leaves{leaf(in.q), leaf(in.k), leaf(in.v)};
+  if (args.prefix.defined()) {
+    leaves.push_back(args.prefix.k_KPGD = leaf(in.source.prefix_k));
+    leaves.push_back(args.prefix.v_KPGD = leaf(in.source.prefix_v));
+  } else {
+    leaves.push_back(args.state.z_KHMD = leaf(in.source.z));
+    args.state.den_KHM = in.source.den.to(at::kDouble);
+  }
+  const at::Tensor out = attention_reference(leaves[0], leaves[1], leaves[2], args);
+  (out * in.dout.to(at::kDouble)).sum().backward();
+  std::vector<at::Tensor> all{out.detach()};
+  for (const at::Tensor& x : leaves) all.push_back(x.grad());
+  return all;
+}
+
+Json json_of(const Shape& s) {
+  return {{"name", s.name},     {"T", s.sequences * s.length},
+          {"B", s.sequences},   {"H", s.heads},
+          {"G", s.groups},      {"D", s.width},
+          {"K", s.adapters},    {"P", s.prefix},
+          {"dtype", "bfloat16"}};
+}
+
+/// Forward, softmax backward and source, of one layer.
+Case layer_case(const Shape& s, bool state, double predicted,
+                const std::vector<std::pair<std::string, MakeSource>>& routes) {
+  const double rows = static_cast<double>(s.sequences * s.length * s.width),
+               bytes = 2.0 * rows * (4.0 * s.heads + 2.0 * s.groups) + 2.0 * rows * (4.0 * s.heads + 4.0 * s.groups);
+  const int sets = sets_beyond_cache(bytes);
+  auto inputs = std::make_shared<std::vector<Inputs>>();
+  for (int i = 0; i < sets; ++i) inputs->push_back(make_inputs(s, state));
+  Case c{.bench = state ? "ntk_attention.layer" : "prefix_attention.layer",
+         .shape = json_of(s),
+         .bytes = bytes,
+         .predicted_ratio = predicted,
+         .sets = sets,
+         .expected = [inputs] { return reference(inputs->front()); },
+         .tolerance = 1e-2,
+         .variants = {}};
+  for (const auto& [name, make] : routes) {
+    auto sources = std::make_shared<std::vector<std::unique_ptr<SourceRoute>>>();
+    for (const Inputs& in : *inputs) sources->push_back(make(in.args, in.q));
+    c.variants.push_back({name, [inputs, sources](int set) { return whole((*inputs)[set], *(*sources)[set]); }});
+  }
+  return c;
+}
+
+/// K1 alone, one way: what it adds to FlashAttention.
+Case state_case(const Shape& s, bool forward, double predicted) {
+  const double head_rows = static_cast<double>(s.sequences * s.length * s.heads),
+               bytes = head_rows * (forward ? 6.0 * s.width + 8.0 : 10.0 * s.width + 4.0);
+  const int sets = sets_beyond_cache(bytes);
+  auto inputs = std::make_shared<std::vector<Inputs>>();
+  for (int i = 0; i < sets; ++i) inputs->push_back(make_inputs(s, true));
+  // dq of the softmax part is zero here: its own error would hide the kernel's.
+  const auto run = [forward](const Inputs& in, SourceRoute& route, const at::Tensor& out, const at::Tensor& lse) {
+    if (forward) {
+      route.merge(in.q, out, lse, in.source);
+      return std::vector<at::Tensor>{out, lse};
+    }
+    std::array<at::Tensor, 3> d{at::zeros(in.q.sizes(), in.dout.options()), {}, {}};
+    const SourceTensors g = route.backward({in.dout, in.q, out, lse}, in.source, d);
+    return std::vector<at::Tensor>{d[0], g.z};
+  };
+  Case c{.bench = forward ? "ntk_attention.forward" : "ntk_attention.backward",
+         .shape = json_of(s),
+         .bytes = bytes,
+         .predicted_ratio = predicted,
+         .sets = sets,
+         .expected = {},
+         .variants = {}};
+  c.expected = [inputs, run] {
+    Inputs wide = inputs->front();
+    for (at::Tensor* x : {&wide.q, &wide.dout, &wide.out, &wide.lse, &wide.source.z, &wide.source.den})
+      *x = x->to(at::kDouble);
+    wide.args.state.z_KHMD = wide.source.z;
+    wide.args.state.den_KHM = wide.source.den;
+    return run(wide, *stock_source(wide.args), wide.out.clone(), wide.lse.clone());
+  };
+  for (const auto& [name, make] :
+       std::vector<std::pair<std::string, MakeSource>>{{"own", own_state}, {"aten", stock}}) {
+    auto sources = std::make_shared<std::vector<std::unique_ptr<SourceRoute>>>();
+    auto merged = std::make_shared<std::vector<std::pair<at::Tensor, at::Tensor>>>();
+    for (const Inputs& in : *inputs) {
+      sources->push_back(make(in.args, in.q));
+      merged->emplace_back(in.out.clone(), in.lse.clone());
+      // Backward needs what the forward packed; it may be given any output and log-sum-exp.
+      if (!forward) sources->back()->merge(in.q, in.out.clone(), in.lse.clone(), in.source);
+    }
+    c.variants.push_back({name, [=](int set) {
+                            const auto& [out, lse] = (*merged)[set];
+                            return run((*inputs)[set], *(*sources)[set], out, lse);
+                          }});
+  }
+  return c;
+}
+
+}  // namespace
+
+std::vector<MakeCase> attention_cases() {
+  const Shape bert{"BERT-base B32 N128", 32, 128, 12, 12, 64}, mini{"MiniLM B32 N64", 32, 64, 12, 12, 32},
+      llama{"Llama-8B B4 N1024", 4, 1024, 32, 8, 128},
+      bank{"BERT-base, 8 adapters x 1280 rows", 80, 128, 12, 12, 64, 8};
+  std::vector<MakeCase> cases;
+  for (const Shape& s : {bert, mini, llama, bank}) {
+    cases.push_back([s] { return state_case(s, true, 3.0); });
+    cases.push_back([s] { return state_case(s, false, 4.0); });
+    cases.push_back([s] { return layer_case(s, true, 2.0, {{"own", own_state}, {"aten", stock}}); });
+    for (const int64_t prefix : {20, 128}) {
+      Shape p = s;
+      p.prefix = prefix;
+      cases.push_back([p] {
+        return layer_case(p, false, 1.3, {{"own, K5", own_prefix}, {"own, K2", own_assembly}, {"aten", stock}});
+      });
+    }
+  }
+  return cases;
+}
+
+}  // namespace peft::bench

@@ -1,0 +1,47 @@
+/// kernel_bench [--only TEXT] [--out FILE]: every case whose name contains TEXT, as JSON on stdout or in FILE.
+
+#include <ATen/Context.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <fmt/format.h>
+
+#include <fstream>
+#include <iostream>
+#include <string>
+
+#include "benchmarks/kernels/harness.h"
+
+int main(int argc, char** argv) {
+  using namespace peft;
+  std::string only, out;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const std::string option = argv[i];
+    if (option == "--only") {
+      only = argv[i + 1];
+    } else if (option == "--out") {
+      out = argv[i + 1];
+    } else {
+      std::cerr << "kernel_bench: " << option << ": unknown option; usage: kernel_bench [--only TEXT] [--out FILE]\n";
+      return 2;
+    }
+  }
+  if (!at::hasCUDA() || at::detail::getCUDAHooks().deviceCount() == 0) {
+    std::cout << "skipped: no NVIDIA GPU on this machine\n";
+    return 77;
+  }
+  const Json ceiling = bench::measure_ceilings();
+  const double copy_rate = ceiling["copy_TBps"].get<double>() * 1e12;
+  Json results = Json::array();
+  for (const bench::MakeCase& make : bench::attention_cases()) {
+    const bench::Case c = make();
+    if (c.bench.find(only) == std::string::npos) continue;
+    results.push_back(bench::measure(c, copy_rate));
+    std::cerr << results.back().dump() << "\n";
+  }
+  const Json report{{"schema", 1}, {"ceiling", ceiling}, {"results", results}};
+  if (out.empty()) {
+    std::cout << report.dump(1) << "\n";
+  } else {
+    std::ofstream(out) << report.dump(1) << "\n";
+  }
+  return 0;
+}
