@@ -1,0 +1,26 @@
+#pragma once
+/// What kernels on rows of elements (kernels.md K3) ask of tensors. Private to src/kernels.
+
+#include <ATen/core/Tensor.h>
+
+#include <string_view>
+
+namespace peft::own {
+
+/// Contiguous and from a 16-byte boundary on: x itself or a copy. Undefined stays undefined.
+at::Tensor packed(const at::Tensor& x);
+
+/// Null for an undefined tensor.
+const void* pointer(const at::Tensor& x);
+
+/// Throws Error unless x is [T,C] of a type with kernels, C a multiple of 8.
+void check_rows(std::string_view kernel, const at::Tensor& x_TC);
+/// Throws Error unless x has the shape, type and device of `like`.
+void check_alike(std::string_view kernel, std::string_view argument, const at::Tensor& x, const at::Tensor& like);
+
+/// A weight per column, packed; undefined stays undefined. Throws Error for another shape, type or device than x_TC's, and for a weight that
+/// requires a gradient: it would get none.
+at::Tensor frozen(std::string_view kernel, std::string_view argument, const at::Tensor& weight_C,
+                  const at::Tensor& x_TC);
+
+}  // namespace peft::own
