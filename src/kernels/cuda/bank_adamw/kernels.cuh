@@ -27,7 +27,7 @@ __device__ __forceinline__ T block_sum(T x, T* scratch) {
   return sum;
 }
 
-__global__ void __launch_bounds__(kAdamThreads) adam_norms(BankAdamW bank) {
+inline __global__ void __launch_bounds__(kAdamThreads) adam_norms(BankAdamW bank) {
   const AdamChunk chunk = bank.chunks[blockIdx.x];
   if (!bank.jobs[chunk.job].active) return;
   const float* g = bank.gradients + chunk.offset;
@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(kAdamThreads) adam_norms(BankAdamW bank) {
 }
 
 struct AdamScalars {
-  float keep, b1, b2, c2, scale, rate, root, epsilon;
+  float decay, b1, b2, c2, scale, rate, root, epsilon;
 };
 
 __device__ __forceinline__ AdamScalars adam_scalars(const AdamJob& job, const AdamSegment& segment,
@@ -55,7 +55,7 @@ __device__ __forceinline__ AdamScalars adam_scalars(const AdamJob& job, const Ad
   const double t = static_cast<double>(before.updates + 1), beta1 = job.beta1, beta2 = job.beta2;
   const double clip = static_cast<double>(job.max_grad_norm) / (norm + 1e-6);
   AdamScalars s;
-  s.keep = static_cast<float>(1.0 - rate * static_cast<double>(segment.weight_decay));
+  s.decay = static_cast<float>(rate * static_cast<double>(segment.weight_decay));
   s.b1 = static_cast<float>(1.0 - beta1);
   s.b2 = static_cast<float>(beta2);
   s.c2 = static_cast<float>(1.0 - beta2);
@@ -70,10 +70,11 @@ __device__ __forceinline__ float adam_element(float p, float g, float& m, float&
   const float d = g * s.scale;
   m += s.b1 * (d - m);
   v = s.b2 * v + s.c2 * d * d;
-  return p * s.keep - s.rate * m / (sqrtf(v) / s.root + s.epsilon);
+  // Not p (1 - decay): that factor rounded to float errs the same way in every step.
+  return p - (s.decay * p + s.rate * m / (sqrtf(v) / s.root + s.epsilon));
 }
 
-__global__ void __launch_bounds__(kAdamThreads) adam_step(BankAdamW bank) {
+inline __global__ void __launch_bounds__(kAdamThreads) adam_step(BankAdamW bank) {
   const AdamChunk chunk = bank.chunks[blockIdx.x];
   const AdamJob job = bank.jobs[chunk.job];
   if (!job.active) return;
