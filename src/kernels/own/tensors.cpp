@@ -31,10 +31,16 @@ void check(int status, std::string_view kernel, const at::Tensor& of) {
   throw_error("{}: CUDA error {}", what, status);
 }
 
+bool on_16_bytes(const at::Tensor& x) { return reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 16 == 0; }
+
+at::Tensor aligned_contiguous(const at::Tensor& x) {
+  return x.is_contiguous() && on_16_bytes(x) ? x : x.clone(at::MemoryFormat::Contiguous);
+}
+
 at::Tensor aligned_rows(const at::Tensor& x_THD) {
   const auto fits = [&](int64_t dim) { return x_THD.stride(dim) % 8 == 0 || x_THD.size(dim) == 1; };
-  const bool aligned = reinterpret_cast<uintptr_t>(x_THD.const_data_ptr()) % 16 == 0;
-  return x_THD.stride(2) == 1 && fits(0) && fits(1) && aligned ? x_THD : x_THD.clone(at::MemoryFormat::Contiguous);
+  return x_THD.stride(2) == 1 && fits(0) && fits(1) && on_16_bytes(x_THD) ? x_THD
+                                                                          : x_THD.clone(at::MemoryFormat::Contiguous);
 }
 
 cuda::HeadRows head_rows(const at::Tensor& x_THD) { return {x_THD.data_ptr(), x_THD.stride(0), x_THD.stride(1)}; }

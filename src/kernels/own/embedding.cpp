@@ -1,0 +1,171 @@
+#include "src/kernels/own/embedding.h"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "peft/base/error.h"
+#include "src/kernels/cuda/packed_embedding/api.h"
+#include "src/kernels/own/tensors.h"
+
+namespace peft::own {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+constexpr int64_t kMaxColumns = 8192;
+constexpr int64_t kWordField = 0, kTypeField = 2;  // of cuda::EmbeddingRow, as 32-bit numbers
+
+struct Work {
+  at::Tensor rows;        ///< int32 [T',4]: cuda::EmbeddingRow, those of tokens without their word and type
+  at::Tensor token_rows;  ///< int64 [T], in the output
+  at::Tensor first_row, chunks, first_chunk;
+  int32_t chunk_count, sources;
+};
+
+Work make_work(const PackedBatch& batch, int64_t prompt_rows, bool per_sequence, int64_t position_offset,
+               at::Device device) {
+  std::vector<int64_t> adapter, token_rows;
+  for (int64_t b = 0; b < batch.sequences(); ++b) adapter.push_back(batch.adapter(b));
+  const cuda::EmbeddingPlan plan =
+      cuda::embedding_plan({.cu = batch.cu(),
+                            .adapter = adapter,
+                            .ids = std::vector<int64_t>(static_cast<std::size_t>(batch.rows()), 0),
+                            .types = {},
+                            .adapters = batch.adapters(),
+                            .prompt_rows = prompt_rows,
+                            .per_sequence = per_sequence,
+                            .position_offset = position_offset});
+  for (int64_t b = 0; b < batch.sequences(); ++b) {
+    for (int64_t t = 0; t < batch.length(b); ++t) token_rows.push_back(plan.first_row[b] + prompt_rows + t);
+  }
+  return {device_array(plan.rows, device).view(at::kInt).view({-1, sizeof(cuda::EmbeddingRow) / sizeof(int32_t)}),
+          device_array(token_rows, device).view(at::kLong),
+          device_array(plan.first_row, device),
+          device_array(plan.chunks, device),
+          device_array(plan.first_chunk, device),
+          count(plan.chunks.size()),
+          count(static_cast<int64_t>(plan.first_chunk.size()) - 1)};
+}
+
+const void* data_of(const at::Tensor& x) { return x.defined() ? x.const_data_ptr() : nullptr; }
+
+/// One call, from its forward to its backward.
+struct Call : torch::CustomClassHolder {
+  Call(EmbeddingTables its_tables, std::shared_ptr<const Work> its_work, const at::Tensor& ids_T,
+       const at::Tensor& types_T)
+      : tables(std::move(its_tables)), work(std::move(its_work)), rows(work->rows.clone()) {
+    // On the device: a pass does not wait for ids, and a captured one reads new ones.
+    rows.select(1, kWordField).index_copy_(0, work->token_rows, ids_T.to(at::kInt));
+    if (types_T.defined()) rows.select(1, kTypeField).index_copy_(0, work->token_rows, types_T.to(at::kInt));
+  }
+
+  cuda::PackedEmbedding embedding(const at::Tensor& prompt_SPC) const {
+    cuda::PackedEmbedding e{.word = tables.word_VC.const_data_ptr(),
+                            .position = data_of(tables.position_NC),
+                            .type = data_of(tables.type_UC),
+                            .prompt = prompt_SPC.defined() ? floats(prompt_SPC) : nullptr,
+                            .rows = static_cast<const cuda::EmbeddingRow*>(rows.const_data_ptr()),
+                            .row_count = rows.size(0),
+                            .columns = count(tables.word_VC.size(1)),
+                            .normalise = tables.norm.has_value(),
+                            .norm = {},
+                            .prompt_dropout = {},
+                            .dropout = {}};
+    if (const auto& norm = tables.norm)
+      e.norm = {norm->kind, static_cast<float>(norm->eps), data_of(norm->gamma_C), data_of(norm->beta_C)};
+    return e;
+  }
+  cuda::Element type() const { return element_of(tables.word_VC.scalar_type()); }
+
+  EmbeddingTables tables;
+  std::shared_ptr<const Work> work;
+  at::Tensor rows;
+};
+
+struct Embedding : torch::autograd::Function<Embedding> {
+  static at::Tensor forward(AutogradContext* ctx, const std::optional<at::Tensor>& prompt_SPC,
+                            const c10::intrusive_ptr<Call>& call) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const at::Tensor prompt = prompt_SPC ? aligned_contiguous(prompt_SPC->to(at::kFloat)) : at::Tensor(),
+                     &word = call->tables.word_VC;
+    at::Tensor y = at::empty({call->rows.size(0), word.size(1)}, word.options());
+    check(cuda::packed_embedding_forward(call->embedding(prompt), y.mutable_data_ptr(), call->type(), stream_of(y)),
+          "packed_embedding_forward", y);
+    ctx->save_for_backward({prompt});
+    ctx->saved_data["call"] = at::IValue::make_capsule(call);
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const at::Tensor prompt = ctx->get_saved_variables()[0], dy = aligned_contiguous(grads[0]);
+    const auto held = ctx->saved_data["call"].toCapsule();
+    const auto& call = static_cast<const Call&>(*held);
+    const Work& work = *call.work;
+    at::Tensor dprompt = float_tensor(dy, prompt.sizes());
+    const at::Tensor partial = float_tensor(dy, {work.chunk_count, prompt.size(1), prompt.size(2)});
+    const cuda::PromptGradient gradient{.dy = dy.const_data_ptr(),
+                                        .first_row = array<int32_t>(work.first_row),
+                                        .chunks = array<cuda::PromptChunk>(work.chunks),
+                                        .first_chunk = array<int32_t>(work.first_chunk),
+                                        .partial = mutable_floats(partial),
+                                        .dprompt = mutable_floats(dprompt),
+                                        .chunk_count = work.chunk_count,
+                                        .sources = work.sources,
+                                        .prompt_rows = count(prompt.size(1)),
+                                        .accumulate = false};
+    check(cuda::packed_embedding_backward(call.embedding(prompt), gradient, call.type(), stream_of(dy)),
+          "packed_embedding_backward", dy);
+    return {dprompt, at::Tensor()};
+  }
+};
+
+/// Throws unless x is undefined or [..., C], contiguous and of the word table's type.
+void check_table(const at::Tensor& x, const at::Tensor& word_VC, int64_t dims, std::string_view name) {
+  if (!x.defined()) return;
+  if (x.dim() != dims || x.size(-1) != word_VC.size(-1) || x.scalar_type() != word_VC.scalar_type() ||
+      !x.is_contiguous() || !on_16_bytes(x)) {
+    throw_error(
+        "packed_embedding: {} {} {} beside word {} {}, expected contiguous rows of as many columns and its type", name,
+        fmt::join(x.sizes(), "x"), c10::toString(x.scalar_type()), fmt::join(word_VC.sizes(), "x"),
+        c10::toString(word_VC.scalar_type()));
+  }
+}
+
+}  // namespace
+
+at::Tensor packed_embedding(const EmbeddingTables& tables, const at::Tensor& ids_T, const at::Tensor& types_T,
+                            const at::Tensor& prompt_SPC, const Batch& rows, bool prompt_per_sequence) {
+  const at::Tensor& word = tables.word_VC;
+  check_table(word, word, 2, "word");
+  check_table(tables.position_NC, word, 2, "position");
+  check_table(tables.type_UC, word, 2, "type");
+  if (tables.norm) {
+    check_table(tables.norm->gamma_C, word, 1, "gamma");
+    check_table(tables.norm->beta_C, word, 1, "beta");
+  }
+  if (word.size(1) % 8 != 0 || word.size(1) > kMaxColumns)
+    throw_error("packed_embedding: {} columns, expected a multiple of 8 up to {}", word.size(1), kMaxColumns);
+  const int64_t sources = prompt_per_sequence ? rows->sequences() : rows->adapters();
+  const bool prompted = prompt_SPC.defined();
+  if (ids_T.numel() != rows->rows() || (types_T.defined() && types_T.numel() != rows->rows()) ||
+      (prompted && (prompt_SPC.dim() != 3 || prompt_SPC.size(0) != sources || prompt_SPC.size(2) != word.size(1)))) {
+    throw_error("packed_embedding: {} ids, {} types, prompt {} of {} sources for {} rows of {} columns", ids_T.numel(),
+                types_T.defined() ? types_T.numel() : 0,
+                fmt::join(prompted ? prompt_SPC.sizes() : at::IntArrayRef(), "x"), sources, rows->rows(), word.size(1));
+  }
+  const int64_t prompt_rows = prompted ? prompt_SPC.size(1) : 0;
+  const int64_t longest = tables.position_offset + rows->longest() + prompt_rows;
+  if (tables.position_NC.defined() && longest > tables.position_NC.size(0))
+    throw_error("packed_embedding: {} positions, found {}", longest, tables.position_NC.size(0));
+  const auto name = fmt::format("packed_embedding {} from {}{}", prompt_rows, tables.position_offset,
+                                prompt_per_sequence ? " of sequences" : "");
+  auto work = rows->derived<Work>(
+      name, [&] { return make_work(*rows, prompt_rows, prompt_per_sequence, tables.position_offset, word.device()); });
+  return Embedding::apply(prompted ? std::optional(prompt_SPC) : std::nullopt,
+                          c10::make_intrusive<Call>(tables, std::move(work), ids_T, types_T));
+}
+
+}  // namespace peft::own
