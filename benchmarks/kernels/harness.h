@@ -32,6 +32,7 @@ struct Case {
 /// Cases are made one at a time: their tensors are freed before the next.
 using MakeCase = std::function<Case()>;
 std::vector<MakeCase> attention_cases();
+std::vector<MakeCase> row_cases();
 
 /// Sets needed so that `bytes` of inputs each do not stay in 50 MB of L2.
 int sets_beyond_cache(double bytes);

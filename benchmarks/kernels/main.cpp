@@ -31,11 +31,13 @@ int main(int argc, char** argv) {
   const Json ceiling = bench::measure_ceilings();
   const double copy_rate = ceiling["copy_TBps"].get<double>() * 1e12;
   Json results = Json::array();
-  for (const bench::MakeCase& make : bench::attention_cases()) {
-    const bench::Case c = make();
-    if (c.bench.find(only) == std::string::npos) continue;
-    results.push_back(bench::measure(c, copy_rate));
-    std::cerr << results.back().dump() << "\n";
+  for (const auto& cases : {bench::attention_cases(), bench::row_cases()}) {
+    for (const bench::MakeCase& make : cases) {
+      const bench::Case c = make();
+      if (c.bench.find(only) == std::string::npos) continue;
+      results.push_back(bench::measure(c, copy_rate));
+      std::cerr << results.back().dump() << "\n";
+    }
   }
   const Json report{{"schema", 1}, {"ceiling", ceiling}, {"results", results}};
   if (out.empty()) {

@@ -49,8 +49,6 @@ Work make_work(const PackedBatch& batch, int64_t prompt_rows, bool per_sequence,
           count(static_cast<int64_t>(plan.first_chunk.size()) - 1)};
 }
 
-const void* data_of(const at::Tensor& x) { return x.defined() ? x.const_data_ptr() : nullptr; }
-
 /// One call, from its forward to its backward.
 struct Call : torch::CustomClassHolder {
   Call(EmbeddingTables its_tables, std::shared_ptr<const Work> its_work, const at::Tensor& ids_T,
@@ -63,8 +61,8 @@ struct Call : torch::CustomClassHolder {
 
   cuda::PackedEmbedding embedding(const at::Tensor& prompt_SPC) const {
     cuda::PackedEmbedding e{.word = tables.word_VC.const_data_ptr(),
-                            .position = data_of(tables.position_NC),
-                            .type = data_of(tables.type_UC),
+                            .position = pointer(tables.position_NC),
+                            .type = pointer(tables.type_UC),
                             .prompt = prompt_SPC.defined() ? floats(prompt_SPC) : nullptr,
                             .rows = static_cast<const cuda::EmbeddingRow*>(rows.const_data_ptr()),
                             .row_count = rows.size(0),
@@ -74,7 +72,7 @@ struct Call : torch::CustomClassHolder {
                             .prompt_dropout = {},
                             .dropout = {}};
     if (const auto& norm = tables.norm)
-      e.norm = {norm->kind, static_cast<float>(norm->eps), data_of(norm->gamma_C), data_of(norm->beta_C)};
+      e.norm = {norm->kind, static_cast<float>(norm->eps), pointer(norm->weight_C), pointer(norm->bias_C)};
     return e;
   }
   cuda::Element type() const { return element_of(tables.word_VC.scalar_type()); }
@@ -88,7 +86,7 @@ struct Embedding : torch::autograd::Function<Embedding> {
   static at::Tensor forward(AutogradContext* ctx, const std::optional<at::Tensor>& prompt_SPC,
                             const c10::intrusive_ptr<Call>& call) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const at::Tensor prompt = prompt_SPC ? aligned_contiguous(prompt_SPC->to(at::kFloat)) : at::Tensor(),
+    const at::Tensor prompt = prompt_SPC ? packed(prompt_SPC->to(at::kFloat)) : at::Tensor(),
                      &word = call->tables.word_VC;
     at::Tensor y = at::empty({call->rows.size(0), word.size(1)}, word.options());
     check(cuda::packed_embedding_forward(call->embedding(prompt), y.mutable_data_ptr(), call->type(), stream_of(y)),
@@ -100,7 +98,7 @@ struct Embedding : torch::autograd::Function<Embedding> {
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const at::Tensor prompt = ctx->get_saved_variables()[0], dy = aligned_contiguous(grads[0]);
+    const at::Tensor prompt = ctx->get_saved_variables()[0], dy = packed(grads[0]);
     const auto held = ctx->saved_data["call"].toCapsule();
     const auto& call = static_cast<const Call&>(*held);
     const Work& work = *call.work;
@@ -143,8 +141,8 @@ at::Tensor packed_embedding(const EmbeddingTables& tables, const at::Tensor& ids
   check_table(tables.position_NC, word, 2, "position");
   check_table(tables.type_UC, word, 2, "type");
   if (tables.norm) {
-    check_table(tables.norm->gamma_C, word, 1, "gamma");
-    check_table(tables.norm->beta_C, word, 1, "beta");
+    check_table(tables.norm->weight_C, word, 1, "the norm's weight");
+    check_table(tables.norm->bias_C, word, 1, "the norm's bias");
   }
   if (word.size(1) % 8 != 0 || word.size(1) > kMaxColumns)
     throw_error("packed_embedding: {} columns, expected a multiple of 8 up to {}", word.size(1), kMaxColumns);

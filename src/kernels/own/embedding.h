@@ -5,22 +5,16 @@
 #include <optional>
 
 #include "peft/tensor/packed_batch.h"
-#include "src/kernels/cuda/common/norm.h"
+#include "src/kernels/own/norm.h"
 
 namespace peft::own {
-
-struct EmbeddingNorm {
-  cuda::NormKind kind = cuda::NormKind::layer_norm;
-  double eps = 1e-12;
-  at::Tensor gamma_C, beta_C;  ///< undefined: ones, zeros
-};
 
 /// What stands in front of the first layer, frozen: contiguous tensors of one type, bfloat16, half or float32.
 struct EmbeddingTables {
   at::Tensor word_VC;
   at::Tensor position_NC, type_UC;  ///< undefined: none
   int64_t position_offset = 0;      ///< row of `position` of a sequence's first row
-  std::optional<EmbeddingNorm> norm;
+  std::optional<FrozenNorm> norm;
 };
 
 /// P prompt rows in front of the tokens of every sequence: y = norm(e + type[.] + position[.]), e = prompt[s, p] or word[id].

@@ -115,8 +115,8 @@ struct LoraAddition : torch::autograd::Function<LoraAddition> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x_given, const at::Tensor& a_given,
                             const at::Tensor& b_given, const c10::intrusive_ptr<Call>& call) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const at::Tensor x = aligned_matrix(x_given), a = aligned_contiguous(a_given.to(x.scalar_type())),
-                     b = aligned_contiguous(b_given.to(x.scalar_type()));
+    const at::Tensor x = aligned_matrix(x_given), a = packed(a_given.to(x.scalar_type())),
+                     b = packed(b_given.to(x.scalar_type()));
     const at::Tensor h = call->shrunk(x, a, FactorLayout::wide_by_rank);
     ctx->save_for_backward({x, a, b, h});
     ctx->saved_data["call"] = at::IValue::make_capsule(call);

@@ -3,7 +3,6 @@
 #include <fmt/ranges.h>
 
 #include "peft/base/error.h"
-#include "src/kernels/own/tensors.h"
 
 namespace peft::own {
 namespace {
@@ -13,14 +12,6 @@ std::string described(const at::Tensor& x) {
 }
 
 }  // namespace
-
-at::Tensor packed(const at::Tensor& x) {
-  if (!x.defined()) return x;
-  const bool aligned = reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 16 == 0;
-  return aligned ? x.contiguous() : x.clone(at::MemoryFormat::Contiguous);
-}
-
-const void* pointer(const at::Tensor& x) { return x.defined() ? x.const_data_ptr() : nullptr; }
 
 void check_rows(std::string_view kernel, const at::Tensor& x_TC) {
   if (x_TC.dim() != 2 || x_TC.size(1) % 8 != 0 || !has_element(x_TC.scalar_type())) {

@@ -1,17 +1,11 @@
 #pragma once
 /// What kernels on rows of elements (kernels.md K3) ask of tensors. Private to src/kernels.
 
-#include <ATen/core/Tensor.h>
-
 #include <string_view>
 
+#include "src/kernels/own/tensors.h"
+
 namespace peft::own {
-
-/// Contiguous and from a 16-byte boundary on: x itself or a copy. Undefined stays undefined.
-at::Tensor packed(const at::Tensor& x);
-
-/// Null for an undefined tensor.
-const void* pointer(const at::Tensor& x);
 
 /// Throws Error unless x is [T,C] of a type with kernels, C a multiple of 8.
 void check_rows(std::string_view kernel, const at::Tensor& x_TC);

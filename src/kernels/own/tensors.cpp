@@ -33,9 +33,11 @@ void check(int status, std::string_view kernel, const at::Tensor& of) {
 
 bool on_16_bytes(const at::Tensor& x) { return reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 16 == 0; }
 
-at::Tensor aligned_contiguous(const at::Tensor& x) {
-  return x.is_contiguous() && on_16_bytes(x) ? x : x.clone(at::MemoryFormat::Contiguous);
+at::Tensor packed(const at::Tensor& x) {
+  return !x.defined() || (x.is_contiguous() && on_16_bytes(x)) ? x : x.clone(at::MemoryFormat::Contiguous);
 }
+
+const void* pointer(const at::Tensor& x) { return x.defined() ? x.const_data_ptr() : nullptr; }
 
 at::Tensor aligned_rows(const at::Tensor& x_THD) {
   const auto fits = [&](int64_t dim) { return x_THD.stride(dim) % 8 == 0 || x_THD.size(dim) == 1; };

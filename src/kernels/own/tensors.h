@@ -29,8 +29,10 @@ void check(int status, std::string_view kernel, const at::Tensor& of);
 at::Tensor aligned_rows(const at::Tensor& x_THD);
 cuda::HeadRows head_rows(const at::Tensor& x_THD);  ///< of such a tensor
 
-bool on_16_bytes(const at::Tensor& x);               ///< starts there
-at::Tensor aligned_contiguous(const at::Tensor& x);  ///< contiguous and on 16 bytes: x itself or a copy
+bool on_16_bytes(const at::Tensor& x);   ///< starts there
+at::Tensor packed(const at::Tensor& x);  ///< contiguous and on 16 bytes: x itself or a copy; undefined stays undefined
+
+const void* pointer(const at::Tensor& x);  ///< null for an undefined tensor
 
 /// A plan's array on the device, as bytes.
 template <class T>

@@ -72,8 +72,8 @@ struct EmbeddingInputs {
     if (c.type) tables.type_UC = table(3, {kTypes, c.columns});
     tables.position_offset = kOffset;
     if (c.norm) {
-      tables.norm = {.kind = *c.norm, .eps = kEps, .gamma_C = table(4, {c.columns}), .beta_C = {}};
-      if (c.bias) tables.norm->beta_C = table(5, {c.columns});
+      tables.norm = {.kind = *c.norm, .eps = kEps, .weight_C = table(4, {c.columns}), .bias_C = {}};
+      if (c.bias) tables.norm->bias_C = table(5, {c.columns});
     }
     const int64_t sources = c.per_sequence ? rows->sequences() : c.adapters;
     prompt = table(6, {sources, c.prompt, c.columns}).to(at::kFloat).requires_grad_(true);
@@ -104,10 +104,10 @@ struct EmbeddingInputs {
     }
     if (c.position) y = y + wide(tables.position_NC).index_select(0, longer->position_T() + kOffset);
     if (c.norm == cuda::NormKind::layer_norm)
-      y = at::layer_norm(y, {c.columns}, wide(tables.norm->gamma_C), wide(tables.norm->beta_C), kEps);
+      y = at::layer_norm(y, {c.columns}, wide(tables.norm->weight_C), wide(tables.norm->bias_C), kEps);
     if (c.norm == cuda::NormKind::rms_norm) {
-      y = y * at::rsqrt(y.square().mean(-1, true) + kEps) * wide(tables.norm->gamma_C);
-      if (c.bias) y = y + wide(tables.norm->beta_C);
+      y = y * at::rsqrt(y.square().mean(-1, true) + kEps) * wide(tables.norm->weight_C);
+      if (c.bias) y = y + wide(tables.norm->bias_C);
     }
     return {y, torch::autograd::grad({y}, {leaf}, {wide(dy)})[0]};
   }

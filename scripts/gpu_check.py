@@ -1,0 +1,167 @@
+"""What scripts/gpu_check does once there are programs; see there.
+
+    gpu_check.py FILE [--skip tests,sanitizer,benchmarks,losses]
+
+PEFT_RUN   the launcher of a bundle; without it the programs of build/cuda run
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PARTS = ["tests", "sanitizer", "benchmarks", "losses"]
+STEPS = 20
+# float32 sums run in another order on a GPU; bfloat16 rounds every activation (kernels.md 5.4).
+TOLERANCES = {"float32": 1e-4, "bfloat16": 3e-2}
+# A few small cases: the sanitizer is slow.
+SANITIZED = "OwnAttention.SlicesOf*:OwnAttention.Unaligned*:OwnAdamW.GradientsOf*:OwnSmallXent.Rows*:Own*.UnalignedRows*:*OwnLora.Strided*:*OwnEmbedding.Gathers*"
+
+
+def command(program):
+    """The words that start a program."""
+    if launcher := os.environ.get("PEFT_RUN"):
+        return [launcher, program]
+    found = [f for f in (ROOT / "build" / "cuda").rglob(program) if f.is_file() and os.access(f, os.X_OK)]
+    if not found:
+        sys.exit(f"gpu_check: {program} is not in build/cuda; run scripts/gpu_check, which builds it")
+    return [str(found[0])]
+
+
+def run(words, **options):
+    return subprocess.run(words, capture_output=True, text=True, **options)
+
+
+def device():
+    import torch
+    import transformers
+
+    if not torch.cuda.is_available():
+        return None
+    driver = run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]).stdout.strip()
+    return {
+        "gpu": torch.cuda.get_device_name(), "memory_GiB": round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1), "driver": driver,
+        "torch": torch.__version__, "cudnn": torch.backends.cudnn.version(), "transformers": transformers.__version__,
+    }  # fmt: skip
+
+
+def gpu_tests(folder):
+    report = folder / "tests.json"
+    done = run([*command("gpu_kernels_test"), f"--gtest_output=json:{report}"])
+    if not report.is_file():
+        return {"passed": False, "exit_code": done.returncode, "output": (done.stdout + done.stderr)[-2000:]}
+    result = json.loads(report.read_text())
+    failed = {
+        f"{suite['name']}.{test['name']}": [f["failure"][:500] for f in test["failures"][:3]]
+        for suite in result["testsuites"] for test in suite["testsuite"] if "failures" in test
+    }  # fmt: skip
+    return {"passed": done.returncode == 0, "tests": result["tests"], "failed": failed}
+
+
+def sanitizer(folder):
+    tool = shutil.which("compute-sanitizer")
+    if not tool:
+        return {"passed": None, "skipped": "compute-sanitizer is not installed"}
+    outcome = {}
+    for check in ("memcheck", "synccheck", "racecheck"):
+        done = run([tool, "--tool", check, "--error-exitcode", "9", *command("gpu_kernels_test"), f"--gtest_filter={SANITIZED}"])
+        outcome[check] = {"exit_code": done.returncode, "last_line": (done.stdout.strip().splitlines() or [""])[-1]}
+    return {"passed": all(o["exit_code"] == 0 for o in outcome.values()), **outcome}
+
+
+def benchmarks(folder):
+    report = folder / "bench.json"
+    done = run([*command("kernel_bench"), "--out", str(report)])
+    if done.returncode:
+        return {"passed": False, "exit_code": done.returncode, "output": (done.stdout + done.stderr)[-2000:]}
+    result = json.loads(report.read_text())
+    wrong = [f"{r['bench']} {r['case']}: {row['impl']}" for r in result["results"] for row in r["rows"] if "refused" in row]
+    return {"passed": not wrong, "wrong": wrong, **result}
+
+
+def losses(folder):
+    """Every method from one start on a CPU in float32, and on the GPU: the losses of each step."""
+    sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+    import e2e_runs
+
+    class World(e2e_runs.World):
+        def __init__(self, path):
+            self.path, self.model, self.data = path, path / "model", path / "data"
+            # Head width 32, so that our own kernels serve it; no dropout, so that runs can be compared.
+            e2e_runs.write_model(self.model, hidden_size=128, intermediate_size=256, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+            e2e_runs.write_split(self.data / "train.tsv", 1, 60)
+            e2e_runs.write_split(self.data / "dev.tsv", 2, 30)
+
+    world = World(folder / "world")
+    places = {"cpu": ("cpu", "float32", "auto")}
+    for dtype in TOLERANCES:
+        for implementation in ("auto", "own"):
+            places[f"cuda {dtype} {implementation}"] = ("cuda", dtype, implementation)
+
+    def curve(name, method, place):
+        at, dtype, implementation = places[place]
+        output = world.path / "runs" / f"{name}-{place.replace(' ', '-')}"
+        train = {"device": at, "max_steps": STEPS, "learning_rate": 1e-3, "eval_steps": 0, "save_steps": 0}
+        config = world.config(method, output, train=train, model={"dtype": dtype, "attn_implementation": implementation})
+        file = world.write_config(config, f"{name}-{place.replace(' ', '-')}")
+        done = run([*command("peft-train"), "--config", str(file)])
+        if done.returncode:
+            return (done.stderr.strip().splitlines() or ["no message"])[-1]
+        lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+        return [line["loss"] for line in lines if "loss" in line]
+
+    results, passed = {}, True
+    for name, method in e2e_runs.METHODS.items():
+        without_dropout = {key: 0.0 if key.endswith("_dropout") else value for key, value in method.items()}
+        curves = {place: curve(name, without_dropout, place) for place in places}
+        reference = curves["cpu"]
+        row = {}
+        for place, found in curves.items():
+            if isinstance(found, str) or isinstance(reference, str) or len(found) != len(reference):
+                row[place], passed = {"passed": False, "error": found if isinstance(found, str) else "another number of steps"}, False
+            elif place != "cpu":
+                worst = max(abs(a - b) / abs(b) for a, b in zip(found, reference))
+                good = worst <= TOLERANCES[places[place][1]]
+                row[place], passed = {"passed": good, "worst_relative_difference": worst}, passed and good
+        results[name] = row
+    return {"passed": passed, "steps": STEPS, "tolerances": TOLERANCES, "methods": results}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=pathlib.Path)
+    parser.add_argument("--skip", default="", help="parts, with commas: " + ", ".join(PARTS))
+    arguments = parser.parse_args()
+    skipped = [part for part in arguments.skip.split(",") if part]
+    if unknown := set(skipped) - set(PARTS):
+        parser.error(f"--skip: unknown part {sorted(unknown)[0]}; there are {', '.join(PARTS)}")
+    machine = device()
+    if machine is None:
+        print("gpu_check: no NVIDIA GPU on this machine: nothing was checked")
+        sys.exit(77)
+    revision = ROOT / "REVISION"
+    git = revision.read_text().strip() if revision.is_file() else run(["git", "-C", str(ROOT), "rev-parse", "HEAD"]).stdout.strip()
+    report = {"schema": 1, "date": datetime.date.today().isoformat(), "git": git, **machine}
+    failed = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for part in PARTS:
+            if part in skipped:
+                continue
+            work = {"tests": gpu_tests, "sanitizer": sanitizer, "benchmarks": benchmarks, "losses": losses}[part]
+            report[part] = work(pathlib.Path(temporary))
+            outcome = {True: "passed", False: "FAILED", None: "skipped"}[report[part]["passed"]]
+            failed += [part] if report[part]["passed"] is False else []
+            arguments.file.parent.mkdir(parents=True, exist_ok=True)
+            arguments.file.write_text(json.dumps(report, indent=1) + "\n")  # whole after every part: a lease may end
+            print(f"gpu_check: {part}: {outcome}", flush=True)
+    sys.exit(f"gpu_check: {', '.join(failed)} failed; see {arguments.file}" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
