@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "peft/base/log.h"
 #include "peft/interop/adapter_folder.h"
 
 namespace peft {

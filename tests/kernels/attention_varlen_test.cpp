@@ -81,7 +81,7 @@ TEST(SelectAttention, WishesThatCannotBeMet) {
     select_attention({.wish = Wish::flash, .cuda = false, .width = 32});
     FAIL();
   } catch (const ConfigError& error) {
-    EXPECT_STREQ(error.what(), "model.attn_implementation: flash does not serve Float of head width 32 on the CPU");
+    EXPECT_STREQ(error.what(), "model.attn_implementation: flash does not serve float32 of head width 32 on the CPU");
   }
 }
 

@@ -36,9 +36,22 @@ AttentionBackend fastest(const AttentionSituation& s) {
   return explicit_;
 }
 
+std::string_view name_of(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat:
+      return "float32";
+    case at::kDouble:
+      return "float64";
+    case at::kHalf:
+      return "float16";
+    default:
+      return "bfloat16";
+  }
+}
+
 [[noreturn]] void refuse(const AttentionSituation& s) {
   throw_error<ConfigError>("model.attn_implementation: {} does not serve {} of head width {} on {}", name_of(s.wish),
-                           c10::toString(s.type), s.width, s.cuda ? "cuda" : "the CPU");
+                           name_of(s.type), s.width, s.cuda ? "cuda" : "the CPU");
 }
 
 AttentionBackend wished(const AttentionSituation& s) {

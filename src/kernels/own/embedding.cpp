@@ -14,18 +14,17 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int64_t kMaxColumns = 8192;
 constexpr int64_t kWordField = 0, kTypeField = 2;  // of cuda::EmbeddingRow, as 32-bit numbers
 
-struct Work {
+struct EmbeddingWork {
   at::Tensor rows;        ///< int32 [T',4]: cuda::EmbeddingRow, those of tokens without their word and type
   at::Tensor token_rows;  ///< int64 [T], in the output
   at::Tensor first_row, chunks, first_chunk;
   int32_t chunk_count, sources;
 };
 
-Work make_work(const PackedBatch& batch, int64_t prompt_rows, bool per_sequence, int64_t position_offset,
-               at::Device device) {
+EmbeddingWork make_work(const PackedBatch& batch, int64_t prompt_rows, bool per_sequence, int64_t position_offset,
+                        at::Device device) {
   std::vector<int64_t> adapter, token_rows;
   for (int64_t b = 0; b < batch.sequences(); ++b) adapter.push_back(batch.adapter(b));
   const cuda::EmbeddingPlan plan =
@@ -50,9 +49,9 @@ Work make_work(const PackedBatch& batch, int64_t prompt_rows, bool per_sequence,
 }
 
 /// One call, from its forward to its backward.
-struct Call : torch::CustomClassHolder {
-  Call(EmbeddingTables its_tables, std::shared_ptr<const Work> its_work, const at::Tensor& ids_T,
-       const at::Tensor& types_T)
+struct EmbeddingCall : torch::CustomClassHolder {
+  EmbeddingCall(EmbeddingTables its_tables, std::shared_ptr<const EmbeddingWork> its_work, const at::Tensor& ids_T,
+                const at::Tensor& types_T)
       : tables(std::move(its_tables)), work(std::move(its_work)), rows(work->rows.clone()) {
     // On the device: a pass does not wait for ids, and a captured one reads new ones.
     rows.select(1, kWordField).index_copy_(0, work->token_rows, ids_T.to(at::kInt));
@@ -78,13 +77,13 @@ struct Call : torch::CustomClassHolder {
   cuda::Element type() const { return element_of(tables.word_VC.scalar_type()); }
 
   EmbeddingTables tables;
-  std::shared_ptr<const Work> work;
+  std::shared_ptr<const EmbeddingWork> work;
   at::Tensor rows;
 };
 
 struct Embedding : torch::autograd::Function<Embedding> {
   static at::Tensor forward(AutogradContext* ctx, const std::optional<at::Tensor>& prompt_SPC,
-                            const c10::intrusive_ptr<Call>& call) {
+                            const c10::intrusive_ptr<EmbeddingCall>& call) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const at::Tensor prompt = prompt_SPC ? packed(prompt_SPC->to(at::kFloat)) : at::Tensor(),
                      &word = call->tables.word_VC;
@@ -100,8 +99,8 @@ struct Embedding : torch::autograd::Function<Embedding> {
     at::AutoDispatchBelowADInplaceOrView guard;
     const at::Tensor prompt = ctx->get_saved_variables()[0], dy = packed(grads[0]);
     const auto held = ctx->saved_data["call"].toCapsule();
-    const auto& call = static_cast<const Call&>(*held);
-    const Work& work = *call.work;
+    const auto& call = static_cast<const EmbeddingCall&>(*held);
+    const EmbeddingWork& work = *call.work;
     at::Tensor dprompt = float_tensor(dy, prompt.sizes());
     const at::Tensor partial = float_tensor(dy, {work.chunk_count, prompt.size(1), prompt.size(2)});
     const cuda::PromptGradient gradient{.dy = dy.const_data_ptr(),
@@ -160,10 +159,10 @@ at::Tensor packed_embedding(const EmbeddingTables& tables, const at::Tensor& ids
     throw_error("packed_embedding: {} positions, found {}", longest, tables.position_NC.size(0));
   const auto name = fmt::format("packed_embedding {} from {}{}", prompt_rows, tables.position_offset,
                                 prompt_per_sequence ? " of sequences" : "");
-  auto work = rows->derived<Work>(
+  auto work = rows->derived<EmbeddingWork>(
       name, [&] { return make_work(*rows, prompt_rows, prompt_per_sequence, tables.position_offset, word.device()); });
   return Embedding::apply(prompted ? std::optional(prompt_SPC) : std::nullopt,
-                          c10::make_intrusive<Call>(tables, std::move(work), ids_T, types_T));
+                          c10::make_intrusive<EmbeddingCall>(tables, std::move(work), ids_T, types_T));
 }
 
 }  // namespace peft::own

@@ -15,7 +15,7 @@ using cuda::FactorLayout;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-struct Work {
+struct LoraWork {
   at::Tensor tiles, chunks, first_chunk;
   int32_t tile_count, chunk_count;
 };
@@ -27,13 +27,14 @@ at::Tensor aligned_matrix(const at::Tensor& x_TC) {
 }
 
 /// The six products of one call. `factor`: A [K,C,R] (wide_by_rank) or B [K,R,O] (rank_by_wide).
-struct Call : torch::CustomClassHolder {
-  Call(const at::Tensor& x_TC, int64_t its_rank, at::Tensor its_scale_K, const Batch& rows)
+struct LoraCall : torch::CustomClassHolder {
+  LoraCall(const at::Tensor& x_TC, int64_t its_rank, at::Tensor its_scale_K, const Batch& rows)
       : type(element_of(x_TC.scalar_type())), rank(count(its_rank)), scale_K(std::move(its_scale_K)) {
-    work = rows->derived<Work>("grouped_matmul", [&] {
+    work = rows->derived<LoraWork>("grouped_matmul", [&] {
       const auto list = cuda::grouped_work_list(narrowed(rows->group_rows()), count(rows->rows()));
-      return Work{device_array(list.tiles, x_TC.device()), device_array(list.chunks, x_TC.device()),
-                  device_array(list.first_chunk, x_TC.device()), count(list.tiles.size()), count(list.chunks.size())};
+      return LoraWork{device_array(list.tiles, x_TC.device()), device_array(list.chunks, x_TC.device()),
+                      device_array(list.first_chunk, x_TC.device()), count(list.tiles.size()),
+                      count(list.chunks.size())};
     });
   }
 
@@ -108,12 +109,12 @@ struct Call : torch::CustomClassHolder {
   cuda::Element type;
   int32_t rank;
   at::Tensor scale_K;
-  std::shared_ptr<const Work> work;
+  std::shared_ptr<const LoraWork> work;
 };
 
 struct LoraAddition : torch::autograd::Function<LoraAddition> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x_given, const at::Tensor& a_given,
-                            const at::Tensor& b_given, const c10::intrusive_ptr<Call>& call) {
+                            const at::Tensor& b_given, const c10::intrusive_ptr<LoraCall>& call) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const at::Tensor x = aligned_matrix(x_given), a = packed(a_given.to(x.scalar_type())),
                      b = packed(b_given.to(x.scalar_type()));
@@ -128,7 +129,7 @@ struct LoraAddition : torch::autograd::Function<LoraAddition> {
     const auto saved = ctx->get_saved_variables();
     const at::Tensor &x = saved[0], &a = saved[1], &b = saved[2], &h = saved[3], dy = aligned_matrix(grads[0]);
     const auto held = ctx->saved_data["call"].toCapsule();
-    const auto& call = static_cast<const Call&>(*held);
+    const auto& call = static_cast<const LoraCall&>(*held);
     const at::Tensor dh = call.shrunk(dy, b, FactorLayout::rank_by_wide);
     at::Tensor dx, da, db;
     if (ctx->needs_input_grad(0)) dx = call.expanded(dh, a, FactorLayout::wide_by_rank);
@@ -156,7 +157,7 @@ at::Tensor lora_addition(const at::Tensor& x_TC, const at::Tensor& a_KCR, const 
     throw_error("lora_addition: {} to {} columns by rank {}, expected multiples of 8 and a rank of 1 to {}",
                 x_TC.size(1), b_KRO.size(2), a_KCR.size(2), cuda::kMaxRank);
   }
-  return LoraAddition::apply(x_TC, a_KCR, b_KRO, c10::make_intrusive<Call>(x_TC, a_KCR.size(2), scale_K, rows));
+  return LoraAddition::apply(x_TC, a_KCR, b_KRO, c10::make_intrusive<LoraCall>(x_TC, a_KCR.size(2), scale_K, rows));
 }
 
 }  // namespace peft::own

@@ -15,8 +15,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int64_t kMaxColumns = 8192;  ///< api.h
-
 /// What a call's backward shares with its forward, apart from its rows.
 struct NormCall : torch::CustomClassHolder {
   FrozenNorm norm;

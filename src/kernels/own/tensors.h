@@ -19,6 +19,8 @@ namespace peft::own {
 bool has_element(at::ScalarType type);
 cuda::Element element_of(at::ScalarType type);  ///< throws Error for other types
 
+constexpr int64_t kMaxColumns = 8192;  ///< of the kernels that take whole rows
+
 /// Current stream of the tensor's device; null on the CPU.
 void* stream_of(const at::Tensor& x);
 
