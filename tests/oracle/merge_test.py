@@ -47,13 +47,23 @@ def test_lora_of_peft(make_bert, our_logits, succeed, tmp_path, name):
     labels = [2, 3, 1, 5][seed % 4]
     folder, adapter = make_bert(seed, 2, num_hidden_layers=2, hidden_size=24, num_attention_heads=3), tmp_path / "adapter"
     model = get_peft_model(folder.model(num_labels=labels, ignore_mismatched_sizes=True), LoraConfig(task_type="SEQ_CLS", **LORA[name]))
-    randomise(model, seed, 0.2)  # moderate values: with larger ones float32 itself rounds the two forms apart
+    randomise(model, seed)
     model.save_pretrained(adapter)
     succeed("peft-tool", "merge", adapter, "--model", folder.path, "--output", tmp_path / "merged")
+
+    # With weights as large as these float32 alone moves logits by up to 1e-5, in peft too: all forms are compared with peft in float64.
     rows = random_rows(seed)
-    theirs = assert_merged_equals(folder, adapter, tmp_path / "merged", rows, our_logits)
-    own = PeftModel.from_pretrained(folder.model(num_labels=labels, ignore_mismatched_sizes=True), adapter).merge_and_unload()
-    assert_same(theirs, folder.logits(own.eval(), rows))
+    base = lambda: folder.model(num_labels=labels, ignore_mismatched_sizes=True)  # noqa: E731
+    alone, merged = PeftModel.from_pretrained(base(), adapter).eval(), PeftModel.from_pretrained(base(), adapter).merge_and_unload().eval()
+    whole = Merged(folder, tmp_path / "merged")
+    theirs = [folder.logits(alone, rows), folder.logits(merged, rows)]
+    exact = folder.logits(alone.double(), rows)
+    error = lambda found: (found - exact).abs().max().item() / max(1.0, exact.abs().max().item())  # noqa: E731
+    allowed = max(TOLERANCE / 4, 3 * max(map(error, theirs)))
+    assert allowed < 1e-4
+    for found in [our_logits(folder, rows, "--adapter", adapter), our_logits(whole, rows), whole.logits(whole.model(), rows)]:
+        assert found.shape == exact.shape and error(found) <= allowed
+    assert (exact - folder.logits(base(), rows)).abs().max() > 1e-2
 
 
 def test_a_trained_pooler_and_a_stray_tensor_are_merged(make_bert, our_logits, succeed, tmp_path):
