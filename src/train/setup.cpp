@@ -83,7 +83,10 @@ Bank load_backbone(const RunConfig& config) {
   Bank bank{Transformer::load(config.model.path, config.model.dtype, parse_device(config.train.device)),
             Tokenizer::load(config.model.path), nullptr, nullptr};
   if (config.model.dropout.is_number()) bank.model.override_dropout(config.model.dropout.get<double>());
-  log_info("attention: {}", bank.model.set_attention(attention_implementation(config.model.attn_implementation)));
+  const auto wish = attention_implementation(config.model.attn_implementation);
+  const std::string backend = bank.model.set_attention(wish);
+  if (wish != AttentionImplementation::automatic || bank.model.device().is_cuda())  // a CPU has one
+    log_info("attention: {}", backend);
   const int64_t rows = bank.model.spec().embedding.vocabulary;
   if (bank.tokenizer->size() > rows) {
     throw_error<DataError>("{}: the tokenizer has {} ids, the word embeddings {} rows", config.model.path,

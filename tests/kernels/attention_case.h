@@ -20,13 +20,16 @@ struct AttentionCase {
   bool per_sequence = false;  ///< a prefix of each sequence
   std::optional<FeatureMap> state = {};
   bool centered = false;
-  bool shared_state = false;  ///< one head of the state per key/value head
+  bool shared_state = false;        ///< one head of the state per key/value head
+  int64_t window = 0, buckets = 0;  ///< buckets: of a position bias
+  bool covers_prefix = false;
 
   std::string name() const {
     return fmt::format("{} sequences, first of {} rows, K {}, H {}, G {}, P {}, causal {}, amplitude {}, state {}{}{}",
                        lengths.size(), lengths[0], adapters, heads, groups, prefix, causal, amplitude,
                        state ? std::to_string(static_cast<int>(*state)) : "none", centered ? ", centered" : "",
-                       shared_state ? ", shared" : "");
+                       shared_state ? ", shared" : "") +
+           fmt::format(", window {}, buckets {}{}", window, buckets, covers_prefix ? ", prefix too" : "");
   }
 };
 
@@ -41,6 +44,7 @@ struct AttentionInputs {
       args.state.z_KHMD = leaves[3];
       args.state.den_KHM = leaves[4];
     }
+    if (args.bias.defined()) args.bias.table_NH = leaves.back();
   }
   /// The same numbers as float64 leaves.
   AttentionInputs widened() const {
@@ -90,6 +94,13 @@ inline AttentionInputs make_inputs(const AttentionCase& c, at::ScalarType dtype 
     in.args.state.z_KHMD = leaf(random_tensor(4, {c.adapters, heads, features, c.width}), wide);
     in.args.state.den_KHM = leaf(den, wide);
     if (c.centered) in.args.state.center_KHD = random_tensor(6, {c.adapters, heads, c.width}).to(device);
+  }
+  in.args.window = c.window;
+  if (c.buckets > 0) {
+    in.args.bias = {.table_NH = leaf(random_tensor(7, {c.buckets, c.heads}), at::kDouble),
+                    .bidirectional = !c.causal,
+                    .max_distance = 20,
+                    .covers_prefix = c.covers_prefix};
   }
   return in;
 }

@@ -67,6 +67,10 @@ TEST(SelectAttention, Table) {
     EXPECT_EQ(chosen(cuda, at::kDouble, 5, false, Wish::reference), just(reference));
   }
   EXPECT_EQ(chosen(true, at::kBFloat16, 64, true, Wish::own), just(explicit_));
+  for (const bool cuda : {false, true}) {
+    EXPECT_EQ(select_attention({.cuda = cuda, .type = at::kHalf, .positions = true}), just(explicit_));
+    EXPECT_EQ(select_attention({.wish = Wish::reference, .cuda = cuda, .positions = true}), just(reference));
+  }
 }
 
 TEST(SelectAttention, WishesThatCannotBeMet) {

@@ -19,19 +19,35 @@ struct PrefixKV {
   bool defined() const { return k_KPGD.defined(); }
 };
 
+/// A bias per head that depends on how far a key is from the query, in buckets, as T5 has it [Raffel et al. 2020, arXiv:1910.10683].
+struct RelativeBias {
+  at::Tensor table_NH = {};  ///< [buckets,H]
+  bool bidirectional = true;
+  int64_t max_distance = 128;
+  bool covers_prefix =
+      false;  ///< prefix pairs stand at positions 0..P-1, everything else behind them; else they have no bias
+  bool defined() const { return table_NH.defined(); }
+};
+
+/// Bucket of each key position minus query position, as transformers' T5 numbers them.
+at::Tensor relative_buckets(const at::Tensor& distance, bool bidirectional, int64_t buckets, int64_t max_distance);
+
 struct AttentionArgs {
   Batch queries;  ///< sequence b of the queries attends to sequence b of the keys
   Batch keys;
-  double scale = 1.0;    ///< always explicit (T5: 1)
-  bool causal = false;   ///< query i of a sequence sees keys 0..i; needs equal query and key lengths
+  double scale = 1.0;   ///< always explicit (T5: 1)
+  bool causal = false;  ///< query i of a sequence sees keys 0..i; needs equal query and key lengths
+  int64_t window = 0;   ///< a query sees the last `window` keys up to its own position, prefix pairs counted as
+                        ///< positions 0..P-1; 0: all
   PrefixKV prefix = {};  ///< a prefix or a state, never both
   LinearState state = {};
   DropoutSite dropout = {};  ///< on the probabilities; where active, they are formed explicitly
   AttentionImplementation implementation = AttentionImplementation::automatic;
+  RelativeBias bias = {};
 };
 
 /// softmax(scale q [Kpre_k ; k_b]^T) [Vpre_k ; v_b] for every sequence b of adapter k.     q [Tq,H,D], k, v [Tk,G,D] -> [Tq,H,D]
-/// with `prefix`, or the formula of state.h with `state`. Differentiable in q, k, v, the prefix, and z and den of the state. A row
+/// with `prefix`, or the formula of state.h with `state`. Differentiable in q, k, v, the prefix, z and den of the state, and the table of the bias. A row
 /// without any visible key or state gives zeros. Float32, float64, bfloat16 and half. Throws ConfigError when `implementation` does not serve
 /// this type, width or device.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args);

@@ -47,6 +47,10 @@ void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const 
                   pv.defined() ? fmt::format("{}", fmt::join(pv.sizes(), "x")) : "undefined", fmt::join(expected, "x"));
     }
   }
+  if (args.bias.defined() && (args.bias.table_NH.dim() != 2 || args.bias.table_NH.size(1) != q.size(1))) {
+    throw_error("attention: bias table {}, expected buckets x {} heads", fmt::join(args.bias.table_NH.sizes(), "x"),
+                q.size(1));
+  }
   if (args.causal && args.queries->cu() != args.keys->cu())
     throw_error("attention: causal needs as many queries as keys in every sequence");
 }
@@ -64,7 +68,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
                                                    .cuda = q.is_cuda(),
                                                    .type = q.scalar_type(),
                                                    .width = q.size(2),
-                                                   .dropout = args.dropout.active()});
+                                                   .dropout = args.dropout.active(),
+                                                   .positions = args.bias.defined() || args.window > 0});
   const auto varlen = [&](const VarlenOps& ops) {
     return attention_varlen(q, k, v, args, ops, choice.own_source ? own_source(args, q) : stock_source(args));
   };

@@ -16,14 +16,15 @@ using torch::autograd::variable_list;
 class SequenceView {
  public:
   SequenceView(const AttentionArgs& args, int64_t b, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-               const at::Tensor& pk, const at::Tensor& pv)
+               const at::Tensor& pk, const at::Tensor& pv, const at::Tensor& bias)
       : args_(args),
         b_(b),
         n_(args.queries->length(b)),
         m_(args.keys->length(b)),
         groups_(k.size(1)),
         share_(q.size(1) / k.size(1)),
-        prefix_(pk.defined() ? pk.size(1) : 0) {
+        prefix_(pk.defined() ? pk.size(1) : 0),
+        bias_(bias) {
     q_ = grouped_queries(q);
     k_ = joined_keys(k, pk);
     v_ = joined_keys(v, pv);
@@ -52,7 +53,19 @@ class SequenceView {
       const at::Tensor hidden = at::ones({n_, m_}, s.options().dtype(at::kBool)).triu(1).repeat({share_, 1});
       s.narrow(2, prefix_, m_).masked_fill_(hidden, -std::numeric_limits<double>::infinity());
     }
+    if (bias_.defined()) s.add_(position_bias(args_, bias_, b_, prefix_, s.options()).reshape(s.sizes()));
+    if (args_.window > 0) {
+      s.masked_fill_(outside_window(args_, b_, prefix_, s.options()).repeat({share_, 1}),
+                     -std::numeric_limits<double>::infinity());
+    }
     return s;
+  }
+  /// Gradient of the bias from that of the scores, before their scale.     [G, S n, P+m] -> [buckets, H]
+  at::Tensor bias_gradient(const at::Tensor& ds) const {
+    const int64_t from = args_.bias.covers_prefix ? 0 : prefix_;
+    const at::Tensor by_pair = ds.view({groups_ * share_, n_, -1}).narrow(2, from, prefix_ + m_ - from),
+                     buckets = position_buckets(args_, b_, prefix_, ds.options()).narrow(1, from, prefix_ + m_ - from);
+    return at::zeros_like(bias_).index_add_(0, buckets.flatten(), by_pair.permute({1, 2, 0}).flatten(0, 1));
   }
   /// [G, S n, P+m] multipliers of the probabilities; undefined without dropout.
   at::Tensor dropout_mask() const {
@@ -77,22 +90,24 @@ class SequenceView {
 
   const AttentionArgs& args_;
   int64_t b_, n_, m_, groups_, share_, prefix_;
-  at::Tensor q_, k_, v_;
+  at::Tensor q_, k_, v_, bias_;
 };
 
 struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const std::optional<at::Tensor>& prefix_k, const std::optional<at::Tensor>& prefix_v,
                             const std::optional<at::Tensor>& state_z, const std::optional<at::Tensor>& state_den,
+                            const std::optional<at::Tensor>& bias_table,
                             const std::shared_ptr<const AttentionArgs>& args) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const at::Tensor pk = prefix_k.value_or(at::Tensor()), pv = prefix_v.value_or(at::Tensor()),
-                     z = state_z.value_or(at::Tensor()), den = state_den.value_or(at::Tensor());
+                     z = state_z.value_or(at::Tensor()), den = state_den.value_or(at::Tensor()),
+                     bias = bias_table.value_or(at::Tensor());
     at::Tensor out = at::zeros({q.size(0), q.size(1), v.size(2)}, q.options());
     at::Tensor lse = at::full({q.size(0), q.size(1), 1}, -std::numeric_limits<double>::infinity(),
                               q.options().dtype(accumulation_type(q)));
     for_sequences(*args->queries, [&](int64_t b) {
-      const SequenceView view(*args, b, q, k, v, pk, pv);
+      const SequenceView view(*args, b, q, k, v, pk, pv, bias);
       if (!view.has_keys()) return;
       const at::Tensor scores = view.scores(), row_lse = at::logsumexp(scores, -1, true);
       at::Tensor probabilities = at::exp(scores - row_lse);
@@ -101,7 +116,7 @@ struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
       lse.narrow(0, view.first_query(), view.queries()).copy_(view.to_query_rows(row_lse));
     });
     if (z.defined()) merge_state(out, lse, q, z, den, *args);
-    ctx->save_for_backward({q, k, v, pk, pv, z, den, out, lse});
+    ctx->save_for_backward({q, k, v, pk, pv, z, den, out, lse, bias});
     ctx->saved_data["args"] = HeldArgs::wrap(args);
     return out;
   }
@@ -110,21 +125,24 @@ struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
     at::AutoDispatchBelowADInplaceOrView guard;
     const auto saved = ctx->get_saved_variables();
     const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &pk = saved[3], &pv = saved[4], &z = saved[5],
-                     &den = saved[6], &out = saved[7], &lse = saved[8];
+                     &den = saved[6], &out = saved[7], &lse = saved[8], &bias = saved[9];
     const at::Tensor& dout = grads[0];
     const AttentionArgs& args = HeldArgs::unwrap(ctx->saved_data["args"]);
     at::Tensor dq = at::zeros(q.sizes(), lse.options()), dk = at::zeros(k.sizes(), k.options()),
                dv = at::zeros(v.sizes(), v.options());
     std::vector<std::array<at::Tensor, 2>> prefix_parts(args.queries->sequences());
+    std::vector<at::Tensor> bias_parts(args.queries->sequences());
     for_sequences(*args.queries, [&](int64_t b) {
-      const SequenceView view(args, b, q, k, v, pk, pv);
+      const SequenceView view(args, b, q, k, v, pk, pv, bias);
       if (!view.has_keys()) return;
       const at::Tensor probabilities = at::exp(view.scores() - view.grouped_queries(lse));
       const at::Tensor mask = view.dropout_mask(), d = view.grouped_queries(dout);
       const at::Tensor delta = (d * view.grouped_queries(out)).sum(-1, true);
       at::Tensor dp = at::bmm(d, view.v().transpose(1, 2));
       if (mask.defined()) dp.mul_(mask);
-      const at::Tensor ds = (dp - delta).mul_(probabilities).mul_(args.scale);
+      at::Tensor ds = (dp - delta).mul_(probabilities);
+      if (bias.defined()) bias_parts[b] = view.bias_gradient(ds);
+      ds.mul_(args.scale);
       const at::Tensor dropped = mask.defined() ? probabilities * mask : probabilities;
       dq.narrow(0, view.first_query(), view.queries()).copy_(view.to_query_rows(at::bmm(ds, view.k())));
       const at::Tensor dk_all = at::bmm(ds.transpose(1, 2), view.q()), dv_all = at::bmm(dropped.transpose(1, 2), d);
@@ -144,12 +162,19 @@ struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
       dpk = dpk.to(pk.scalar_type());
       dpv = dpv.to(pv.scalar_type());
     }
+    at::Tensor dbias;
+    if (bias.defined()) {
+      dbias = at::zeros_like(bias);
+      for (const at::Tensor& part : bias_parts) {
+        if (part.defined()) dbias.add_(part);
+      }
+    }
     StateGradients state;
     if (z.defined()) {
       state = state_backward(dout, out, lse, q, z, den, args);
       dq.add_(state.dq_THD);  // in the type of sums: rounded once
     }
-    return {dq.to(q.scalar_type()), dk, dv, dpk, dpv, state.dz_KHMD, state.dden_KHM, at::Tensor()};
+    return {dq.to(q.scalar_type()), dk, dv, dpk, dpv, state.dz_KHMD, state.dden_KHM, dbias, at::Tensor()};
   }
 };
 
@@ -158,7 +183,11 @@ struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
 at::Tensor attention_explicit(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                               const AttentionArgs& args) {
   const SourceInputs source = source_inputs(args, q);
-  return ExplicitAttention::apply(q, k, v, source.prefix_k, source.prefix_v, source.z, source.den,
+  if (args.bias.defined() || args.window > 0) {  // made at first use, which must not be in several threads at once
+    args.queries->position_T();
+    args.keys->position_T();
+  }
+  return ExplicitAttention::apply(q, k, v, source.prefix_k, source.prefix_v, source.z, source.den, source.bias,
                                   std::make_shared<const AttentionArgs>(args));
 }
 

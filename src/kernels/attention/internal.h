@@ -54,15 +54,25 @@ inline at::ScalarType accumulation_type(const at::Tensor& x) {
 
 /// Inputs of an autograd node that may be absent: an undefined tensor cannot be one. Prefixes take the type of q, states that of sums.
 struct SourceInputs {
-  std::optional<at::Tensor> prefix_k, prefix_v, z, den;
+  std::optional<at::Tensor> prefix_k, prefix_v, z, den, bias;
 };
 inline SourceInputs source_inputs(const AttentionArgs& args, const at::Tensor& q) {
   const auto input = [](const at::Tensor& x, at::ScalarType type) {
     return x.defined() ? std::optional(x.to(type)) : std::nullopt;
   };
   return {input(args.prefix.k_KPGD, q.scalar_type()), input(args.prefix.v_KPGD, q.scalar_type()),
-          input(args.state.z_KHMD, accumulation_type(q)), input(args.state.den_KHM, accumulation_type(q))};
+          input(args.state.z_KHMD, accumulation_type(q)), input(args.state.den_KHM, accumulation_type(q)),
+          input(args.bias.table_NH, accumulation_type(q))};
 }
+
+/// Of the scores of sequence b with its prefix in front, where `prefix` pairs stand there. A state has no position.
+at::Tensor position_buckets(const AttentionArgs& args, int64_t b, int64_t prefix,
+                            const at::TensorOptions& options);  ///< [n, P+m]
+/// args.bias with the table in the type of `options`; differentiable in it.     [H, n, P+m]
+at::Tensor position_bias(const AttentionArgs& args, const at::Tensor& table_NH, int64_t b, int64_t prefix,
+                         const at::TensorOptions& options);
+/// Keys that left args.window.     bool [n, P+m]
+at::Tensor outside_window(const AttentionArgs& args, int64_t b, int64_t prefix, const at::TensorOptions& options);
 
 /// Which prefix table serves sequence b.
 inline int64_t prefix_table(const AttentionArgs& args, int64_t b) {

@@ -69,6 +69,11 @@ at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const a
       scores = scores.masked_fill(at::cat({at::zeros({n, prefix}, hidden.options()), hidden}, 1),
                                   -std::numeric_limits<double>::infinity());
     }
+    if (args.bias.defined()) scores = scores + position_bias(args, args.bias.table_NH, b, prefix, scores.options());
+    if (args.window > 0) {
+      scores = scores.masked_fill(outside_window(args, b, prefix, scores.options()),
+                                  -std::numeric_limits<double>::infinity());
+    }
     at::Tensor mask;
     if (args.dropout.active())
       mask = attention_dropout_mask(args.dropout, *args.queries, b, heads, prefix + m).to(scores.options());

@@ -86,7 +86,8 @@ AttentionChoice select_attention(const AttentionSituation& s) {
   const bool own = s.wish == Wish::own;
   if (!serves(backend, s) || (own && (backend != flash && backend != efficient))) refuse(s);
   // Masks are named by example and position; operators draw theirs by place in the batch.
-  if (s.dropout && backend != reference) return {explicit_, false};
+  // No packed operator knows a position bias.
+  if ((s.dropout || s.positions) && backend != reference) return {explicit_, false};
   return {backend, own};
 }
 

@@ -14,8 +14,9 @@ struct AttentionSituation {
   AttentionImplementation wish = AttentionImplementation::automatic;
   bool cuda = false;
   at::ScalarType type = at::kFloat;
-  int64_t width = 64;    ///< D
-  bool dropout = false;  ///< on the probabilities
+  int64_t width = 64;      ///< D
+  bool dropout = false;    ///< on the probabilities
+  bool positions = false;  ///< a position bias or a window
 };
 
 struct AttentionChoice {
