@@ -132,7 +132,7 @@ class OwnAssembly final : public SourceRoute {
   }
 
   std::shared_ptr<const Work> work_;
-  cuda::KvShape shape_;
+  cuda::KvShape shape_ = {};
   int64_t own_rows_;
 };
 

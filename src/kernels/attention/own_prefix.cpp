@@ -95,7 +95,7 @@ class OwnPrefix final : public SourceRoute {
   }
 
   std::shared_ptr<const Work> work_;
-  cuda::PrefixShape shape_;
+  cuda::PrefixShape shape_ = {};
 };
 
 }  // namespace

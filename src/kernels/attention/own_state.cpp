@@ -94,7 +94,7 @@ class OwnState final : public SourceRoute {
 
   AttentionArgs args_;
   std::shared_ptr<const Work> work_;
-  cuda::NtkShape shape_;
+  cuda::NtkShape shape_ = {};
   at::Tensor center_, packed_;
 };
 

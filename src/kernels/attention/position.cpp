@@ -45,10 +45,10 @@ at::Tensor position_buckets(const AttentionArgs& args, int64_t b, int64_t prefix
 
 at::Tensor position_bias(const AttentionArgs& args, const at::Tensor& table_NH, int64_t b, int64_t prefix,
                          const at::TensorOptions& options) {
-  const at::Tensor bias_HNM = table_NH.to(options)
-                                  .index_select(0, position_buckets(args, b, prefix, options).flatten())
-                                  .view({args.queries->length(b), prefix + args.keys->length(b), table_NH.size(1)})
-                                  .permute({2, 0, 1});
+  at::Tensor bias_HNM = table_NH.to(options)
+                            .index_select(0, position_buckets(args, b, prefix, options).flatten())
+                            .view({args.queries->length(b), prefix + args.keys->length(b), table_NH.size(1)})
+                            .permute({2, 0, 1});
   if (args.bias.covers_prefix || prefix == 0) return bias_HNM;
   return at::cat({at::zeros_like(bias_HNM.narrow(2, 0, prefix)), bias_HNM.narrow(2, prefix, args.keys->length(b))}, 2);
 }

@@ -50,7 +50,7 @@ class StockPrefix final : public SourceRoute {
   SourceTensors backward(const MergedAttention& /*merged*/, const SourceTensors& /*source*/,
                          std::array<at::Tensor, 3>& gradients) override {
     auto& [dq, dk, dv] = gradients;
-    const SourceTensors result{prefix_rows(dk), prefix_rows(dv), {}, {}};
+    SourceTensors result{prefix_rows(dk), prefix_rows(dv), {}, {}};
     dk = dk.index_select(0, assembly_->own);
     dv = dv.index_select(0, assembly_->own);
     return result;

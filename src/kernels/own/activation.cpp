@@ -35,7 +35,8 @@ c10::intrusive_ptr<ActivationCall> make_call(cuda::Activation act, NamedMasks ma
 struct BiasActivation : torch::autograd::Function<BiasActivation> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x_given,
                             const c10::intrusive_ptr<ActivationCall>& call) {
-    const at::Tensor x = packed(x_given), y = at::empty_like(x);
+    const at::Tensor x = packed(x_given);
+    at::Tensor y = at::empty_like(x);
     const cuda::BiasActivationForward arguments{
         .x = x.const_data_ptr(),
         .bias = pointer(call->bias_F),
@@ -83,7 +84,7 @@ struct GatedActivation : torch::autograd::Function<GatedActivation> {
                             const c10::intrusive_ptr<ActivationCall>& call) {
     const bool in_place = served_in_place(gate_given, up_given);
     const at::Tensor gate = in_place ? gate_given : packed(gate_given), up = in_place ? up_given : packed(up_given);
-    const at::Tensor out = at::empty(gate.sizes(), gate.options());
+    at::Tensor out = at::empty(gate.sizes(), gate.options());
     const cuda::GatedActivationForward arguments{
         .gate = gate.const_data_ptr(),
         .up = up.const_data_ptr(),

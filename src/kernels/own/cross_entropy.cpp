@@ -30,8 +30,8 @@ struct SmallXent : torch::autograd::Function<SmallXent> {
                             const c10::intrusive_ptr<Selection>& selection) {
     const Selection& s = *selection;
     const at::Tensor logits = logits_given.stride(1) == 1 ? logits_given : logits_given.contiguous();
-    const at::Tensor loss = float_tensor(logits, {s.row_count}),
-                     gradient = s.gradient ? at::empty({s.row_count, s.classes}, logits.options()) : at::Tensor();
+    at::Tensor loss = float_tensor(logits, {s.row_count});
+    const at::Tensor gradient = s.gradient ? at::empty({s.row_count, s.classes}, logits.options()) : at::Tensor();
     const cuda::SmallXent arguments{
         .logits = logits.const_data_ptr(),
         .logits_stride = logits.stride(0),

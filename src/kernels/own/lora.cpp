@@ -40,7 +40,8 @@ struct LoraCall : torch::CustomClassHolder {
 
   /// scale[k] x factor[k].     -> h [T, R rounded up to 8]
   at::Tensor shrunk(const at::Tensor& x, const at::Tensor& factor, FactorLayout layout) const {
-    at::Tensor h = at::empty({x.size(0), (rank + 7) / 8 * 8}, x.options());
+    const int64_t padded = (int64_t{rank} + 7) / 8 * 8;
+    at::Tensor h = at::empty({x.size(0), padded}, x.options());
     const cuda::GroupedShrink product{.type = type,
                                       .layout = layout,
                                       .wide = count(x.size(1)),

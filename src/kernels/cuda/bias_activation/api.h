@@ -16,23 +16,23 @@
 namespace peft::cuda {
 
 struct BiasActivationForward {
-  const void* x;     ///< [T,F]
-  const void* bias;  ///< [F] or null
-  void* y;           ///< [T,F]; may be x's memory
-  int64_t rows;
-  int32_t columns;
-  NamedDropout dropout;
+  const void* x = nullptr;     ///< [T,F]
+  const void* bias = nullptr;  ///< [F] or null
+  void* y = nullptr;           ///< [T,F]; may be x's memory
+  int64_t rows = 0;
+  int32_t columns = 0;
+  NamedDropout dropout = {};
 };
 
 struct BiasActivationBackward {
-  const void* dy;     ///< [T,F]
-  const void* x;      ///< [T,F]
-  const void* bias;   ///< [F] or null
-  void* dx;           ///< [T,F]; may be dy's or x's memory
+  const void* dy = nullptr;    ///< [T,F]
+  const void* x = nullptr;     ///< [T,F]
+  const void* bias = nullptr;  ///< [F] or null
+  void* dx = nullptr;          ///< [T,F]; may be dy's or x's memory
   void* y = nullptr;  ///< [T,F]: the forward's output once more, for an adapter on the next map; null: not wanted
-  int64_t rows;
-  int32_t columns;
-  NamedDropout dropout;
+  int64_t rows = 0;
+  int32_t columns = 0;
+  NamedDropout dropout = {};
 };
 
 /// 0, or CUDA's error number.

@@ -17,23 +17,23 @@
 namespace peft::cuda {
 
 struct GatedActivationForward {
-  const void *gate, *up;  ///< [T,F], rows `stride` apart
-  int64_t stride;
-  void* out;  ///< [T,F], contiguous
-  int64_t rows;
-  int32_t columns;
-  NamedDropout dropout;
+  const void *gate = nullptr, *up = nullptr;  ///< [T,F], rows `stride` apart
+  int64_t stride = 0;
+  void* out = nullptr;  ///< [T,F], contiguous
+  int64_t rows = 0;
+  int32_t columns = 0;
+  NamedDropout dropout = {};
 };
 
 struct GatedActivationBackward {
-  const void* dout;  ///< [T,F], contiguous
-  void *gate, *up;   ///< [T,F], rows `stride` apart: values in, gradients out
-  int64_t stride;
+  const void* dout = nullptr;           ///< [T,F], contiguous
+  void *gate = nullptr, *up = nullptr;  ///< [T,F], rows `stride` apart: values in, gradients out
+  int64_t stride = 0;
   void* out = nullptr;  ///< [T,F], contiguous: the forward's output once more, for an adapter on the next map; null:
                         ///< not wanted. May be dout's memory
-  int64_t rows;
-  int32_t columns;
-  NamedDropout dropout;
+  int64_t rows = 0;
+  int32_t columns = 0;
+  NamedDropout dropout = {};
 };
 
 /// 0, or CUDA's error number. `kind`: silu, gelu or gelu_tanh.

@@ -19,29 +19,29 @@
 namespace peft::cuda {
 
 struct ResidualNormForward {
-  const void* x;                           ///< [T,C]
-  const void* branch;                      ///< [T,C]; null: y = norm(x)
-  const void* bias;                        ///< [C] or null
-  void* sum;                               ///< [T,C] s; null: not wanted
-  void* y;                                 ///< [T,C]
+  const void* x = nullptr;                 ///< [T,C]
+  const void* branch = nullptr;            ///< [T,C]; null: y = norm(x)
+  const void* bias = nullptr;              ///< [C] or null
+  void* sum = nullptr;                     ///< [T,C] s; null: not wanted
+  void* y = nullptr;                       ///< [T,C]
   float *mean = nullptr, *rstd = nullptr;  ///< [T]; null: not wanted. No mean for rms_norm
-  int64_t rows;
-  int32_t columns;
-  FrozenNorm norm;
-  NamedDropout dropout;
+  int64_t rows = 0;
+  int32_t columns = 0;
+  FrozenNorm norm = {};
+  NamedDropout dropout = {};
 };
 
 struct ResidualNormBackward {
-  const void* dy;                   ///< [T,C]
-  const void* sum;                  ///< [T,C] s
-  const float *mean, *rstd;         ///< [T]; mean is not read for rms_norm
-  const void* dresidual = nullptr;  ///< [T,C] gradient of s from elsewhere, or null
-  void* dx;                         ///< [T,C]
-  void* dbranch = nullptr;          ///< [T,C]; null: not wanted
-  int64_t rows;
-  int32_t columns;
-  FrozenNorm norm;
-  NamedDropout dropout;
+  const void* dy = nullptr;                      ///< [T,C]
+  const void* sum = nullptr;                     ///< [T,C] s
+  const float *mean = nullptr, *rstd = nullptr;  ///< [T]; mean is not read for rms_norm
+  const void* dresidual = nullptr;               ///< [T,C] gradient of s from elsewhere, or null
+  void* dx = nullptr;                            ///< [T,C]
+  void* dbranch = nullptr;                       ///< [T,C]; null: not wanted
+  int64_t rows = 0;
+  int32_t columns = 0;
+  FrozenNorm norm = {};
+  NamedDropout dropout = {};
 };
 
 /// 0, or CUDA's error number.
