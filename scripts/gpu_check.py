@@ -16,7 +16,6 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-PARTS = ["tests", "sanitizer", "benchmarks", "losses"]
 STEPS = 20
 # float32 sums run in another order on a GPU; bfloat16 rounds every activation (kernels.md 5.4).
 TOLERANCES = {"float32": 1e-4, "bfloat16": 3e-2}
@@ -134,6 +133,9 @@ def losses(folder):
     return {"passed": passed, "steps": STEPS, "tolerances": TOLERANCES, "methods": results}
 
 
+PARTS = {"tests": gpu_tests, "sanitizer": sanitizer, "benchmarks": benchmarks, "losses": losses}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=pathlib.Path)
@@ -151,10 +153,9 @@ def main():
     report = {"schema": 1, "date": datetime.date.today().isoformat(), "git": git, **machine}
     failed = []
     with tempfile.TemporaryDirectory() as temporary:
-        for part in PARTS:
+        for part, work in PARTS.items():
             if part in skipped:
                 continue
-            work = {"tests": gpu_tests, "sanitizer": sanitizer, "benchmarks": benchmarks, "losses": losses}[part]
             report[part] = work(pathlib.Path(temporary))
             outcome = {True: "passed", False: "FAILED", None: "skipped"}[report[part]["passed"]]
             failed += [part] if report[part]["passed"] is False else []

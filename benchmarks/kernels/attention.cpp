@@ -17,8 +17,6 @@ struct Shape {
   int64_t sequences, length, heads, groups, width, adapters = 1, prefix = 0;
 };
 
-at::TensorOptions on_gpu(at::ScalarType type) { return at::TensorOptions(at::kCUDA).dtype(type); }
-
 /// Inputs of a call, and what a trained source holds.
 struct Inputs {
   AttentionArgs args;

@@ -73,8 +73,6 @@ double error_of(const std::vector<at::Tensor>& found, const std::vector<at::Tens
   return worst;
 }
 
-at::TensorOptions on_gpu(at::ScalarType type) { return at::TensorOptions(at::kCUDA).dtype(type); }
-
 double median_us(const std::function<void(int)>& run) {
   std::vector<std::unique_ptr<Captured>> one;
   one.push_back(std::make_unique<Captured>(run));

@@ -34,6 +34,8 @@ using MakeCase = std::function<Case()>;
 std::vector<MakeCase> attention_cases();
 std::vector<MakeCase> row_cases();
 
+inline at::TensorOptions on_gpu(at::ScalarType type) { return at::TensorOptions(at::kCUDA).dtype(type); }
+
 /// Sets needed so that `bytes` of inputs each do not stay in 50 MB of L2.
 int sets_beyond_cache(double bytes);
 

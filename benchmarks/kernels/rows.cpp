@@ -15,8 +15,6 @@
 namespace peft::bench {
 namespace {
 
-at::TensorOptions on_gpu(at::ScalarType type) { return at::TensorOptions(at::kCUDA).dtype(type); }
-
 using Tensors = std::vector<at::Tensor>;
 /// From leaves to one output.
 using Function = std::function<at::Tensor(const Tensors&)>;
@@ -157,7 +155,8 @@ Case embedding_case(int64_t sequences, int64_t length, int64_t prompt, int64_t c
   for (int64_t b = 0; b < sequences; ++b) all.push_back({length, 0, b});
   const Batch rows = std::make_shared<const PackedBatch>(all, 1, at::Device(at::kCUDA, 0));
   const auto table = [&](at::IntArrayRef shape) { return at::randn(shape, on_gpu(at::kBFloat16)); };
-  own::EmbeddingTables tables{.word_VC = table({kVocabulary, c}), .position_NC = table({kPositions, c}), .type_UC = {}, .norm = {}};
+  own::EmbeddingTables tables{
+      .word_VC = table({kVocabulary, c}), .position_NC = table({kPositions, c}), .type_UC = {}, .norm = {}};
   tables.norm = own::FrozenNorm{.weight_C = table({c}), .bias_C = table({c})};
   const at::Tensor ids = at::randint(kVocabulary, {sequences * length}, on_gpu(at::kLong));
   const Function plain = [=](const Tensors& x) {

@@ -70,10 +70,11 @@ std::array<at::Tensor, 3> flash_backward(const at::Tensor& dout, const at::Tenso
 /// The operator's masks: none, or aligned at the end of each sequence.
 int64_t mask_type(const VarlenArgs& a) { return a.causal ? 2 : 0; }
 
-/// [T,G,D] as [1,T,H,D]: the operator knows no shared key heads beside packed sequences.
-at::Tensor one_batch(const at::Tensor& x_TGD, int64_t heads) {
-  return x_TGD.repeat_interleave(heads / x_TGD.size(1), 1).unsqueeze(0);
+/// [T,G,D] as [T,H,D], for operators that know no shared key heads.
+at::Tensor repeated_heads(const at::Tensor& x_TGD, int64_t heads) {
+  return x_TGD.repeat_interleave(heads / x_TGD.size(1), 1);
 }
+at::Tensor one_batch(const at::Tensor& x_TGD, int64_t heads) { return repeated_heads(x_TGD, heads).unsqueeze(0); }
 /// The sum over the query heads that share a key head.
 at::Tensor shared_heads(const at::Tensor& dx_THD, int64_t groups) { return dx_THD.unflatten(1, {groups, -1}).sum(2); }
 
@@ -105,9 +106,9 @@ bool is_dense(const at::Tensor& q, const at::Tensor& k, const VarlenArgs& a) {
   return q.size(0) == sequences * a.longest_q && k.size(0) == sequences * a.longest_k && a.longest_q > 0 &&
          a.longest_k > 0 && (!a.causal || a.longest_q == a.longest_k);
 }
-/// [T,G,D] as [B,H,N,D], without a copy where G = H.
+/// [T,G,D] as [B,H,N,D].
 at::Tensor dense(const at::Tensor& x_TGD, int64_t heads, int64_t length) {
-  return x_TGD.repeat_interleave(heads / x_TGD.size(1), 1).unflatten(0, {-1, length}).transpose(1, 2);
+  return repeated_heads(x_TGD, heads).unflatten(0, {-1, length}).transpose(1, 2);
 }
 at::Tensor packed(const at::Tensor& x_BHND) { return x_BHND.transpose(1, 2).flatten(0, 1); }
 

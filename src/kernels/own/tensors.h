@@ -37,14 +37,17 @@ at::Tensor packed(const at::Tensor& x);  ///< contiguous and on 16 bytes: x itse
 const void* pointer(const at::Tensor& x);  ///< null for an undefined tensor
 
 /// A plan's array on the device, as bytes.
+at::Tensor device_bytes(const void* data, std::size_t bytes, at::Device device);
 template <class T>
-at::Tensor device_array(const std::vector<T>& values, at::Device device);
+at::Tensor device_array(const std::vector<T>& values, at::Device device) {
+  return device_bytes(values.data(), values.size() * sizeof(T), device);
+}
 template <class T>
 const T* array(const at::Tensor& bytes) {
   return static_cast<const T*>(bytes.const_data_ptr());
 }
 
-/// float32 without a copy where it is already so.
+/// Of a float32 tensor; throws for another type.
 const float* floats(const at::Tensor& x);
 float* mutable_floats(const at::Tensor& x);
 
@@ -53,11 +56,5 @@ at::Tensor float_tensor(const at::Tensor& like, at::IntArrayRef shape);  ///< un
 /// Kernels count in 32 bits.
 inline int32_t count(int64_t value) { return static_cast<int32_t>(value); }
 std::vector<int32_t> narrowed(const std::vector<int64_t>& values);
-
-at::Tensor device_bytes(const void* data, std::size_t bytes, at::Device device);
-template <class T>
-at::Tensor device_array(const std::vector<T>& values, at::Device device) {
-  return device_bytes(values.data(), values.size() * sizeof(T), device);
-}
 
 }  // namespace peft::own
