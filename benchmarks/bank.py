@@ -6,7 +6,8 @@
 Trains the 16 runs with peft-sweep, then each alone with peft-train (--singles of them are timed, the rest extrapolated), then --peft-runs
 of them with scripts/peft_reference.py. Prints JSON: seconds of training (model loading and evaluation left out), peak memory, ratios, and
 for every run that was trained both ways the largest relative difference of its final adapter. What rounding alone does in so many steps
-shows a second single run on one thread: it differs from the first in the order of sums and in nothing else.
+shows a second single run on one thread: it differs from the first in the order of sums and in nothing else. The runs that differ most from
+the bank's are repeated so.
 """
 
 import argparse
@@ -57,7 +58,7 @@ def main():
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--singles", type=int, default=16)
     parser.add_argument("--peft-runs", type=int, default=2)
-    parser.add_argument("--rounding-runs", type=int, default=4, help="single runs repeated on one thread")
+    parser.add_argument("--rounding-runs", type=int, default=4, help="single runs repeated on one thread, those that differ most")
     parser.add_argument("--work", help="folder for the runs (default: a temporary one)")
     arguments = parser.parse_args()
     work = pathlib.Path(arguments.work or tempfile.mkdtemp(prefix="peft-bank-"))
@@ -82,16 +83,17 @@ def main():
         wall, memory = timed([BIN / "peft-train", "--config", work / "single.json"])
         return pathlib.Path(config["output"]), wall, memory
 
-    singles, single_wall, single_memory, differences, rounding = [], [], [], [], []
+    singles, single_wall, single_memory, differences = [], [], [], {}
     spread = jobs[:: max(1, len(jobs) // max(1, arguments.singles))][: arguments.singles]
     for job in spread:
         folder, wall, memory = single_run(job, 0)
         singles.append(metrics(folder)["train_runtime"])
         single_wall.append(wall)
         single_memory.append(memory)
-        differences.append(difference(job, folder))
-        if len(rounding) < arguments.rounding_runs:
-            rounding.append(difference(single_run(job, 1)[0], folder))
+        differences[job] = difference(job, folder)
+    rounding = {}
+    for job in sorted(differences, key=differences.get, reverse=True)[: arguments.rounding_runs]:
+        rounding[job] = difference(single_run(job, 1)[0], work / "single-0" / job.name)
 
     peft, peft_memory = [], []
     for job in jobs[: arguments.peft_runs]:
@@ -111,7 +113,8 @@ def main():
         "single_seconds": all_runs(singles), "singles_timed": len(singles), "single_wall_seconds": all_runs(single_wall), "single_peak_mb": max(single_memory, default=None),
         "peft_seconds": all_runs(peft), "peft_timed": len(peft), "peft_peak_mb": max(peft_memory, default=None),
         "speedup_over_singles": all_runs(singles) / bank if singles else None, "speedup_over_peft": all_runs(peft) / bank if peft else None,
-        "adapter_differences": differences, "rounding_differences": rounding,
+        "adapter_differences": {job.name: d for job, d in differences.items()},
+        "rounding_differences": {job.name: d for job, d in rounding.items()},
     }  # fmt: skip
     print(json.dumps(result, indent=1))
     if not arguments.work:
