@@ -2,6 +2,7 @@
 """Trains all methods of a comparison on all of its tasks with peft-sweep and writes table.md, table.csv and plot.png.
 
     scripts/compare_methods --data FOLDER --output FOLDER [--config FILE] [--tasks a,b] [--methods a,b] [--steps N] [--seeds 1,2]
+                            [--processes N]
 
 FOLDER of --data holds the dumps under the names that the config gives (RTE, MRPC, ...). Each method's learning rate is chosen on one task
 with one seed, by the dev score; then every method trains on every task with every seed. Scores are in percent, the median over the seeds
@@ -9,16 +10,32 @@ and their standard deviation, of the task's first metric on dev. A finished run 
 """
 
 import argparse
+import concurrent.futures
 import copy
 import csv
 import json
+import os
 import pathlib
 import re
+import signal
 import statistics
 import subprocess
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+STOPPED_BY_GUARD = 4  # peft-sweep's exit code where every run diverged: a result, too
+INTERRUPTED = 75  # as the programs end
+
+
+class Failed(Exception):
+    """A sweep that ended in an error: what it said, its exit code."""
+
+
+def default_processes():
+    import torch
+
+    return 1 if torch.cuda.is_available() else os.cpu_count() or 1
 
 
 def fail(message):
@@ -50,80 +67,88 @@ def merged(base, change):
     return result
 
 
-def grid(config, task, method, rates, seeds, data):
-    """One object of a sweep: everything in which this method on this task differs from the base config."""
-    sections = merged(config["base"], config["tasks"][task])
-    sections["task"]["data"] = str(pathlib.Path(data) / sections["task"]["data"])
-    sections = merged(sections, {k: v for k, v in config["methods"][method].items() if k not in ("rates", "method")})
-    base = config["base"]
-    point = {name: [value] for name, value in sections.items() if name != "train" and value != base.get(name)}
-    point |= {f"train.{key}": [value] for key, value in sections["train"].items() if value != base["train"].get(key)}
-    return point | {"method": [config["methods"][method]["method"]], "train.learning_rate": rates, "train.seed": seeds}
+class Comparison:
+    """Trains methods on tasks, each pair with one peft-sweep in its own folder, several of them at a time."""
 
+    def __init__(self, config, data, output, processes):
+        self.config, self.data, self.output, self.processes = config, pathlib.Path(data).resolve(), output, processes
+        self.running = set()
 
-def sweep(config, grids, output):
-    """Runs a sweep, or goes on with it."""
-    document = config["base"] | {"output": str(output), "sweep": grids}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    file = output.parent / f"{output.name}.json"
-    file.write_text(json.dumps(document, indent=2) + "\n")
-    status = subprocess.run([ROOT / "build" / "bin" / "peft-sweep", "--config", file, "--resume"], stdout=subprocess.DEVNULL).returncode
-    if status != 0:
-        sys.exit(status)
+    def sweep(self, stage, method, task, rates, seeds, threads):
+        """Runs one sweep, or goes on with it: what its finished runs say, and their rates."""
+        folder = self.output / stage / re.sub(r"\W+", "_", method) / task
+        own = {key: value for key, value in self.config["methods"][method].items() if key != "rates"}
+        document = merged(merged(self.config["base"], self.config["tasks"][task]), own)
+        document["task"]["data"] = str(self.data / document["task"]["data"])
+        document["train"]["num_threads"] = threads
+        document |= {"output": str(folder), "sweep": {"train.learning_rate": rates, "train.seed": seeds}}
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder.with_suffix(".json")
+        file.write_text(json.dumps(document, indent=2) + "\n")
+        command = [ROOT / "build" / "bin" / "peft-sweep", "--config", file, "--resume"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.running.add(process)
+        errors = process.communicate()[1]
+        self.running.discard(process)
+        if process.returncode not in (0, STOPPED_BY_GUARD):
+            raise Failed(errors, process.returncode)
+        found = []
+        for metrics in sorted(folder.glob("*/metrics.json")):
+            train = json.loads((metrics.parent / "config.json").read_text())["train"]
+            if train["learning_rate"] in rates and train["seed"] in seeds:  # else of an earlier list
+                found.append(json.loads(metrics.read_text()) | {"learning_rate": train["learning_rate"]})
+        return found
 
+    def sweeps(self, stage, wanted):
+        """Runs all of `wanted`, (method, task) -> (rates, seeds). The same keys -> what the runs say."""
+        start, found = time.monotonic(), {}
+        processes = max(1, min(self.processes, len(wanted)))
+        threads = max(1, (os.cpu_count() or 1) // processes)
+        with concurrent.futures.ThreadPoolExecutor(processes) as pool:
+            waiting = {pool.submit(self.sweep, stage, *key, *values, threads): key for key, values in wanted.items()}
+            try:
+                for future in concurrent.futures.as_completed(waiting):
+                    method, task = key = waiting[future]
+                    found[key] = future.result()
+                    seconds = time.monotonic() - start
+                    left = seconds / len(found) * (len(wanted) - len(found))
+                    note = f"{len(found)} of {len(wanted)} sweeps in {seconds / 60:.1f} min, about {left / 60:.0f} min left: {method} on {task}"
+                    print(f"{stage}: {note}", file=sys.stderr, flush=True)
+            except BaseException as failure:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in list(self.running):
+                    process.terminate()  # it saves what it has
+                if not isinstance(failure, Failed):
+                    raise
+                sys.stderr.write(failure.args[0])
+                sys.exit(failure.args[1])
+        return found
 
-def results(output):
-    """What the finished runs of a sweep say: config and metrics."""
-    found = []
-    for file in sorted(output.glob("*/metrics.json")):
-        run = json.loads((file.parent / "config.json").read_text()), json.loads(file.read_text())
-        found.append(run)
-    return found
+    def tune(self):
+        """The best rate of each method on the tuning task, the smaller one of equals."""
+        task = self.config["tune_on"]
+        found = self.sweeps("tune", {(m, task): (spec["rates"], self.config["seeds"][:1]) for m, spec in self.config["methods"].items()})
+        for (method, _), runs in found.items():
+            if not runs:
+                fail(f"{method} on {task}: a guard stopped the runs of every rate")
+        return {method: min((-score(r), r["learning_rate"]) for r in runs)[1] for (method, _), runs in found.items()}
 
-
-def same(stored, wanted):
-    """Whether the resolved section of a run came from this one."""
-    return all(stored.get(key) == value for key, value in wanted.items())
+    def train(self, rates):
+        """Every method on every task with every seed."""
+        return self.sweeps("runs", {(m, t): ([rates[m]], self.config["seeds"]) for t in self.config["tasks"] for m in self.config["methods"]})
 
 
 def score(metrics):
     return metrics[f"eval_{metrics['best_metric']}"]
 
 
-def of(runs, config, method, task, data):
-    """The runs of one method on one task. Two methods of one type are told apart by the keys the config gives."""
-    wanted = config["methods"][method]["method"]
-    others = [m["method"] for name, m in config["methods"].items() if name != method and m["method"]["type"] == wanted["type"]]
-    folder = str((pathlib.Path(data) / config["tasks"][task]["task"]["data"]).absolute())
-    for stored, metrics in runs:
-        mine = same(stored["method"], wanted) and not any(len(o) > len(wanted) and same(stored["method"], o) for o in others)
-        if mine and stored["task"]["data"] == folder:
-            yield stored, metrics
-
-
-def tune(config, arguments, output):
-    """The best rate of each method on the tuning task, the smaller one of equals."""
-    task = config["tune_on"]
-    if task not in config["tasks"]:
-        fail(f"tune_on: {task!r} is not among the tasks")
-    sweep(config, [grid(config, task, m, spec["rates"], config["seeds"][:1], arguments.data) for m, spec in config["methods"].items()], output)
-    runs = results(output)
-    best = {}
-    for method in config["methods"]:
-        tried = sorted((-score(m), c["train"]["learning_rate"]) for c, m in of(runs, config, method, task, arguments.data))
-        if not tried:
-            fail(f"{output}: no run of {method} has ended")
-        best[method] = tried[0][1]
-    return best
-
-
-def table_of(config, runs, rates, data):
+def table_of(config, runs, rates):
     """Rows: method, rate, trained parameters, then median and spread of every task, and the mean of the medians."""
     rows = []
     for method in config["methods"]:
         row = {"method": method, "learning rate": rates[method], "parameters": None, "cells": []}
         for task in config["tasks"]:
-            found = [m for _, m in of(runs, config, method, task, data)]
+            found = runs[method, task]
             scores = [100 * score(m) for m in found]
             row["parameters"] = max([row["parameters"] or 0, *(m["trainable_parameters"] for m in found)])
             row["cells"].append((statistics.median(scores), statistics.stdev(scores) if len(scores) > 1 else 0.0) if scores else None)
@@ -177,7 +202,10 @@ def main():
     parser.add_argument("--methods", type=names, help="only these")
     parser.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")], help="in place of the config's")
     parser.add_argument("--steps", type=int, help="max_steps in place of the config's")
+    parser.add_argument("--processes", type=int, help="sweeps at a time (default: one per core, one in all on a GPU)")
     arguments = parser.parse_args()
+    if arguments.processes is not None and arguments.processes < 1:
+        fail(f"--processes {arguments.processes}: expected at least 1")
     config = read_config(arguments.config)
     tune_on = config["tune_on"]
     config["methods"] = chosen(config["methods"], arguments.methods, "methods")
@@ -185,15 +213,17 @@ def main():
         config["seeds"] = arguments.seeds
     if arguments.steps:
         config["base"]["train"]["max_steps"] = arguments.steps
+    if tune_on not in config["tasks"]:
+        fail(f"tune_on: {tune_on!r} is not among the tasks")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(INTERRUPTED))
     output = pathlib.Path(arguments.output).resolve()
-    rates = tune(config, arguments, output / "tune")
-    config["tasks"] = chosen(config["tasks"], arguments.tasks, "tasks")
+    comparison = Comparison(config, arguments.data, output, arguments.processes or default_processes())
+    rates = comparison.tune()
     print("rates chosen on", tune_on + ":", ", ".join(f"{m} {r:g}" for m, r in rates.items()), flush=True)
-    grids = [grid(config, t, m, [rates[m]], config["seeds"], arguments.data) for t in config["tasks"] for m in config["methods"]]
-    sweep(config, grids, output / "runs")
-    runs = results(output / "runs")
-    metrics = {task: next((m["best_metric"] for method in config["methods"] for _, m in of(runs, config, method, task, arguments.data)), "") for task in config["tasks"]}
-    rows = table_of(config, runs, rates, arguments.data)
+    config["tasks"] = chosen(config["tasks"], arguments.tasks, "tasks")
+    runs = comparison.train(rates)
+    metrics = {task: next((m["best_metric"] for method in config["methods"] for m in runs[method, task]), "") for task in config["tasks"]}
+    rows = table_of(config, runs, rates)
     write_tables(config, rows, metrics, output)
     plot(rows, output / "plot.png")
     print((output / "table.md").read_text(), end="")

@@ -46,7 +46,7 @@ def world(tmp_path_factory):
 def test_table_is_what_the_runs_say(world):
     out = world.path / "out"
     scores = {}
-    for file in out.glob("runs/*/metrics.json"):
+    for file in out.glob("runs/*/*/*/metrics.json"):
         config = json.loads((file.parent / "config.json").read_text())
         name = {("lora", 8): "lora", ("lora", 2): "lora 2"}.get((config["method"]["type"], config["method"].get("r")), "probe")
         key = name, config["task"]["data"].rpartition("/")[2]
@@ -64,9 +64,10 @@ def test_table_is_what_the_runs_say(world):
 
 
 def test_a_second_call_trains_nothing(world):
-    before = {f: f.stat().st_mtime_ns for f in world.path.glob("out/*/*/metrics.json")}
+    before = {f: f.stat().st_mtime_ns for f in world.path.glob("out/*/*/*/*/metrics.json")}
+    assert len(before) == 4 + 3 * 2 * 3  # tuned on one task; every method, task and seed
     assert compare(world).returncode == 0
-    assert before == {f: f.stat().st_mtime_ns for f in world.path.glob("out/*/*/metrics.json")}
+    assert before == {f: f.stat().st_mtime_ns for f in world.path.glob("out/*/*/*/*/metrics.json")}
 
 
 def test_unknown_names_are_told(world):
