@@ -1,11 +1,13 @@
-/// K1, K2 and K5: attention of one layer with a state or a prefix, forward and backward, on FlashAttention-2.
+/// K1, K2 and K5: attention of one layer with a state or a prefix, forward and backward, on FlashAttention-2 or in one pass.
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
 #include <memory>
 
 #include "benchmarks/kernels/harness.h"
+#include "src/kernels/attention/own_packed.h"
 #include "src/kernels/attention/own_source.h"
 #include "src/kernels/attention/varlen.h"
 
@@ -80,22 +82,24 @@ std::vector<at::Tensor> whole(const Inputs& in, SourceRoute& route) {
   return all;
 }
 
-/// The same in float64 by the reference.
-std::vector<at::Tensor> reference(const Inputs& in) {
-  const auto leaf = [](const at::Tensor& x) { return x.detach().to(at::kDouble).requires_grad_(true); };
+using Route = at::Tensor (*)(const at::Tensor&, const at::Tensor&, const at::Tensor&, const AttentionArgs&);
+
+/// The same by a route of autograd's, on the inputs in `type`.
+std::vector<at::Tensor> by_autograd(const Inputs& in, Route route, at::ScalarType type) {
+  const auto leaf = [type](const at::Tensor& x) { return x.detach().to(type).requires_grad_(true); };
   AttentionArgs args = in.args;
   std::vector<at::Tensor> leaves{leaf(in.q), leaf(in.k), leaf(in.v)};
   if (args.prefix.defined()) {
     leaves.push_back(args.prefix.k_KPGD = leaf(in.source.prefix_k));
     leaves.push_back(args.prefix.v_KPGD = leaf(in.source.prefix_v));
-  } else {
+  } else if (args.state.defined()) {
     leaves.push_back(args.state.z_KHMD = leaf(in.source.z));
-    args.state.den_KHM = in.source.den.to(at::kDouble);
+    args.state.den_KHM = in.source.den.to(type);
   }
-  const at::Tensor out = attention_reference(leaves[0], leaves[1], leaves[2], args);
-  (out * in.dout.to(at::kDouble)).sum().backward();
+  const at::Tensor out = route(leaves[0], leaves[1], leaves[2], args);
+  const auto d = torch::autograd::grad({out}, leaves, {in.dout.to(type)});
   std::vector<at::Tensor> all{out.detach()};
-  for (const at::Tensor& x : leaves) all.push_back(x.grad());
+  all.insert(all.end(), d.begin(), d.end());
   return all;
 }
 
@@ -120,13 +124,17 @@ Case layer_case(const Shape& s, bool state, double predicted,
          .bytes = bytes,
          .predicted_ratio = predicted,
          .sets = sets,
-         .expected = [inputs] { return reference(inputs->front()); },
+         .expected = [inputs] { return by_autograd(inputs->front(), attention_reference, at::kDouble); },
          .tolerance = 1e-2,
          .variants = {}};
   for (const auto& [name, make] : routes) {
     auto sources = std::make_shared<std::vector<std::unique_ptr<SourceRoute>>>();
     for (const Inputs& in : *inputs) sources->push_back(make(in.args, in.q));
     c.variants.push_back({name, [inputs, sources](int set) { return whole((*inputs)[set], *(*sources)[set]); }});
+  }
+  if (!state) {
+    c.variants.push_back({"own, K5 in one pass",
+                          [inputs](int set) { return by_autograd((*inputs)[set], attention_packed, at::kBFloat16); }});
   }
   return c;
 }

@@ -2,6 +2,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/AutogradState.h>
 #include <fmt/format.h>
 
 #include <fstream>
@@ -28,6 +29,8 @@ int main(int argc, char** argv) {
     std::cout << "skipped: no NVIDIA GPU on this machine\n";
     return 77;
   }
+  // A capture takes only what its own thread launches: backward passes must not have threads of their own.
+  c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
   const Json ceiling = bench::measure_ceilings();
   const double copy_rate = ceiling["copy_TBps"].get<double>() * 1e12;
   Json results = Json::array();

@@ -56,7 +56,7 @@ void ModelConfig::visit(Fields& fields) {
   fields.field("attn_implementation", attn_implementation,
                {.help = "what computes attention where no dropout on its probabilities is active; auto: the fastest "
                         "that serves device and "
-                        "dtype, own: prefixes and states by our own CUDA kernels",
+                        "dtype, own: prefixes, states and short sequences by our own CUDA kernels",
                 .choices = {kAttentionImplementations.begin(), kAttentionImplementations.end()}});
   fields.field("dropout", dropout,
                {.help = "\"checkpoint\": the probabilities of the model's config.json; a number replaces them all"});

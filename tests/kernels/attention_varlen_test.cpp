@@ -52,7 +52,8 @@ TEST(SelectAttention, Table) {
     for (const int64_t width : {8, 32, 80, 256}) EXPECT_EQ(chosen(true, type, width), just(flash));
     for (const int64_t width : {4, 12}) EXPECT_EQ(chosen(true, type, width), just(explicit_));
     EXPECT_EQ(chosen(true, type, 264), just(efficient));
-    EXPECT_EQ(chosen(true, type, 64, false, Wish::own), (AttentionChoice{flash, true}));
+    EXPECT_EQ(chosen(true, type, 64, false, Wish::own), (AttentionChoice{packed, true}));
+    EXPECT_EQ(chosen(true, type, 256, false, Wish::own), (AttentionChoice{flash, true}));
     EXPECT_EQ(chosen(true, type, 64, false, Wish::cudnn), just(cudnn));
     EXPECT_THROW(chosen(true, type, 256, false, Wish::cudnn), ConfigError);
     EXPECT_EQ(chosen(true, type, 64, false, Wish::efficient), just(efficient));
@@ -68,9 +69,33 @@ TEST(SelectAttention, Table) {
   }
   EXPECT_EQ(chosen(true, at::kBFloat16, 64, true, Wish::own), just(explicit_));
   for (const bool cuda : {false, true}) {
-    EXPECT_EQ(select_attention({.cuda = cuda, .type = at::kHalf, .positions = true}), just(explicit_));
-    EXPECT_EQ(select_attention({.wish = Wish::reference, .cuda = cuda, .positions = true}), just(reference));
+    for (const Positions positions : {Positions::own_keys, Positions::other}) {
+      EXPECT_EQ(select_attention({.cuda = cuda, .type = at::kHalf, .positions = positions}), just(explicit_));
+      EXPECT_EQ(select_attention({.wish = Wish::reference, .cuda = cuda, .positions = positions}), just(reference));
+    }
   }
+}
+
+TEST(SelectAttention, OwnInOnePass) {
+  using enum AttentionBackend;
+  const AttentionSituation own{.wish = AttentionImplementation::own, .cuda = true, .type = at::kBFloat16};
+  const auto with = [&](const auto& change) {
+    AttentionSituation s = own;
+    change(s);
+    return select_attention(s);
+  };
+  EXPECT_EQ(with([](auto& s) { s.keys = 512; }), (AttentionChoice{packed, true}));
+  EXPECT_EQ(with([](auto& s) { s.keys = 513; }), (AttentionChoice{flash, true}));
+  EXPECT_EQ(with([](auto& s) { s.state = true; }), (AttentionChoice{flash, true}));
+  EXPECT_EQ(with([](auto& s) { s.type = at::kFloat; }), (AttentionChoice{efficient, true}));
+  EXPECT_EQ(with([](auto& s) { s.dropout = true; }), (AttentionChoice{explicit_, false}));
+  // Nothing else knows positions.
+  EXPECT_EQ(with([](auto& s) {
+              s.keys = 5000;
+              s.positions = Positions::own_keys;
+            }),
+            (AttentionChoice{packed, true}));
+  EXPECT_EQ(with([](auto& s) { s.positions = Positions::other; }), (AttentionChoice{explicit_, false}));
 }
 
 TEST(SelectAttention, WishesThatCannotBeMet) {

@@ -5,6 +5,7 @@
 
 #include "peft/base/error.h"
 #include "src/kernels/attention/internal.h"
+#include "src/kernels/attention/own_packed.h"
 #include "src/kernels/attention/select.h"
 #include "src/kernels/attention/varlen.h"
 
@@ -55,6 +56,22 @@ void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const 
     throw_error("attention: causal needs as many queries as keys in every sequence");
 }
 
+/// Rows may be picked out of sequences, and have the positions they had there.
+bool from_zero(const PackedBatch& rows) {
+  for (int64_t b = 0; b < rows.sequences(); ++b) {
+    if (rows.length(b) > 0 && rows.position()[rows.begin(b)] != 0) return false;
+  }
+  return true;
+}
+
+Positions positions_of(const AttentionArgs& args) {
+  if (!args.bias.defined() && args.window == 0) return Positions::none;
+  const bool of_prefix = args.prefix.defined() && (args.window > 0 || args.bias.covers_prefix),
+             trained = args.bias.defined() && args.bias.table_NH.requires_grad();
+  const bool own_keys = !of_prefix && !trained && from_zero(*args.queries) && from_zero(*args.keys);
+  return own_keys ? Positions::own_keys : Positions::other;
+}
+
 }  // namespace
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
@@ -68,8 +85,10 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
                                                    .cuda = q.is_cuda(),
                                                    .type = q.scalar_type(),
                                                    .width = q.size(2),
+                                                   .keys = args.keys->longest(),
                                                    .dropout = args.dropout.active(),
-                                                   .positions = args.bias.defined() || args.window > 0});
+                                                   .state = args.state.defined(),
+                                                   .positions = positions_of(args)});
   const auto varlen = [&](const VarlenOps& ops) {
     return attention_varlen(q, k, v, args, ops, choice.own_source ? own_source(args, q) : stock_source(args));
   };
@@ -84,6 +103,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
       return varlen(cudnn_ops());
     case AttentionBackend::efficient:
       return varlen(efficient_ops());
+    case AttentionBackend::packed:
+      return attention_packed(q, k, v, args);
     case AttentionBackend::explicit_:
       break;
   }
@@ -92,9 +113,11 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
 
 std::string attention_backend(AttentionImplementation implementation, at::Device device, at::ScalarType type,
                               int64_t width) {
+  constexpr int64_t kMany = 1 << 20;
   const AttentionChoice choice =
-      select_attention({.wish = implementation, .cuda = device.is_cuda(), .type = type, .width = width});
-  return fmt::format("{}{}", name_of(choice.backend), choice.own_source ? ", own kernels for prefixes and states" : "");
+      select_attention({.wish = implementation, .cuda = device.is_cuda(), .type = type, .width = width, .keys = kMany});
+  return fmt::format("{}{}", name_of(choice.backend),
+                     choice.own_source ? ", own kernels for prefixes, states and short sequences" : "");
 }
 
 }  // namespace peft

@@ -3,12 +3,16 @@
 #include <algorithm>
 
 #include "peft/base/error.h"
+#include "src/kernels/cuda/packed_attention/api.h"
 
 namespace peft {
 namespace {
 
 using Wish = AttentionImplementation;
 using enum AttentionBackend;
+
+/// Beyond this many keys FlashAttention-2 with the prefix merged behind it is expected to win (kernels.md K5).
+constexpr int64_t kOnePassKeys = 512;
 
 bool serves(AttentionBackend backend, const AttentionSituation& s) {
   const bool narrow = s.type == at::kHalf || s.type == at::kBFloat16;
@@ -24,6 +28,9 @@ bool serves(AttentionBackend backend, const AttentionSituation& s) {
       return s.cuda && narrow && s.width % 8 == 0 && s.width <= 128;
     case efficient:  // 16-byte rows
       return s.cuda && ((narrow && s.width % 8 == 0) || (s.type == at::kFloat && s.width % 4 == 0));
+    case packed:
+      return s.cuda && narrow && cuda::packed_attention_supports(static_cast<int>(s.width)) && !s.dropout && !s.state &&
+             s.positions != Positions::other;
   }
   return false;
 }
@@ -85,9 +92,10 @@ AttentionChoice select_attention(const AttentionSituation& s) {
   const AttentionBackend backend = wished(s);
   const bool own = s.wish == Wish::own;
   if (!serves(backend, s) || (own && (backend != flash && backend != efficient))) refuse(s);
+  if (own && serves(packed, s) && (s.keys <= kOnePassKeys || s.positions == Positions::own_keys)) return {packed, true};
   // Masks are named by example and position; operators draw theirs by place in the batch.
   // No packed operator knows a position bias.
-  if ((s.dropout || s.positions) && backend != reference) return {explicit_, false};
+  if ((s.dropout || s.positions != Positions::none) && backend != reference) return {explicit_, false};
   return {backend, own};
 }
 
@@ -105,6 +113,8 @@ std::string_view name_of(AttentionBackend backend) {
       return "cuDNN";
     case efficient:
       return "memory-efficient attention";
+    case packed:
+      return "own packed attention";
   }
   return "";
 }

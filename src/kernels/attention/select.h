@@ -8,15 +8,22 @@
 namespace peft {
 
 /// explicit_: probabilities are formed, one sequence at a time. cpu: the packed CPU operator. flash, cudnn, efficient: stock CUDA operators.
-enum class AttentionBackend { reference, explicit_, cpu, flash, cudnn, efficient };
+/// packed: our own kernel, with prefixes (K5, stage B).
+enum class AttentionBackend { reference, explicit_, cpu, flash, cudnn, efficient, packed };
+
+/// What a position bias or a window needs: nothing; the distance of own keys in sequences that begin at position 0; more than that, as
+/// positions of prefix pairs or a gradient of the bias.
+enum class Positions { none, own_keys, other };
 
 struct AttentionSituation {
   AttentionImplementation wish = AttentionImplementation::automatic;
   bool cuda = false;
   at::ScalarType type = at::kFloat;
-  int64_t width = 64;      ///< D
-  bool dropout = false;    ///< on the probabilities
-  bool positions = false;  ///< a position bias or a window
+  int64_t width = 64;    ///< D
+  int64_t keys = 0;      ///< of the longest sequence
+  bool dropout = false;  ///< on the probabilities
+  bool state = false;
+  Positions positions = Positions::none;
 };
 
 struct AttentionChoice {

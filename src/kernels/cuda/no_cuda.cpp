@@ -7,6 +7,7 @@
 #include "src/kernels/cuda/grouped_matmul/api.h"
 #include "src/kernels/cuda/kv_assembly/api.h"
 #include "src/kernels/cuda/ntk_attention/api.h"
+#include "src/kernels/cuda/packed_attention/api.h"
 #include "src/kernels/cuda/packed_embedding/api.h"
 #include "src/kernels/cuda/prefix_attention/api.h"
 #include "src/kernels/cuda/residual_norm/api.h"
@@ -29,6 +30,8 @@ int kv_assembly_backward(const KvAssemblyBackward&, void*) { return kBuiltWithou
 int ntk_pack(const NtkPack&, void*) { return kBuiltWithoutCuda; }
 int ntk_attention_forward(const NtkForward&, void*) { return kBuiltWithoutCuda; }
 int ntk_attention_backward(const NtkBackward&, void*) { return kBuiltWithoutCuda; }
+int packed_attention_forward(const PackedForward&, void*) { return kBuiltWithoutCuda; }
+int packed_attention_backward(const PackedBackward&, void*) { return kBuiltWithoutCuda; }
 int packed_embedding_forward(const PackedEmbedding&, void*, Element, void*) { return kBuiltWithoutCuda; }
 int packed_embedding_backward(const PackedEmbedding&, const PromptGradient&, Element, void*) {
   return kBuiltWithoutCuda;

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include "src/kernels/attention/own_packed.h"
 #include "src/kernels/attention/own_source.h"
 #include "tests/kernels/own/device.h"
 #include "tests/kernels/varlen_on_cpu.h"
@@ -119,6 +120,60 @@ TEST(OwnAttention, StateMergedByK1) {
       }
     }
   }
+}
+
+TEST(OwnAttention, OnePassByK5) {
+  for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
+    for (const int64_t width : {32, 64, 80, 96, 128}) {
+      expect_close(attention_packed, {.lengths = {5, 1, 70}, .heads = 2, .groups = 2, .width = width, .prefix = 3},
+                   type, kNarrow);
+    }
+    expect_close(attention_packed,
+                 {.lengths = {5, 1, 3, 20, 2}, .adapters = 3, .heads = 4, .groups = 2, .width = 32, .prefix = 70}, type,
+                 kNarrow);
+    expect_close(attention_packed,
+                 {.lengths = {4, 9, 2},
+                  .adapters = 2,
+                  .groups = 1,
+                  .width = 64,
+                  .prefix = 5,
+                  .causal = true,
+                  .per_sequence = true},
+                 type, kNarrow);
+    expect_close(attention_packed, {.lengths = {40, 9}, .groups = 2, .width = 32, .causal = true}, type, kNarrow);
+  }
+}
+
+/// What expect_close does of the values, without the gradient of the bias, which is frozen.
+TEST(OwnAttention, OnePassWithPositions) {
+  for (const bool causal : {false, true}) {
+    const std::vector<AttentionCase> cases{
+        {.lengths = {40, 1, 9}, .heads = 2, .groups = 2, .width = 32, .prefix = 4, .causal = causal, .buckets = 8},
+        {.lengths = {40, 70}, .heads = 2, .groups = 1, .width = 64, .causal = causal, .window = 11, .buckets = 32},
+        {.lengths = {70}, .heads = 2, .groups = 1, .width = 32, .causal = causal, .window = 3}};
+    for (const AttentionCase& c : cases) {
+      AttentionInputs in = make_inputs(c, at::kBFloat16, kernel_device()), wide = in.widened();
+      if (c.buckets > 0) {  // frozen in both
+        for (AttentionInputs* x : {&in, &wide}) {
+          x->args.bias.table_NH = x->leaves.back().detach();
+          x->leaves.pop_back();
+        }
+      }
+      const auto found = outcome(attention_packed, in), expected = outcome(attention_reference, wide);
+      for (std::size_t i = 0; i < found.size(); ++i)
+        EXPECT_LE(relative_l2(found[i], expected[i]), kNarrow) << c.name() << ", result " << i;
+    }
+  }
+}
+
+/// Two batches, as cross attention and a pruned last layer have them.
+TEST(OwnAttention, OnePassOverOtherKeys) {
+  AttentionInputs in = make_inputs({.lengths = {30, 4, 66}, .heads = 2, .groups = 2, .width = 32, .prefix = 3},
+                                   at::kHalf, kernel_device());
+  in.args.queries = in.args.keys->picked(0);
+  in.leaves[0] = in.leaves[0].detach().index_select(0, in.args.keys->picked_rows(0)).requires_grad_(true);
+  const auto found = outcome(attention_packed, in), expected = outcome(attention_reference, in.widened());
+  for (std::size_t i = 0; i < found.size(); ++i) EXPECT_LE(relative_l2(found[i], expected[i]), kNarrow) << i;
 }
 
 /// Slices of one fused projection, as a model has them.

@@ -1,29 +1,27 @@
 #pragma once
 /// prefix_attention, backward, second and third launch: dPk and dPv. Formula and layouts in api.h.
 ///
-/// A block takes 64 keys against a chunk of up to 512 rows of their group and one head, a warp 16 of the keys. Everything is transposed: a
-/// warp's results are keys by rows, P^T and ds^T become left operands in registers, and dK and dV, D floats a lane, stay there over the
-/// chunk. 4 products of 2 D operations for each row and key. Its partial sums go to memory; prefix_sum_kernel adds the chunks and the
+/// A block takes 64 keys against a chunk of up to 512 rows of their group and one head, a warp 16 of the keys, whose dK and dV, D floats a
+/// lane, stay in registers over the chunk. 4 products of 2 D operations for each row and key. Its partial sums go to memory; prefix_sum_kernel adds the chunks and the
 /// query heads of a key/value head.
 ///
 /// Shared memory, 16-bit values in rows of D + 8:
 ///   keys    K, V, 64 rows each
 ///   rows    2 of { q, dO }, 64 rows (D > 80: 32)
-///   lse     float [rows]: log2(e) L, +inf for rows that take no part
-///   delta   float [rows]
+///   exponent, delta   float [rows]
 /// D 64: 55,808 bytes, D 128: 69,888.
-/// Synchronisation, a tile of rows, whose copies were begun one tile ahead: its copies, lse and delta are there | all have read.
+/// Synchronisation, a tile of rows, whose copies were begun one tile ahead: its copies, exponent and delta are there | all have read.
 /// Bytes: 4 D + 8 a row and head for every 64 keys, and 16 P D a chunk and head to write and read the partial sums.
 
-#include "src/kernels/cuda/prefix_attention/scores.cuh"
+#include "src/kernels/cuda/prefix_attention/keys.cuh"
 
 namespace peft::cuda {
 
 template <int kWidth>
 struct PrefixKeyTile {
-  static constexpr int kRows = kWidth <= 80 ? 64 : 32, kThreads = 2 * kPrefixTile;
+  static constexpr int kRows = kWidth <= 80 ? 64 : 32, kThreads = 2 * kKeyTile;
   static constexpr std::size_t kSharedBytes =
-      2 * (2 * tile_values(kPrefixTile, kWidth) + 4 * tile_values(kRows, kWidth)) + 8 * kRows;
+      2 * (2 * tile_values(kKeyTile, kWidth) + 4 * tile_values(kRows, kWidth)) + 8 * kRows;
 };
 
 template <class T, int kWidth>
@@ -34,13 +32,13 @@ __global__ void __launch_bounds__(PrefixKeyTile<kWidth>::kThreads) prefix_key_ke
   const PrefixShape& shape = args.shape;
   const int head = static_cast<int>(blockIdx.y), tile_of_keys = static_cast<int>(blockIdx.z),
             thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32, pair = 2 * (lane % 4);
-  if (item.rows == 0 || tile_of_keys * kPrefixTile >= prefix_length(shape, args.keys, item.group)) return;
-  const PrefixHead<T> prefix = prefix_head<T>(shape, args.keys, item.group, head);
+  if (item.rows == 0 || tile_of_keys * kKeyTile >= prefix_length(shape, args.keys, item.group)) return;
+  const KeyRows<T> prefix = prefix_head<T>(shape, args.keys, item.group, head);
 
   T* k = shared_memory<T>();
-  T *v = k + tile_values(kPrefixTile, kWidth), *rows = v + tile_values(kPrefixTile, kWidth);
-  auto* lse = reinterpret_cast<float*>(rows + 4 * kValues);
-  float* delta = lse + kRows;
+  T *v = k + tile_values(kKeyTile, kWidth), *rows = v + tile_values(kKeyTile, kWidth);
+  auto* exponent = reinterpret_cast<float*>(rows + 4 * kValues);
+  float* delta = exponent + kRows;
   const auto copy_rows = [&](int tile) {
     T* to = rows + tile % 2 * 2 * kValues;
     const int64_t row = item.row0 + tile * kRows;
@@ -53,37 +51,23 @@ __global__ void __launch_bounds__(PrefixKeyTile<kWidth>::kThreads) prefix_key_ke
   copy_rows(0);
   commit_copies();
 
-  const int tile_count = (item.rows + kRows - 1) / kRows, first_key = tile_of_keys * kPrefixTile + 16 * warp + lane / 4;
-  float dk[kWidth / 8][4] = {}, dv[kWidth / 8][4] = {};
+  const int tile_count = (item.rows + kRows - 1) / kRows, first_key = tile_of_keys * kKeyTile + 16 * warp + lane / 4;
+  KeyGradients<kWidth> sums;
   for (int tile = 0; tile < tile_count; ++tile) {
     if (tile + 1 < tile_count) copy_rows(tile + 1);
     commit_copies();
     if (thread < kRows) {
       const int row = tile * kRows + thread;
-      const int64_t at = head * shape.rows + item.row0 + row;
-      const float x = row < item.rows ? args.lse[at] : INFINITY;
-      lse[thread] = kLog2E * (x == -INFINITY ? INFINITY : x);
-      delta[thread] = row < item.rows ? args.delta[at] : 0.0F;
+      const int64_t first = head * shape.rows + item.row0;
+      exponent[thread] = exponent_of(args.lse + first, row, item.rows);
+      delta[thread] = row < item.rows ? args.delta[first + row] : 0.0F;
     }
     wait_copies<1>();
     __syncthreads();
     const T *q = rows + tile % 2 * 2 * kValues, *dout = q + kValues;
-    float scores[kRows / 8][4] = {}, products[kRows / 8][4] = {};
-    multiply_rows<kWidth>(scores, k, 16 * warp, q, lane);
-    multiply_rows<kWidth>(products, v, 16 * warp, dout, lane);
-    PEFT_UNROLL
-    for (int j = 0; j < kRows / 8; ++j) {
-      const float2 l = *reinterpret_cast<const float2*>(lse + 8 * j + pair),
-                   d = *reinterpret_cast<const float2*>(delta + 8 * j + pair);
-      PEFT_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        scores[j][i] = exp2f(kLog2E * shape.scale * scores[j][i] -
-                             (i % 2 == 0 ? l.x : l.y));  // P^T; keys behind the end are not stored
-        products[j][i] = scores[j][i] * (products[j][i] - (i % 2 == 0 ? d.x : d.y));  // ds^T
-      }
-    }
-    multiply_results<kWidth>(dv, scores, dout, lane);
-    multiply_results<kWidth>(dk, products, q, lane);
+    // Keys behind the end are not stored.
+    add_rows<kWidth, kRows>(sums, k, v, 16 * warp, q, dout, exponent, delta, shape.scale, lane,
+                            [](int, int, float product) { return product; });
     __syncthreads();
   }
 
@@ -96,8 +80,8 @@ __global__ void __launch_bounds__(PrefixKeyTile<kWidth>::kThreads) prefix_key_ke
     PEFT_UNROLL
     for (int j = 0; j < kWidth / 8; ++j) {
       auto* to = reinterpret_cast<float2*>(partial + 2 * kWidth * key + 8 * j + pair);
-      to[0] = make_float2(shape.scale * dk[j][2 * lower], shape.scale * dk[j][2 * lower + 1]);
-      to[kWidth / 2] = make_float2(dv[j][2 * lower], dv[j][2 * lower + 1]);
+      to[0] = make_float2(shape.scale * sums.dk[j][2 * lower], shape.scale * sums.dk[j][2 * lower + 1]);
+      to[kWidth / 2] = make_float2(sums.dv[j][2 * lower], sums.dv[j][2 * lower + 1]);
     }
   }
 }
@@ -129,7 +113,7 @@ int launch_prefix_keys(const PrefixBackward& args, void* stream) {
   if (shape.prefix == 0 || shape.heads == 0 || shape.groups == 0) return 0;
   if (args.chunk_count > 0) {
     const dim3 grid{static_cast<unsigned>(args.chunk_count), static_cast<unsigned>(shape.heads),
-                    static_cast<unsigned>((shape.prefix + kPrefixTile - 1) / kPrefixTile)};
+                    static_cast<unsigned>((shape.prefix + kKeyTile - 1) / kKeyTile)};
     if (const int error =
             launch(prefix_key_kernel<T, kWidth>, grid, dim3{Tile::kThreads, 1, 1}, Tile::kSharedBytes, stream, args))
       return error;

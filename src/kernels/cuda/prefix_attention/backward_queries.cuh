@@ -11,38 +11,20 @@
 /// Synchronisation: as the forward pass.
 /// Bytes a row and head: 10 D + 8, and 4 P D / 64 from the second-level cache.
 
-#include "src/kernels/cuda/prefix_attention/scores.cuh"
+#include "src/kernels/cuda/prefix_attention/keys.cuh"
 
 namespace peft::cuda {
 
 template <int kWidth>
 struct PrefixQueryTile {
   static constexpr int kRows = prefix_query_rows(kWidth), kThreads = 2 * kRows;
-  static constexpr std::size_t kSharedBytes = 8 * (tile_values(kRows, kWidth) + tile_values(kPrefixTile, kWidth));
+  static constexpr std::size_t kSharedBytes = 8 * (tile_values(kRows, kWidth) + tile_values(kKeyTile, kWidth));
 };
-
-/// delta of a warp's rows g and g + 8.
-template <int kWidth, class T>
-__device__ __forceinline__ void row_deltas(float (&delta)[2], const T* dout, const T* out, int row, int lane) {
-  PEFT_UNROLL
-  for (int k = 0; k < kWidth; k += 16) {
-    uint32_t a[4], b[4];
-    load_a<kWidth>(a, dout, row, k, lane);
-    load_a<kWidth>(b, out, row, k, lane);
-    PEFT_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const float2 x = unpack<T>(a[i]), y = unpack<T>(b[i]);
-      delta[i % 2] += x.x * y.x + x.y * y.y;
-    }
-  }
-  delta[0] = row_sum(delta[0]);
-  delta[1] = row_sum(delta[1]);
-}
 
 template <class T, int kWidth>
 __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_query_kernel(PrefixBackward args) {
   using Tile = PrefixQueryTile<kWidth>;
-  constexpr int kThreads = Tile::kThreads, kKeys = 2 * tile_values(kPrefixTile, kWidth),
+  constexpr int kThreads = Tile::kThreads, kKeys = 2 * tile_values(kKeyTile, kWidth),
                 kValues = tile_values(Tile::kRows, kWidth);
   const RowItem item = args.queries[blockIdx.x];
   const PrefixShape& shape = args.shape;
@@ -51,7 +33,7 @@ __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_quer
   if (item.rows == 0) return;
   if (prefix_length(shape, args.keys, item.group) == 0)
     return store_delta<T, kWidth, kThreads>(args.delta, args.dout, args.out, shape.rows, item, head);
-  const PrefixHead<T> prefix = prefix_head<T>(shape, args.keys, item.group, head);
+  const KeyRows<T> prefix = prefix_head<T>(shape, args.keys, item.group, head);
 
   T* dout = shared_memory<T>();
   T *q = dout + kValues, *out = q + kValues, *dq = out + kValues, *keys = dq + kValues;
@@ -65,15 +47,11 @@ __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_quer
   copy_keys<kWidth, kThreads>(keys, prefix, 0);
   commit_copies();
 
-  const int row = 16 * warp, pair = 2 * (lane % 4), tile_count = (prefix.length + kPrefixTile - 1) / kPrefixTile;
+  const int row = 16 * warp, pair = 2 * (lane % 4), tile_count = (prefix.length + kKeyTile - 1) / kKeyTile;
   const int64_t first = head * shape.rows + item.row0;
-  float lse[2], delta[2] = {}, sums[kWidth / 8][4] = {};
-  PEFT_UNROLL
-  for (int lower = 0; lower < 2; ++lower) {
-    const int r = row + 8 * lower + lane / 4;
-    const float x = r < item.rows ? args.lse[first + r] : INFINITY;
-    lse[lower] = kLog2E * (x == -INFINITY ? INFINITY : x);
-  }
+  const float exponent[2] = {exponent_of(args.lse + first, row + lane / 4, item.rows),
+                             exponent_of(args.lse + first, row + lane / 4 + 8, item.rows)};
+  float delta[2] = {}, sums[kWidth / 8][4] = {};
   for (int tile = 0; tile < tile_count; ++tile) {
     if (tile + 1 < tile_count) copy_keys<kWidth, kThreads>(keys + (tile + 1) % 2 * kKeys, prefix, tile + 1);
     commit_copies();
@@ -81,21 +59,8 @@ __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_quer
     __syncthreads();
     if (row < item.rows) {
       if (tile == 0) row_deltas<kWidth>(delta, dout, out, row, lane);
-      const T* k = keys + tile % 2 * kKeys;
-      const int valid = prefix.length - tile * kPrefixTile;
-      float scores[kPrefixTile / 8][4] = {}, products[kPrefixTile / 8][4] = {};
-      multiply_rows<kWidth>(scores, q, row, k, lane);
-      multiply_rows<kWidth>(products, dout, row, k + tile_values(kPrefixTile, kWidth), lane);
-      PEFT_UNROLL
-      for (int j = 0; j < kPrefixTile / 8; ++j) {
-        PEFT_UNROLL
-        for (int i = 0; i < 4; ++i) {
-          const bool inside = 8 * j + pair + i % 2 < valid;
-          scores[j][i] =
-              inside ? exp2f(kLog2E * shape.scale * scores[j][i] - lse[i / 2]) * (products[j][i] - delta[i / 2]) : 0.0F;
-        }
-      }
-      multiply_results<kWidth>(sums, scores, k, lane);
+      add_query_gradients<kWidth>(sums, q, dout, keys + tile % 2 * kKeys, row, exponent, delta, shape.scale, lane,
+                                  EveryKey(prefix.length, tile));
     }
     __syncthreads();
   }

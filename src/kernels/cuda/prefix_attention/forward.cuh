@@ -2,9 +2,8 @@
 /// prefix_attention, forward: formula and layouts in api.h.
 ///
 /// A block takes 128 rows (D > 80: 64) of one group and one head, a warp 16 of them. The softmax part is where the online softmax over
-/// prefix tiles starts: maximum L_s, sum 1, accumulator O_s; with no keys before, -inf, 0, 0. So an empty prefix changes no bit.
-///   m' = max(m, scale max_j s_j)   f = e^{m - m'}   l = f l + sum_j e^{s_j - m'}   acc = f acc + e^{s - m'} V   O = acc / l   L = m + log l
-/// m is in units of the natural logarithm; exponents are taken in base 2.
+/// prefix tiles (common/attention.cuh) starts: maximum L_s, sum 1, accumulator O_s; with no keys before, -inf, 0, 0. So an empty prefix
+/// changes no bit.
 ///
 /// Shared memory, 16-bit values in rows of D + 8:
 ///   q      rows of the block
@@ -15,26 +14,18 @@
 /// the wait for a tile, another when all have read it. Rows are a warp's own.
 /// Bytes a row and head: 6 D + 8, and 4 P D / rows for keys and values, which come from the second-level cache.
 
-#include "src/kernels/cuda/prefix_attention/scores.cuh"
+#include "src/kernels/cuda/prefix_attention/keys.cuh"
 
 namespace peft::cuda {
 
 template <int kWidth>
 struct PrefixForwardTile {
   static constexpr int kRows = prefix_forward_rows(kWidth), kThreads = 2 * kRows;
-  static constexpr std::size_t kSharedBytes =
-      2 * (2 * tile_values(kRows, kWidth) + 4 * tile_values(kPrefixTile, kWidth));
-};
-
-/// What a lane has of its warp's 16 rows.
-template <int kWidth>
-struct PrefixRows {
-  float values[kWidth / 8][4];
-  float largest[2], sum[2];  ///< sum: this lane's share
+  static constexpr std::size_t kSharedBytes = 2 * (2 * tile_values(kRows, kWidth) + 4 * tile_values(kKeyTile, kWidth));
 };
 
 template <int kWidth, class T>
-__device__ __forceinline__ void start_rows(PrefixRows<kWidth>& rows, const T* own, const float (&own_lse)[2], int row,
+__device__ __forceinline__ void start_rows(SoftmaxRows<kWidth>& rows, const T* own, const float (&own_lse)[2], int row,
                                            int lane) {
   PEFT_UNROLL
   for (int lower = 0; lower < 2; ++lower) {
@@ -52,51 +43,10 @@ __device__ __forceinline__ void start_rows(PrefixRows<kWidth>& rows, const T* ow
   }
 }
 
-/// One tile of keys, `valid` of them.
-template <int kWidth, class T>
-__device__ __forceinline__ void merge_keys(PrefixRows<kWidth>& rows, const T* q, const T* keys, int valid, int row,
-                                           float scale, int lane) {
-  float scores[kPrefixTile / 8][4] = {};
-  multiply_rows<kWidth>(scores, q, row, keys, lane);
-  PEFT_UNROLL
-  for (int j = 0; j < kPrefixTile / 8; ++j) {
-    PEFT_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      if (8 * j + 2 * (lane % 4) + i % 2 >= valid) scores[j][i] = -INFINITY;
-    }
-  }
-  PEFT_UNROLL
-  for (int lower = 0; lower < 2; ++lower) {
-    float largest = -INFINITY;
-    PEFT_UNROLL
-    for (int j = 0; j < kPrefixTile / 8; ++j)
-      largest = fmaxf(largest, fmaxf(scores[j][2 * lower], scores[j][2 * lower + 1]));
-    largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, 1));
-    largest = fmaxf(rows.largest[lower], scale * fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, 2)));
-    const float factor = exp2f(kLog2E * (rows.largest[lower] - largest)), shift = kLog2E * largest;
-    rows.largest[lower] = largest;
-    rows.sum[lower] *= factor;
-    PEFT_UNROLL
-    for (int j = 0; j < kWidth / 8; ++j) {
-      rows.values[j][2 * lower] *= factor;
-      rows.values[j][2 * lower + 1] *= factor;
-    }
-    PEFT_UNROLL
-    for (int j = 0; j < kPrefixTile / 8; ++j) {
-      PEFT_UNROLL
-      for (int i = 2 * lower; i < 2 * lower + 2; ++i) {
-        scores[j][i] = exp2f(kLog2E * scale * scores[j][i] - shift);
-        rows.sum[lower] += scores[j][i];
-      }
-    }
-  }
-  multiply_results<kWidth>(rows.values, scores, keys + tile_values(kPrefixTile, kWidth), lane);
-}
-
 template <class T, int kWidth>
 __global__ void __launch_bounds__(PrefixForwardTile<kWidth>::kThreads) prefix_forward_kernel(PrefixForward args) {
   using Tile = PrefixForwardTile<kWidth>;
-  constexpr int kThreads = Tile::kThreads, kKeys = 2 * tile_values(kPrefixTile, kWidth);
+  constexpr int kThreads = Tile::kThreads, kKeys = 2 * tile_values(kKeyTile, kWidth);
   const RowItem item = args.items[blockIdx.x];
   const PrefixShape& shape = args.shape;
   const int head = static_cast<int>(blockIdx.y), warp = static_cast<int>(threadIdx.x) / 32,
@@ -104,7 +54,7 @@ __global__ void __launch_bounds__(PrefixForwardTile<kWidth>::kThreads) prefix_fo
   if (item.rows == 0) return;
   if (prefix_length(shape, args.keys, item.group) == 0)
     return keep_rows<T, kWidth, kThreads>(args.own, args.out, args.own_lse, args.lse, shape.rows, item, head);
-  const PrefixHead<T> prefix = prefix_head<T>(shape, args.keys, item.group, head);
+  const KeyRows<T> prefix = prefix_head<T>(shape, args.keys, item.group, head);
 
   T* q = shared_memory<T>();
   T* own = q + tile_values(Tile::kRows, kWidth);
@@ -115,7 +65,7 @@ __global__ void __launch_bounds__(PrefixForwardTile<kWidth>::kThreads) prefix_fo
   copy_keys<kWidth, kThreads>(keys, prefix, 0);
   commit_copies();
 
-  const int row = 16 * warp, tile_count = (prefix.length + kPrefixTile - 1) / kPrefixTile;
+  const int row = 16 * warp, tile_count = (prefix.length + kKeyTile - 1) / kKeyTile;
   const int64_t first = head * shape.rows + item.row0;
   float own_lse[2];
   PEFT_UNROLL
@@ -123,7 +73,7 @@ __global__ void __launch_bounds__(PrefixForwardTile<kWidth>::kThreads) prefix_fo
     const int r = row + 8 * lower + lane / 4;
     own_lse[lower] = r < item.rows ? args.own_lse[first + r] : -INFINITY;
   }
-  PrefixRows<kWidth> rows;
+  SoftmaxRows<kWidth> rows;
   for (int tile = 0; tile < tile_count; ++tile) {
     if (tile + 1 < tile_count) copy_keys<kWidth, kThreads>(keys + (tile + 1) % 2 * kKeys, prefix, tile + 1);
     commit_copies();
@@ -131,26 +81,13 @@ __global__ void __launch_bounds__(PrefixForwardTile<kWidth>::kThreads) prefix_fo
     __syncthreads();
     if (row < item.rows) {
       if (tile == 0) start_rows<kWidth>(rows, own, own_lse, row, lane);
-      merge_keys<kWidth>(rows, q, keys + tile % 2 * kKeys, prefix.length - tile * kPrefixTile, row, shape.scale, lane);
+      merge_keys<kWidth>(rows, q, keys + tile % 2 * kKeys, row, shape.scale, lane, EveryKey(prefix.length, tile));
     }
     __syncthreads();
   }
   if (row >= item.rows) return;
-
-  PEFT_UNROLL
-  for (int lower = 0; lower < 2; ++lower) {
-    const int r = row + 8 * lower + lane / 4;
-    const float sum = row_sum(rows.sum[lower]), inverse = 1.0F / sum;
-    PEFT_UNROLL
-    for (int j = 0; j < kWidth / 8; ++j) {
-      *reinterpret_cast<uint32_t*>(own + r * tile_stride(kWidth) + 8 * j + 2 * (lane % 4)) =
-          pack_floats<T>(inverse * rows.values[j][2 * lower], inverse * rows.values[j][2 * lower + 1]);
-    }
-    if (lane % 4 == 0 && r < item.rows) args.lse[first + r] = rows.largest[lower] + logf(sum);
-  }
-  __syncwarp();
-  store_tile<kWidth>(rows_of<T>(args.out, item.row0 + row, head), args.out.row_stride, own + row * tile_stride(kWidth),
-                     item.rows - row < 16 ? item.rows - row : 16, lane, 32);
+  finish_rows<kWidth>(rows, own, row, rows_of<T>(args.out, item.row0, head), args.out.row_stride, args.lse + first,
+                      item.rows, lane);
 }
 
 template <class T, int kWidth>

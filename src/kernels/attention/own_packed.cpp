@@ -1,0 +1,174 @@
+#include "src/kernels/attention/own_packed.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "src/kernels/attention/internal.h"
+#include "src/kernels/cuda/packed_attention/api.h"
+#include "src/kernels/own/tensors.h"
+
+namespace peft {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+struct PackedWork {
+  at::Tensor sequences, queries, keys, chunks, first_chunk;
+  int32_t query_count, key_count, chunk_count;
+};
+
+PackedWork packed_work(const AttentionArgs& args, const cuda::PackedShape& shape, at::Device device) {
+  std::vector<int32_t> table;
+  for (int64_t b = 0; b < args.queries->sequences(); ++b)
+    table.push_back(args.prefix.defined() ? own::count(prefix_table(args, b)) : -1);
+  const auto list = cuda::packed_work_list(own::narrowed(args.queries->cu()), own::narrowed(args.keys->cu()), table,
+                                           shape.tables, shape.width);
+  return {own::device_array(list.sequences, device),
+          own::device_array(list.queries, device),
+          own::device_array(list.keys, device),
+          own::device_array(list.chunks, device),
+          own::device_array(list.first_chunk, device),
+          own::count(list.queries.size()),
+          own::count(list.keys.size()),
+          own::count(list.chunks.size())};
+}
+
+/// The bias of the distances from -zero on.     [H, span]
+at::Tensor distance_bias(const AttentionArgs& args, int64_t zero, int64_t span, at::Device device) {
+  const RelativeBias& bias = args.bias;
+  const int64_t buckets = bias.table_NH.size(0);
+  const auto name =
+      fmt::format("distance buckets {} {} {} {} {}", zero, span, bias.bidirectional, buckets, bias.max_distance);
+  const auto held = args.queries->derived<at::Tensor>(name, [&] {
+    return relative_buckets(at::arange(-zero, span - zero, at::TensorOptions(device).dtype(at::kLong)),
+                            bias.bidirectional, buckets, bias.max_distance);
+  });
+  return bias.table_NH.detach().to(device, at::kFloat).index_select(0, *held).t().contiguous();
+}
+
+/// One call, from its forward to its backward.
+struct PackedCall : torch::CustomClassHolder {
+  PackedCall(const AttentionArgs& args, const at::Tensor& q, const at::Tensor& k) {
+    const at::Tensor& prefix = args.prefix.k_KPGD;
+    shape = {.type = own::element_of(q.scalar_type()),
+             .heads = own::count(q.size(1)),
+             .key_heads = own::count(k.size(1)),
+             .width = own::count(q.size(2)),
+             .prefix = args.prefix.defined() ? own::count(prefix.size(1)) : 0,
+             .tables = args.prefix.defined() ? own::count(prefix.size(0)) : 0,
+             .query_rows = q.size(0),
+             .key_rows = k.size(0),
+             .scale = static_cast<float>(args.scale),
+             .causal = args.causal,
+             .window = own::count(args.window)};
+    const auto make = [&] { return packed_work(args, shape, q.device()); };
+    if (args.keys == args.queries) {  // else another call may have other keys
+      const char* tables = !args.prefix.defined() ? "" : args.prefix.per_sequence ? " of sequences" : " of adapters";
+      work = args.queries->derived<PackedWork>(fmt::format("packed_attention {}{}", shape.width, tables), make);
+    } else {
+      work = std::make_shared<const PackedWork>(make());
+    }
+    if (args.bias.defined()) {
+      bias_zero = cuda::packed_tiles(args.queries->longest());
+      bias = distance_bias(args, bias_zero, bias_zero + cuda::packed_tiles(args.keys->longest()), q.device());
+    }
+  }
+
+  cuda::PackedKeys keys(const at::Tensor& k, const at::Tensor& v, const at::Tensor& prefix_k,
+                        const at::Tensor& prefix_v) const {
+    return {.k = own::head_rows(k),
+            .v = own::head_rows(v),
+            .prefix_k = own::pointer(prefix_k),
+            .prefix_v = own::pointer(prefix_v),
+            .sequences = own::array<cuda::PackedSequence>(work->sequences),
+            .bias = bias.defined() ? own::floats(bias) : nullptr,
+            .bias_zero = own::count(bias_zero),
+            .bias_span = bias.defined() ? own::count(bias.size(1)) : 0};
+  }
+
+  cuda::PackedShape shape;
+  std::shared_ptr<const PackedWork> work;
+  at::Tensor bias;
+  int64_t bias_zero = 0;
+};
+
+struct PackedAttention : torch::autograd::Function<PackedAttention> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q_given, const at::Tensor& k_given,
+                            const at::Tensor& v_given, const std::optional<at::Tensor>& prefix_k_given,
+                            const std::optional<at::Tensor>& prefix_v_given,
+                            const c10::intrusive_ptr<PackedCall>& call) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const at::Tensor q = own::aligned_rows(q_given), k = own::aligned_rows(k_given), v = own::aligned_rows(v_given);
+    const auto held = [&](const std::optional<at::Tensor>& x) {
+      return x ? own::packed(x->to(q.scalar_type())) : at::Tensor();
+    };
+    const at::Tensor prefix_k = held(prefix_k_given), prefix_v = held(prefix_v_given),
+                     out = at::empty(q.sizes(), q.options()), lse_HT = own::float_tensor(q, {q.size(1), q.size(0)});
+    const cuda::PackedForward forward{.shape = call->shape,
+                                      .keys = call->keys(k, v, prefix_k, prefix_v),
+                                      .q = own::head_rows(q),
+                                      .out = own::head_rows(out),
+                                      .lse = own::mutable_floats(lse_HT),
+                                      .items = own::array<cuda::RowItem>(call->work->queries),
+                                      .item_count = call->work->query_count};
+    own::check(cuda::packed_attention_forward(forward, own::stream_of(q)), "packed_attention_forward", q);
+    ctx->save_for_backward({q, k, v, out, lse_HT, prefix_k, prefix_v});
+    ctx->saved_data["call"] = at::IValue::make_capsule(call);
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &lse_HT = saved[4],
+                     &prefix_k = saved[5], &prefix_v = saved[6];
+    const auto held = ctx->saved_data["call"].toCapsule();
+    const auto& call = static_cast<const PackedCall&>(*held);
+    const PackedWork& work = *call.work;
+    const cuda::PackedShape& shape = call.shape;
+    const at::Tensor dout = own::aligned_rows(grads[0]), dq = at::empty(q.sizes(), q.options()),
+                     dk = at::empty(k.sizes(), k.options()), dv = at::empty(v.sizes(), v.options()),
+                     delta = own::float_tensor(q, lse_HT.sizes()),
+                     partial = own::float_tensor(
+                         q, {work.chunk_count, shape.heads, cuda::prefix_partial_floats(shape.prefix, shape.width)});
+    at::Tensor dprefix_k, dprefix_v;
+    if (prefix_k.defined()) {
+      dprefix_k = own::float_tensor(q, prefix_k.sizes());
+      dprefix_v = own::float_tensor(q, prefix_v.sizes());
+    }
+    const cuda::PackedBackward backward{.shape = shape,
+                                        .keys = call.keys(k, v, prefix_k, prefix_v),
+                                        .dout = own::head_rows(dout),
+                                        .q = own::head_rows(q),
+                                        .out = own::head_rows(out),
+                                        .dq = own::head_rows(dq),
+                                        .dk = own::head_rows(dk),
+                                        .dv = own::head_rows(dv),
+                                        .lse = own::floats(lse_HT),
+                                        .delta = own::mutable_floats(delta),
+                                        .dprefix_k = dprefix_k.defined() ? own::mutable_floats(dprefix_k) : nullptr,
+                                        .dprefix_v = dprefix_v.defined() ? own::mutable_floats(dprefix_v) : nullptr,
+                                        .partial = own::mutable_floats(partial),
+                                        .queries = own::array<cuda::RowItem>(work.queries),
+                                        .key_items = own::array<cuda::RowItem>(work.keys),
+                                        .chunks = own::array<cuda::RowItem>(work.chunks),
+                                        .first_chunk = own::array<int32_t>(work.first_chunk),
+                                        .query_count = work.query_count,
+                                        .key_count = work.key_count,
+                                        .chunk_count = work.chunk_count};
+    own::check(cuda::packed_attention_backward(backward, own::stream_of(q)), "packed_attention_backward", q);
+    return {dq, dk, dv, dprefix_k, dprefix_v, at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor attention_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
+  const auto input = [](const at::Tensor& x) { return x.defined() ? std::optional(x) : std::nullopt; };
+  return PackedAttention::apply(q, k, v, input(args.prefix.k_KPGD), input(args.prefix.v_KPGD),
+                                c10::make_intrusive<PackedCall>(args, q, k));
+}
+
+}  // namespace peft

@@ -1,0 +1,210 @@
+#pragma once
+/// What kernels of softmax attention are made of: tiles of 64 keys, their products with 16 rows of a warp in registers, the online softmax
+/// and the gradients. Which keys a row sees, and what is added to a score, is the caller's `score(lower, column, product)`: for row
+/// lane / 4 + 8 lower of the warp and key `column` of the tile, the score divided by `unit`, -inf where the row does not see the key.
+
+#include "src/kernels/cuda/common/merge.cuh"
+
+namespace peft::cuda {
+
+constexpr int kKeyTile = 64;
+
+/// Keys and values of one head.
+template <class T>
+struct KeyRows {
+  const T *k, *v;
+  int64_t k_stride, v_stride;
+  int length;
+};
+
+/// Begins to copy keys and values of tile `tile`: K, then V.
+template <int kWidth, int kThreads, class T>
+__device__ __forceinline__ void copy_keys(T* to, const KeyRows<T>& keys, int tile) {
+  const int first = tile * kKeyTile, left = keys.length - first;
+  copy_tile<kKeyTile, kWidth, kThreads>(to, keys.k + first * keys.k_stride, keys.k_stride, left);
+  copy_tile<kKeyTile, kWidth, kThreads>(to + tile_values(kKeyTile, kWidth), keys.v + first * keys.v_stride,
+                                        keys.v_stride, left);
+}
+
+/// c += A B^T: 16 rows of `a` from `row` on, against 8 kColumns rows of `b`.
+template <int kWidth, int kColumns, class T>
+__device__ __forceinline__ void multiply_rows(float (&c)[kColumns][4], const T* a, int row, const T* b, int lane) {
+  static_assert(kColumns % 2 == 0);
+  PEFT_UNROLL
+  for (int k = 0; k < kWidth; k += 16) {
+    uint32_t x[4];
+    load_a<kWidth>(x, a, row, k, lane);
+    PEFT_UNROLL
+    for (int j = 0; j < kColumns; j += 2) {
+      uint32_t y[4];
+      load_b<kWidth>(y, b, 8 * j, k, lane);
+      multiply<T>(c[j], x, y[0], y[1]);
+      multiply<T>(c[j + 1], x, y[2], y[3]);
+    }
+  }
+}
+
+/// c += P B: 16 rows of results, rounded to T, against as many rows of `b` as they have columns.
+template <int kWidth, int kColumns, class T>
+__device__ __forceinline__ void multiply_results(float (&c)[kWidth / 8][4], const float (&p)[kColumns][4], const T* b,
+                                                 int lane) {
+  PEFT_UNROLL
+  for (int k = 0; k < kColumns; k += 2) {
+    const uint32_t x[4] = {pack_floats<T>(p[k][0], p[k][1]), pack_floats<T>(p[k][2], p[k][3]),
+                           pack_floats<T>(p[k + 1][0], p[k + 1][1]), pack_floats<T>(p[k + 1][2], p[k + 1][3])};
+    PEFT_UNROLL
+    for (int j = 0; j < kWidth / 8; j += 2) {
+      uint32_t y[4];
+      load_b_transposed<kWidth>(y, b, 8 * k, 8 * j, lane);
+      multiply<T>(c[j], x, y[0], y[1]);
+      multiply<T>(c[j + 1], x, y[2], y[3]);
+    }
+  }
+}
+
+/// The online softmax of a warp's 16 rows, as a lane has it.
+///   m' = max(m, unit max_j s_j)   f = e^{m - m'}   l = f l + sum_j e^{unit s_j - m'}   acc = f acc + e^{unit s - m'} V
+///   O = acc / l   L = m + log l
+/// m is in units of the natural logarithm; exponents are taken in base 2.
+template <int kWidth>
+struct SoftmaxRows {
+  float values[kWidth / 8][4] = {};
+  float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {};  ///< sum: this lane's share
+};
+
+/// One tile of keys.
+template <int kWidth, class T, class Score>
+__device__ __forceinline__ void merge_keys(SoftmaxRows<kWidth>& rows, const T* q, const T* keys, int row, float unit,
+                                           int lane, const Score& score) {
+  float scores[kKeyTile / 8][4] = {};
+  multiply_rows<kWidth>(scores, q, row, keys, lane);
+  PEFT_UNROLL
+  for (int j = 0; j < kKeyTile / 8; ++j) {
+    PEFT_UNROLL
+    for (int i = 0; i < 4; ++i) scores[j][i] = score(i / 2, 8 * j + 2 * (lane % 4) + i % 2, scores[j][i]);
+  }
+  PEFT_UNROLL
+  for (int lower = 0; lower < 2; ++lower) {
+    float largest = -INFINITY;
+    PEFT_UNROLL
+    for (int j = 0; j < kKeyTile / 8; ++j)
+      largest = fmaxf(largest, fmaxf(scores[j][2 * lower], scores[j][2 * lower + 1]));
+    largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, 1));
+    largest = fmaxf(rows.largest[lower], unit * fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, 2)));
+    const float at = largest == -INFINITY ? 0.0F : largest;  // nothing seen yet: every term below is e^-inf
+    const float factor = exp2f(kLog2E * (rows.largest[lower] - at)), shift = kLog2E * at;
+    rows.largest[lower] = largest;
+    rows.sum[lower] *= factor;
+    PEFT_UNROLL
+    for (int j = 0; j < kWidth / 8; ++j) {
+      rows.values[j][2 * lower] *= factor;
+      rows.values[j][2 * lower + 1] *= factor;
+    }
+    PEFT_UNROLL
+    for (int j = 0; j < kKeyTile / 8; ++j) {
+      PEFT_UNROLL
+      for (int i = 2 * lower; i < 2 * lower + 2; ++i) {
+        scores[j][i] = exp2f(kLog2E * unit * scores[j][i] - shift);
+        rows.sum[lower] += scores[j][i];
+      }
+    }
+  }
+  multiply_results<kWidth>(rows.values, scores, keys + tile_values(kKeyTile, kWidth), lane);
+}
+
+/// O over the warp's own rows of `tile`, from `row` on, and to `out`; L to `lse`. Both start at the block's first row, of `count`. A row
+/// that saw nothing gets 0 and -inf.
+template <int kWidth, class T>
+__device__ __forceinline__ void finish_rows(const SoftmaxRows<kWidth>& rows, T* tile, int row, T* out, int64_t stride,
+                                            float* lse, int count, int lane) {
+  PEFT_UNROLL
+  for (int lower = 0; lower < 2; ++lower) {
+    const int r = row + 8 * lower + lane / 4;
+    const float sum = row_sum(rows.sum[lower]), inverse = sum > 0.0F ? 1.0F / sum : 0.0F;
+    PEFT_UNROLL
+    for (int j = 0; j < kWidth / 8; ++j) {
+      *reinterpret_cast<uint32_t*>(tile + r * tile_stride(kWidth) + 8 * j + 2 * (lane % 4)) =
+          pack_floats<T>(inverse * rows.values[j][2 * lower], inverse * rows.values[j][2 * lower + 1]);
+    }
+    if (lane % 4 == 0 && r < count) lse[r] = sum > 0.0F ? rows.largest[lower] + logf(sum) : -INFINITY;
+  }
+  __syncwarp();
+  store_tile<kWidth>(out + row * stride, stride, tile + row * tile_stride(kWidth), count - row < 16 ? count - row : 16,
+                     lane, 32);
+}
+
+/// log2(e) L of row `row` of `count`; +inf for rows that take no part, so that their probabilities are 0.
+__device__ __forceinline__ float exponent_of(const float* lse, int row, int count) {
+  const float x = row < count ? lse[row] : INFINITY;
+  return kLog2E * (x == -INFINITY ? INFINITY : x);
+}
+
+/// delta = rowsum(dO * O) of a warp's rows g and g + 8.
+template <int kWidth, class T>
+__device__ __forceinline__ void row_deltas(float (&delta)[2], const T* dout, const T* out, int row, int lane) {
+  PEFT_UNROLL
+  for (int k = 0; k < kWidth; k += 16) {
+    uint32_t a[4], b[4];
+    load_a<kWidth>(a, dout, row, k, lane);
+    load_a<kWidth>(b, out, row, k, lane);
+    PEFT_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const float2 x = unpack<T>(a[i]), y = unpack<T>(b[i]);
+      delta[i % 2] += x.x * y.x + x.y * y.y;
+    }
+  }
+  delta[0] = row_sum(delta[0]);
+  delta[1] = row_sum(delta[1]);
+}
+
+/// sums += ds K of one tile of keys, ds = p (dO V^T - delta), p = e^{unit s - L}; `exponent` is log2(e) L.
+template <int kWidth, class T, class Score>
+__device__ __forceinline__ void add_query_gradients(float (&sums)[kWidth / 8][4], const T* q, const T* dout,
+                                                    const T* keys, int row, const float (&exponent)[2],
+                                                    const float (&delta)[2], float unit, int lane, const Score& score) {
+  float scores[kKeyTile / 8][4] = {}, products[kKeyTile / 8][4] = {};
+  multiply_rows<kWidth>(scores, q, row, keys, lane);
+  multiply_rows<kWidth>(products, dout, row, keys + tile_values(kKeyTile, kWidth), lane);
+  PEFT_UNROLL
+  for (int j = 0; j < kKeyTile / 8; ++j) {
+    PEFT_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const float s = score(i / 2, 8 * j + 2 * (lane % 4) + i % 2, scores[j][i]);
+      scores[j][i] = exp2f(kLog2E * unit * s - exponent[i / 2]) * (products[j][i] - delta[i / 2]);
+    }
+  }
+  multiply_results<kWidth>(sums, scores, keys, lane);
+}
+
+/// dK and dV, without the scale of dK, of a warp's 16 keys from `key` on. Everything is transposed: results are keys by rows, P^T and ds^T
+/// become left operands in registers, and the gradients stay there over all rows.
+template <int kWidth>
+struct KeyGradients {
+  float dk[kWidth / 8][4] = {}, dv[kWidth / 8][4] = {};
+};
+/// What kRows rows add; `exponents` and `deltas` of them in shared memory. score(lower, column, product): of key lane / 4 + 8 lower and
+/// row `column`.
+template <int kWidth, int kRows, class T, class Score>
+__device__ __forceinline__ void add_rows(KeyGradients<kWidth>& sums, const T* k, const T* v, int key, const T* q,
+                                         const T* dout, const float* exponents, const float* deltas, float unit,
+                                         int lane, const Score& score) {
+  float scores[kRows / 8][4] = {}, products[kRows / 8][4] = {};
+  multiply_rows<kWidth>(scores, k, key, q, lane);
+  multiply_rows<kWidth>(products, v, key, dout, lane);
+  PEFT_UNROLL
+  for (int j = 0; j < kRows / 8; ++j) {
+    const int column = 8 * j + 2 * (lane % 4);
+    const float2 exponent = *reinterpret_cast<const float2*>(exponents + column),
+                 delta = *reinterpret_cast<const float2*>(deltas + column);
+    PEFT_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const float s = score(i / 2, column + i % 2, scores[j][i]);
+      scores[j][i] = exp2f(kLog2E * unit * s - (i % 2 == 0 ? exponent.x : exponent.y));     // P^T
+      products[j][i] = scores[j][i] * (products[j][i] - (i % 2 == 0 ? delta.x : delta.y));  // ds^T
+    }
+  }
+  multiply_results<kWidth>(sums.dv, scores, dout, lane);
+  multiply_results<kWidth>(sums.dk, products, q, lane);
+}
+
+}  // namespace peft::cuda

@@ -1,0 +1,90 @@
+#pragma once
+/// packed_attention, backward, first launch: delta and dq. Formula and layouts in api.h.
+///
+/// Blocks and tiles of keys as in the forward pass. 3 products of 2 D operations for each pair; dq is added up in registers.
+///
+/// Shared memory, 16-bit values in rows of D + 8:
+///   rows   3 of 64 rows: dO, q (then dq), O
+///   keys   2 of { K, V }, 64 rows each
+/// D 64: 64,512 bytes, D 128: 121,856.
+/// Synchronisation: as the forward pass.
+/// Bytes a row and head: 8 D + 8 for queries, keys and values as in the forward pass.
+
+#include "src/kernels/cuda/packed_attention/keys.cuh"
+
+namespace peft::cuda {
+
+template <int kWidth>
+struct PackedQueryTile {
+  static constexpr int kThreads = 2 * kPackedRows;
+  static constexpr std::size_t kSharedBytes =
+      2 * (3 * tile_values(kPackedRows, kWidth) + 4 * tile_values(kKeyTile, kWidth));
+};
+
+template <class T, int kWidth>
+__global__ void __launch_bounds__(PackedQueryTile<kWidth>::kThreads) packed_query_kernel(PackedBackward args) {
+  constexpr int kThreads = PackedQueryTile<kWidth>::kThreads, kKeys = 2 * tile_values(kKeyTile, kWidth),
+                kValues = tile_values(kPackedRows, kWidth);
+  const RowItem item = args.queries[blockIdx.x];
+  const int head = static_cast<int>(blockIdx.y), warp = static_cast<int>(threadIdx.x) / 32,
+            lane = static_cast<int>(threadIdx.x) % 32, row = 16 * warp, pair = 2 * (lane % 4);
+  if (item.rows == 0) return;
+  const PackedSequence sequence = args.keys.sequences[item.group];
+  const BlockKeys<T> block = block_keys<T>(args.shape, args.keys, sequence, item, head);
+  const float* bias = bias_of(args.keys, head);
+
+  T* dout = shared_memory<T>();
+  T *q = dout + kValues, *out = q + kValues, *keys = out + kValues;
+  const auto copy_rows = [&](T* to, const HeadRows& rows) {
+    copy_tile<kPackedRows, kWidth, kThreads>(to, rows_of<const T>(rows, item.row0, head), rows.row_stride, item.rows);
+  };
+  copy_rows(dout, args.dout);
+  copy_rows(q, args.q);
+  copy_rows(out, args.out);
+  if (block.tiles > 0) copy_keys<kWidth, kThreads>(keys, block, 0);
+  commit_copies();
+
+  const int64_t first = head * args.shape.query_rows + item.row0;
+  const float exponent[2] = {exponent_of(args.lse + first, row + lane / 4, item.rows),
+                             exponent_of(args.lse + first, row + lane / 4 + 8, item.rows)};
+  float delta[2] = {}, sums[kWidth / 8][4] = {};
+  for (int tile = 0; tile < block.tiles; ++tile) {
+    if (tile + 1 < block.tiles) copy_keys<kWidth, kThreads>(keys + (tile + 1) % 2 * kKeys, block, tile + 1);
+    commit_copies();
+    wait_copies<1>();
+    __syncthreads();
+    if (row < item.rows) {
+      if (tile == 0) row_deltas<kWidth>(delta, dout, out, row, lane);
+      const TileScore score(args.shape, bias, block, tile, item.row0 - sequence.query0 + row + lane / 4);
+      add_query_gradients<kWidth>(sums, q, dout, keys + tile % 2 * kKeys, row, exponent, delta, 1.0F, lane, score);
+    }
+    __syncthreads();
+  }
+  wait_copies<0>();  // q, where there was no tile
+  __syncthreads();
+  if (row >= item.rows) return;
+
+  PEFT_UNROLL
+  for (int lower = 0; lower < 2; ++lower) {
+    const int r = row + 8 * lower + lane / 4;
+    PEFT_UNROLL
+    for (int j = 0; j < kWidth / 8; ++j) {
+      *reinterpret_cast<uint32_t*>(q + r * tile_stride(kWidth) + 8 * j + pair) =
+          pack_floats<T>(args.shape.scale * sums[j][2 * lower], args.shape.scale * sums[j][2 * lower + 1]);
+    }
+    if (lane % 4 == 0 && r < item.rows) args.delta[first + r] = delta[lower];
+  }
+  __syncwarp();
+  store_tile<kWidth>(rows_of<T>(args.dq, item.row0 + row, head), args.dq.row_stride, q + row * tile_stride(kWidth),
+                     item.rows - row < 16 ? item.rows - row : 16, lane, 32);
+}
+
+template <class T, int kWidth>
+int launch_packed_queries(const PackedBackward& args, void* stream) {
+  using Tile = PackedQueryTile<kWidth>;
+  if (args.query_count == 0 || args.shape.heads == 0) return 0;
+  const dim3 grid{static_cast<unsigned>(args.query_count), static_cast<unsigned>(args.shape.heads), 1};
+  return launch(packed_query_kernel<T, kWidth>, grid, dim3{Tile::kThreads, 1, 1}, Tile::kSharedBytes, stream, args);
+}
+
+}  // namespace peft::cuda

@@ -1,0 +1,11 @@
+#include "src/kernels/cuda/packed_attention/backward_keys.cuh"
+#include "src/kernels/cuda/packed_attention/backward_queries.cuh"
+#include "src/kernels/cuda/packed_attention/forward.cuh"
+
+namespace peft::cuda {
+
+template int launch_packed_forward<half, 128>(const PackedForward&, void*);
+template int launch_packed_queries<half, 128>(const PackedBackward&, void*);
+template int launch_packed_keys<half, 128>(const PackedBackward&, void*);
+
+}  // namespace peft::cuda
