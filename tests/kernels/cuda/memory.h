@@ -1,9 +1,12 @@
 #pragma once
 /// Arguments of attention kernels in host memory: strided, poisoned and between canaries.
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <random>
 #include <type_traits>
 #include <vector>
 
@@ -105,6 +108,37 @@ inline double relative_l2(const std::vector<double>& found, const std::vector<do
     size += expected[i] * expected[i];
   }
   return size > 0.0 ? std::sqrt(error / size) : std::sqrt(error);  // a NaN comes through
+}
+
+/// Random inputs in double, rounded to T.
+template <class T>
+class RoundedNormals {
+ public:
+  explicit RoundedNormals(uint64_t seed) : random_(seed) {}
+  std::vector<double> operator()(std::size_t count, double size = 1.0, double mean = 0.0) {
+    std::vector<double> x(count);
+    for (double& value : x) value = rounded(mean + size * normal_(random_));
+    return x;
+  }
+  static double rounded(double x) { return static_cast<double>(to_float(from_float<T>(static_cast<float>(x)))); }
+
+ private:
+  std::mt19937_64 random_;
+  std::normal_distribution<double> normal_;
+};
+
+/// `gradient` is what differences of `loss`, which reads x, say.
+template <class Loss>
+void expect_differences(const Loss& loss, std::vector<double>& x, const std::vector<double>& gradient) {
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double value = x[i], step = 1e-6;
+    x[i] = value + step;
+    const double above = loss();
+    x[i] = value - step;
+    const double below = loss();
+    x[i] = value;
+    ASSERT_NEAR((above - below) / (2 * step), gradient[i], 1e-7 * std::max(1.0, std::abs(gradient[i]))) << i;
+  }
 }
 
 }  // namespace peft::cuda

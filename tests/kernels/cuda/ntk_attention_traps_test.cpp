@@ -296,20 +296,9 @@ TEST(NtkOracle, GradientsAreDifferences) {
       const NtkReference x = NtkOracle(c, in).run();
       return std::inner_product(x.out.begin(), x.out.end(), in.dout.begin(), 0.0);
     };
-    const auto check = [&](std::vector<double>& x, const std::vector<double>& gradient) {
-      for (std::size_t i = 0; i < x.size(); ++i) {
-        const double value = x[i], step = 1e-6;
-        x[i] = value + step;
-        const double above = loss();
-        x[i] = value - step;
-        const double below = loss();
-        x[i] = value;
-        ASSERT_NEAR((above - below) / (2 * step), gradient[i], 1e-7 * std::max(1.0, std::abs(gradient[i]))) << i;
-      }
-    };
-    check(in.q, r.dq);
-    check(in.z, r.dz);
-    check(in.den, r.dden);
+    expect_differences(loss, in.q, r.dq);
+    expect_differences(loss, in.z, r.dz);
+    expect_differences(loss, in.den, r.dden);
   }
 }
 

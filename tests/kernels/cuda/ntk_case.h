@@ -46,34 +46,28 @@ struct NtkInputs {
 };
 template <class T>
 NtkInputs ntk_inputs(const NtkCase& c) {
-  std::mt19937_64 random(c.seed);
-  std::normal_distribution<double> normal;
-  const auto rounded = [](double x) { return static_cast<double>(to_float(from_float<T>(static_cast<float>(x)))); };
-  const auto fill = [&](std::vector<double>& x, std::size_t n, double size, double mean) {
-    x.resize(n);
-    for (double& value : x) value = rounded(mean + size * normal(random));
-  };
+  RoundedNormals<T> normals(c.seed);
   NtkInputs in;
   const std::size_t rows = c.rows(), width = c.width, states = static_cast<std::size_t>(c.groups()) * c.state_heads;
   const double side = std::sqrt(std::abs(c.logit) / (c.width * c.scale())), size = c.logit == 0.0 ? 1.0 : 0.1;
-  fill(in.q, rows * c.heads * width, c.amplitude * size, side);
-  fill(in.k, rows * c.key_heads * width, size, c.logit < 0 ? -side : side);
-  fill(in.v, rows * c.key_heads * width, 1.0, 0.0);
-  fill(in.dout, rows * c.heads * width, 1.0, 0.0);
-  fill(in.z, states * c.features() * width, c.z_size, 0.0);
-  fill(in.den, states * c.features(), c.den_size, 0.0);
+  in.q = normals(rows * c.heads * width, c.amplitude * size, side);
+  in.k = normals(rows * c.key_heads * width, size, c.logit < 0 ? -side : side);
+  in.v = normals(rows * c.key_heads * width);
+  in.dout = normals(rows * c.heads * width);
+  in.z = normals(states * c.features() * width, c.z_size);
+  in.den = normals(states * c.features(), c.den_size);
   for (double& x : in.den) x = std::abs(x);
   if (c.map == StateMap::taylor1) {
     // Mass of either sign, but none near 0, where rounding decides the sign: a large constant, negative for a group in
     // three.
     for (std::size_t i = 0; i < in.den.size(); i += c.features()) {
       const bool negative = i / c.features() / c.state_heads % 3 == 2;
-      in.den[i] = rounded((negative ? -8.0 : 8.0) * c.den_size * std::sqrt(width) *
-                          std::max(c.logit == 0.0 ? 1.0 : 8.0, c.amplitude));
+      in.den[i] = normals.rounded((negative ? -8.0 : 8.0) * c.den_size * std::sqrt(width) *
+                                  std::max(c.logit == 0.0 ? 1.0 : 8.0, c.amplitude));
     }
   }
   if (c.centered) {
-    fill(in.center, states * width, 0.3 / std::max(1.0, c.amplitude), 0.0);
+    in.center = normals(states * width, 0.3 / std::max(1.0, c.amplitude));
     for (double& x : in.center) x = static_cast<double>(static_cast<float>(x));
   }
   return in;

@@ -57,28 +57,19 @@ struct PackedInputs {
 };
 template <class T>
 PackedInputs packed_inputs(const PackedCase& c) {
-  std::mt19937_64 random(c.seed);
-  std::normal_distribution<double> normal;
-  const auto fill = [&](std::vector<double>& x, std::size_t n, double size, double mean) {
-    x.resize(n);
-    for (double& value : x)
-      value = static_cast<double>(to_float(from_float<T>(static_cast<float>(mean + size * normal(random)))));
-  };
+  RoundedNormals<T> normals(c.seed);
   PackedInputs in;
   const std::size_t width = c.width, rows = c.rows() * width * c.heads, keys = c.key_rows() * width * c.key_heads,
                     pairs = static_cast<std::size_t>(c.tables) * c.prefix * width * c.key_heads;
   const double side = std::sqrt(std::abs(c.logit) / (c.width * c.scale())), size = c.logit == 0.0 ? 1.0 : 0.1,
                key_side = c.logit < 0 ? -side : side;
-  fill(in.q, rows, c.amplitude * size, side);
-  fill(in.k, keys, size, key_side);
-  fill(in.v, keys, 1.0, 0.0);
-  fill(in.dout, rows, 1.0, 0.0);
-  fill(in.pk, pairs, size, key_side);
-  fill(in.pv, pairs, 1.0, 0.0);
-  if (c.biased) {
-    for (int i = 0; i < c.heads * c.bias_span(); ++i)
-      in.bias.push_back(static_cast<double>(static_cast<float>(normal(random))));
-  }
+  in.q = normals(rows, c.amplitude * size, side);
+  in.k = normals(keys, size, key_side);
+  in.v = normals(keys);
+  in.dout = normals(rows);
+  in.pk = normals(pairs, size, key_side);
+  in.pv = normals(pairs);
+  if (c.biased) in.bias = normals(static_cast<std::size_t>(c.heads) * c.bias_span());  // exact in float
   return in;
 }
 

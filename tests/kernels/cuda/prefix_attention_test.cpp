@@ -211,20 +211,9 @@ TEST(PrefixOracle, GradientsAreDifferences) {
     const PrefixReference x = PrefixOracle(c, in).run();
     return std::inner_product(x.out.begin(), x.out.end(), in.dout.begin(), 0.0);
   };
-  const auto check = [&](std::vector<double>& x, const std::vector<double>& gradient) {
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      const double value = x[i], step = 1e-6;
-      x[i] = value + step;
-      const double above = loss();
-      x[i] = value - step;
-      const double below = loss();
-      x[i] = value;
-      ASSERT_NEAR((above - below) / (2 * step), gradient[i], 1e-7 * std::max(1.0, std::abs(gradient[i]))) << i;
-    }
-  };
-  check(in.q, r.dq);
-  check(in.pk, r.dk);
-  check(in.pv, r.dv);
+  expect_differences(loss, in.q, r.dq);
+  expect_differences(loss, in.pk, r.dk);
+  expect_differences(loss, in.pv, r.dv);
 }
 
 }  // namespace

@@ -47,22 +47,16 @@ struct PrefixInputs {
 };
 template <class T>
 PrefixInputs prefix_inputs(const PrefixCase& c) {
-  std::mt19937_64 random(c.seed);
-  std::normal_distribution<double> normal;
-  const auto fill = [&](std::vector<double>& x, std::size_t n, double size, double mean) {
-    x.resize(n);
-    for (double& value : x)
-      value = static_cast<double>(to_float(from_float<T>(static_cast<float>(mean + size * normal(random)))));
-  };
+  RoundedNormals<T> normals(c.seed);
   PrefixInputs in;
   const std::size_t rows = c.rows(), width = c.width, keys = static_cast<std::size_t>(c.groups()) * c.prefix;
   const double side = std::sqrt(std::abs(c.logit) / (c.width * c.scale())), size = c.logit == 0.0 ? 1.0 : 0.1;
-  fill(in.q, rows * c.heads * width, c.amplitude * size, side);
-  fill(in.k, rows * c.key_heads * width, size, c.logit < 0 ? -side : side);
-  fill(in.v, rows * c.key_heads * width, 1.0, 0.0);
-  fill(in.dout, rows * c.heads * width, 1.0, 0.0);
-  fill(in.pk, keys * c.key_heads * width, size, c.logit < 0 ? -side : side);
-  fill(in.pv, keys * c.key_heads * width, 1.0, 0.0);
+  in.q = normals(rows * c.heads * width, c.amplitude * size, side);
+  in.k = normals(rows * c.key_heads * width, size, c.logit < 0 ? -side : side);
+  in.v = normals(rows * c.key_heads * width);
+  in.dout = normals(rows * c.heads * width);
+  in.pk = normals(keys * c.key_heads * width, size, c.logit < 0 ? -side : side);
+  in.pv = normals(keys * c.key_heads * width);
   return in;
 }
 

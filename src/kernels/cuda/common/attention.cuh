@@ -176,6 +176,28 @@ __device__ __forceinline__ void add_query_gradients(float (&sums)[kWidth / 8][4]
   multiply_results<kWidth>(sums, scores, keys, lane);
 }
 
+/// dq = scale sums, kAdd: and what is in `tile`, over the warp's own rows of it, and to `dq`; delta beside. All start at the block's first
+/// row, of `count`.
+template <int kWidth, bool kAdd, class T>
+__device__ __forceinline__ void finish_query_gradients(const float (&sums)[kWidth / 8][4], const float (&delta)[2],
+                                                       float scale, T* tile, int row, T* dq, int64_t stride,
+                                                       float* deltas, int count, int lane) {
+  PEFT_UNROLL
+  for (int lower = 0; lower < 2; ++lower) {
+    const int r = row + 8 * lower + lane / 4;
+    PEFT_UNROLL
+    for (int j = 0; j < kWidth / 8; ++j) {
+      auto* at = reinterpret_cast<uint32_t*>(tile + r * tile_stride(kWidth) + 8 * j + 2 * (lane % 4));
+      const float2 own = kAdd ? unpack<T>(*at) : make_float2(0.0F, 0.0F);
+      *at = pack_floats<T>(own.x + scale * sums[j][2 * lower], own.y + scale * sums[j][2 * lower + 1]);
+    }
+    if (lane % 4 == 0 && r < count) deltas[r] = delta[lower];
+  }
+  __syncwarp();
+  store_tile<kWidth>(dq + row * stride, stride, tile + row * tile_stride(kWidth), count - row < 16 ? count - row : 16,
+                     lane, 32);
+}
+
 /// dK and dV, without the scale of dK, of a warp's 16 keys from `key` on. Everything is transposed: results are keys by rows, P^T and ds^T
 /// become left operands in registers, and the gradients stay there over all rows.
 template <int kWidth>

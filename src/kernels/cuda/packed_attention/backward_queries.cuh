@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(PackedQueryTile<kWidth>::kThreads) packed_quer
                 kValues = tile_values(kPackedRows, kWidth);
   const RowItem item = args.queries[blockIdx.x];
   const int head = static_cast<int>(blockIdx.y), warp = static_cast<int>(threadIdx.x) / 32,
-            lane = static_cast<int>(threadIdx.x) % 32, row = 16 * warp, pair = 2 * (lane % 4);
+            lane = static_cast<int>(threadIdx.x) % 32, row = 16 * warp;
   if (item.rows == 0) return;
   const PackedSequence sequence = args.keys.sequences[item.group];
   const BlockKeys<T> block = block_keys<T>(args.shape, args.keys, sequence, item, head);
@@ -63,20 +63,8 @@ __global__ void __launch_bounds__(PackedQueryTile<kWidth>::kThreads) packed_quer
   wait_copies<0>();  // q, where there was no tile
   __syncthreads();
   if (row >= item.rows) return;
-
-  PEFT_UNROLL
-  for (int lower = 0; lower < 2; ++lower) {
-    const int r = row + 8 * lower + lane / 4;
-    PEFT_UNROLL
-    for (int j = 0; j < kWidth / 8; ++j) {
-      *reinterpret_cast<uint32_t*>(q + r * tile_stride(kWidth) + 8 * j + pair) =
-          pack_floats<T>(args.shape.scale * sums[j][2 * lower], args.shape.scale * sums[j][2 * lower + 1]);
-    }
-    if (lane % 4 == 0 && r < item.rows) args.delta[first + r] = delta[lower];
-  }
-  __syncwarp();
-  store_tile<kWidth>(rows_of<T>(args.dq, item.row0 + row, head), args.dq.row_stride, q + row * tile_stride(kWidth),
-                     item.rows - row < 16 ? item.rows - row : 16, lane, 32);
+  finish_query_gradients<kWidth, false>(sums, delta, args.shape.scale, q, row, rows_of<T>(args.dq, item.row0, head),
+                                        args.dq.row_stride, args.delta + first, item.rows, lane);
 }
 
 template <class T, int kWidth>

@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_quer
   copy_keys<kWidth, kThreads>(keys, prefix, 0);
   commit_copies();
 
-  const int row = 16 * warp, pair = 2 * (lane % 4), tile_count = (prefix.length + kKeyTile - 1) / kKeyTile;
+  const int row = 16 * warp, tile_count = (prefix.length + kKeyTile - 1) / kKeyTile;
   const int64_t first = head * shape.rows + item.row0;
   const float exponent[2] = {exponent_of(args.lse + first, row + lane / 4, item.rows),
                              exponent_of(args.lse + first, row + lane / 4 + 8, item.rows)};
@@ -65,21 +65,8 @@ __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_quer
     __syncthreads();
   }
   if (row >= item.rows) return;
-
-  PEFT_UNROLL
-  for (int lower = 0; lower < 2; ++lower) {
-    const int r = row + 8 * lower + lane / 4;
-    PEFT_UNROLL
-    for (int j = 0; j < kWidth / 8; ++j) {
-      auto* at = reinterpret_cast<uint32_t*>(dq + r * tile_stride(kWidth) + 8 * j + pair);
-      const float2 own = unpack<T>(*at);
-      *at = pack_floats<T>(own.x + shape.scale * sums[j][2 * lower], own.y + shape.scale * sums[j][2 * lower + 1]);
-    }
-    if (lane % 4 == 0 && r < item.rows) args.delta[first + r] = delta[lower];
-  }
-  __syncwarp();
-  store_tile<kWidth>(rows_of<T>(args.dq, item.row0 + row, head), args.dq.row_stride, dq + row * tile_stride(kWidth),
-                     item.rows - row < 16 ? item.rows - row : 16, lane, 32);
+  finish_query_gradients<kWidth, true>(sums, delta, shape.scale, dq, row, rows_of<T>(args.dq, item.row0, head),
+                                       args.dq.row_stride, args.delta + first, item.rows, lane);
 }
 
 template <class T, int kWidth>
