@@ -105,7 +105,8 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
       return x ? own::packed(x->to(q.scalar_type())) : at::Tensor();
     };
     const at::Tensor prefix_k = held(prefix_k_given), prefix_v = held(prefix_v_given),
-                     out = at::empty(q.sizes(), q.options()), lse_HT = own::float_tensor(q, {q.size(1), q.size(0)});
+                     lse_HT = own::float_tensor(q, {q.size(1), q.size(0)});
+    at::Tensor out = at::empty(q.sizes(), q.options());
     const cuda::PackedForward forward{.shape = call->shape,
                                       .keys = call->keys(k, v, prefix_k, prefix_v),
                                       .q = own::head_rows(q),
