@@ -9,6 +9,7 @@
 
 #include "peft/base/rng.h"
 #include "peft/kernels/grouped_matmul.h"
+#include "src/kernels/cuda/common/dropout.h"
 
 namespace peft {
 namespace {
@@ -111,20 +112,22 @@ at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch&
 }
 
 at::Tensor attention_dropout_mask(const DropoutSite& site, const PackedBatch& queries, int64_t b, int64_t heads,
-                                  int64_t keys) {
+                                  int64_t prefix, int64_t keys) {
   const int64_t n = queries.length(b), adapter = queries.adapter(b);
   const uint32_t limit = threshold(site.of(adapter));
   const auto scale = static_cast<float>(keep_scale(site.of(adapter)));
-  at::Tensor mask = at::empty({heads, n, keys}, at::kFloat);
+  at::Tensor mask = at::empty({heads, n, prefix + keys}, at::kFloat);
   float* out = mask.data_ptr<float>();
-  std::vector<uint8_t> keep(keys);
+  std::vector<uint8_t> keep(prefix + keys);
   const PhiloxKey key = site_key(site, adapter);
   for (int64_t h = 0; h < heads; ++h) {
     for (int64_t i = 0; i < n; ++i) {
       const MaskRow row{key, static_cast<uint32_t>(queries.position()[queries.begin(b) + i]),
                         static_cast<uint32_t>(queries.ordinal(b)), static_cast<uint32_t>(site.context->steps[adapter])};
-      fill_keep(keep.data(), keys, row, static_cast<uint32_t>(h) << 20, limit);  // up to 2^23 keys a head
-      for (int64_t j = 0; j < keys; ++j) *out++ = keep[j] ? scale : 0.0F;
+      const int head = static_cast<int>(h);
+      fill_keep(keep.data(), prefix, row, cuda::attention_chunk(head, true, 0), limit);
+      fill_keep(keep.data() + prefix, keys, row, cuda::attention_chunk(head, false, 0), limit);
+      for (int64_t j = 0; j < prefix + keys; ++j) *out++ = keep[j] ? scale : 0.0F;
     }
   }
   return mask;

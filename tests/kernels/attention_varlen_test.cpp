@@ -67,7 +67,7 @@ TEST(SelectAttention, Table) {
     EXPECT_EQ(chosen(cuda, at::kBFloat16, 64, true, Wish::reference), just(reference));
     EXPECT_EQ(chosen(cuda, at::kDouble, 5, false, Wish::reference), just(reference));
   }
-  EXPECT_EQ(chosen(true, at::kBFloat16, 64, true, Wish::own), just(explicit_));
+  EXPECT_EQ(chosen(true, at::kFloat, 64, true, Wish::own), just(explicit_));
   for (const bool cuda : {false, true}) {
     for (const Positions positions : {Positions::own_keys, Positions::other}) {
       EXPECT_EQ(select_attention({.cuda = cuda, .type = at::kHalf, .positions = positions}), just(explicit_));
@@ -88,8 +88,12 @@ TEST(SelectAttention, OwnInOnePass) {
   EXPECT_EQ(with([](auto& s) { s.keys = 513; }), (AttentionChoice{flash, true}));
   EXPECT_EQ(with([](auto& s) { s.state = true; }), (AttentionChoice{flash, true}));
   EXPECT_EQ(with([](auto& s) { s.type = at::kFloat; }), (AttentionChoice{efficient, true}));
-  EXPECT_EQ(with([](auto& s) { s.dropout = true; }), (AttentionChoice{explicit_, false}));
-  // Nothing else knows positions.
+  // Nothing else knows positions, or masks that are named.
+  EXPECT_EQ(with([](auto& s) {
+              s.keys = 5000;
+              s.dropout = true;
+            }),
+            (AttentionChoice{packed, true}));
   EXPECT_EQ(with([](auto& s) {
               s.keys = 5000;
               s.positions = Positions::own_keys;

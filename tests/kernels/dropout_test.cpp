@@ -52,13 +52,16 @@ TEST(Dropout, EqualsAPlainPhiloxLoop) {
 TEST(Dropout, AttentionMaskEqualsAPlainPhiloxLoop) {
   const Batch rows = make_batch({2, 3}, {0, 2}, 3);
   const DropoutSite site{&kTraining, "layer.0.attention", {0.25}};
-  const at::Tensor mask = attention_dropout_mask(site, *rows, 1, 2, 19);
-  ASSERT_EQ(mask.sizes(), (std::vector<int64_t>{2, 3, 19}));
+  constexpr int64_t kPrefix = 11, kOwn = 19;
+  const at::Tensor mask = attention_dropout_mask(site, *rows, 1, 2, kPrefix, kOwn);
+  ASSERT_EQ(mask.sizes(), (std::vector<int64_t>{2, 3, kPrefix + kOwn}));
   for (int64_t h = 0; h < 2; ++h) {
     for (int64_t i = 0; i < 3; ++i) {
-      for (int64_t j = 0; j < 19; ++j) {
+      for (int64_t j = 0; j < kPrefix + kOwn; ++j) {
+        const bool prefix = j < kPrefix;
+        const uint32_t first_block = static_cast<uint32_t>(h) << 20 | (prefix ? 1U << 19 : 0U);
         ASSERT_EQ(mask[h][i][j].item<float>(),
-                  kept(site, 2, static_cast<uint32_t>(h) << 20, j, i, 1) ? 4.0F / 3.0F : 0.0F);
+                  kept(site, 2, first_block, prefix ? j : j - kPrefix, i, 1) ? 4.0F / 3.0F : 0.0F);
       }
     }
   }

@@ -35,8 +35,9 @@ struct DropoutSite {
 /// x with every element kept with probability 1 - p and divided by 1 - p, p of the row's adapter.     x_TC, one row per row of `rows`; differentiable
 at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows);
 
-/// Multipliers (0 or 1/(1-p)) of attention probabilities of sequence b.     [H, queries of b, keys], float32 on the CPU
+/// Multipliers (0 or 1/(1-p)) of the attention probabilities of sequence b: of `prefix` pairs, then of its `keys` own, whose masks do not
+/// depend on the prefix.     [H, queries of b, prefix + keys], float32 on the CPU
 at::Tensor attention_dropout_mask(const DropoutSite& site, const PackedBatch& queries, int64_t b, int64_t heads,
-                                  int64_t keys);
+                                  int64_t prefix, int64_t keys);
 
 }  // namespace peft

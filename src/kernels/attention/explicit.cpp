@@ -70,7 +70,7 @@ class SequenceView {
   /// [G, S n, P+m] multipliers of the probabilities; undefined without dropout.
   at::Tensor dropout_mask() const {
     if (!args_.dropout.active()) return {};
-    return attention_dropout_mask(args_.dropout, *args_.queries, b_, groups_ * share_, prefix_ + m_)
+    return attention_dropout_mask(args_.dropout, *args_.queries, b_, groups_ * share_, prefix_, m_)
         .view({groups_, share_ * n_, prefix_ + m_})
         .to(q_.options());
   }

@@ -6,6 +6,7 @@
 
 #include "src/kernels/attention/internal.h"
 #include "src/kernels/cuda/packed_attention/api.h"
+#include "src/kernels/own/dropout.h"
 #include "src/kernels/own/tensors.h"
 
 namespace peft {
@@ -74,6 +75,7 @@ struct PackedCall : torch::CustomClassHolder {
       bias_zero = cuda::packed_tiles(args.queries->longest());
       bias = distance_bias(args, bias_zero, bias_zero + cuda::packed_tiles(args.keys->longest()), q.device());
     }
+    masks = own::named_masks(args.dropout, args.queries, q);
   }
 
   cuda::PackedKeys keys(const at::Tensor& k, const at::Tensor& v, const at::Tensor& prefix_k,
@@ -85,13 +87,15 @@ struct PackedCall : torch::CustomClassHolder {
             .sequences = own::array<cuda::PackedSequence>(work->sequences),
             .bias = bias.defined() ? own::floats(bias) : nullptr,
             .bias_zero = own::count(bias_zero),
-            .bias_span = bias.defined() ? own::count(bias.size(1)) : 0};
+            .bias_span = bias.defined() ? own::count(bias.size(1)) : 0,
+            .dropout = masks.arguments()};
   }
 
   cuda::PackedShape shape;
   std::shared_ptr<const PackedWork> work;
   at::Tensor bias;
   int64_t bias_zero = 0;
+  own::NamedMasks masks;
 };
 
 struct PackedAttention : torch::autograd::Function<PackedAttention> {

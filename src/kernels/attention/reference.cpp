@@ -76,7 +76,7 @@ at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const a
     }
     at::Tensor mask;
     if (args.dropout.active())
-      mask = attention_dropout_mask(args.dropout, *args.queries, b, heads, prefix + m).to(scores.options());
+      mask = attention_dropout_mask(args.dropout, *args.queries, b, heads, prefix, m).to(scores.options());
     if (args.state.defined()) {
       const at::Tensor own_features =
           feature_mask.defined() ? feature_mask.narrow(0, args.queries->begin(b), n).transpose(0, 1) : at::Tensor();

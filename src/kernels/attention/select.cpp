@@ -29,7 +29,7 @@ bool serves(AttentionBackend backend, const AttentionSituation& s) {
     case efficient:  // 16-byte rows
       return s.cuda && ((narrow && s.width % 8 == 0) || (s.type == at::kFloat && s.width % 4 == 0));
     case packed:
-      return s.cuda && narrow && cuda::packed_attention_supports(static_cast<int>(s.width)) && !s.dropout && !s.state &&
+      return s.cuda && narrow && cuda::packed_attention_supports(static_cast<int>(s.width)) && !s.state &&
              s.positions != Positions::other;
   }
   return false;
@@ -92,10 +92,11 @@ AttentionChoice select_attention(const AttentionSituation& s) {
   const AttentionBackend backend = wished(s);
   const bool own = s.wish == Wish::own;
   if (!serves(backend, s) || (own && (backend != flash && backend != efficient))) refuse(s);
-  if (own && serves(packed, s) && (s.keys <= kOnePassKeys || s.positions == Positions::own_keys)) return {packed, true};
   // Masks are named by example and position; operators draw theirs by place in the batch.
   // No packed operator knows a position bias.
-  if ((s.dropout || s.positions != Positions::none) && backend != reference) return {explicit_, false};
+  const bool only_own = s.dropout || s.positions != Positions::none;
+  if (own && serves(packed, s) && (s.keys <= kOnePassKeys || only_own)) return {packed, true};
+  if (only_own && backend != reference) return {explicit_, false};
   return {backend, own};
 }
 

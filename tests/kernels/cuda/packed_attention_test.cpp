@@ -73,6 +73,13 @@ TEST(PackedAttention, Windows) {
   }
 }
 
+TEST_P(PackedWidths, Dropout) {
+  expect_parity<bf16>(of_lengths({70, 3}, {.prefix = 69, .width = GetParam(), .causal = true, .dropout = 0.3}));
+  expect_parity<half>(
+      of_lengths({1, 90, 33},
+                 {.table = {-1, 0, 1}, .tables = 2, .prefix = 5, .key_heads = 1, .width = GetParam(), .dropout = 0.1}));
+}
+
 /// Cross attention: as many sequences, other lengths, none of keys or none of queries among them.
 TEST(PackedAttention, OtherKeysThanQueries) {
   PackedCase c = of_lengths({5, 70, 0, 3, 20}, {.prefix = 4});
@@ -101,6 +108,7 @@ TEST(PackedAttention, RandomGeometry) {
     c.causal = random() % 2 == 0;
     c.biased = random() % 2 == 0;
     c.window = one_of({0, 0, 3, 70});
+    c.dropout = seed % 3 == 0 ? 0.5 : 0.0;
     c.seed = seed;
     if (random() % 2 == 0)
       expect_parity<bf16>(of_lengths(lengths, c));
@@ -195,7 +203,8 @@ TEST(PackedAttention, PermutedSequences) {
 
 TEST(PackedAttention, ThreadOrderDoesNotMatter) {
   for (const int width : {32, 128}) {
-    const PackedCase c = of_lengths({66, 4}, {.prefix = 70, .width = width, .causal = true, .biased = true, .seed = 8});
+    const PackedCase c =
+        of_lengths({66, 4}, {.prefix = 70, .width = width, .causal = true, .biased = true, .dropout = 0.2, .seed = 8});
     const PackedInputs in = packed_inputs<bf16>(c);
     std::vector<double> first;
     for (const uint64_t order : {1, 2, 3}) {

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "src/kernels/cuda/packed_attention/api.h"
+#include "tests/kernels/cuda/attention_masks.h"
 #include "tests/kernels/cuda/memory.h"
 
 namespace peft::cuda {
@@ -23,7 +24,10 @@ struct PackedCase {
   int window = 0;
   double amplitude = 1.0;  ///< of the queries
   double logit = 0.0;      ///< +-200: every logit is near it
+  double dropout = 0.0;
   uint64_t seed = 1;
+
+  AttentionMasks masks() const { return {dropout, cu_q, table}; }
 
   const std::vector<int32_t>& keys() const { return cu_k.empty() ? cu_q : cu_k; }
   int sequences() const { return static_cast<int>(table.size()); }
@@ -47,7 +51,7 @@ struct PackedCase {
            ", H " + std::to_string(heads) + ", G " + std::to_string(key_heads) + ", D " + std::to_string(width) +
            ", causal " + std::to_string(causal) + ", biased " + std::to_string(biased) + ", window " +
            std::to_string(window) + ", amplitude " + std::to_string(amplitude) + ", logit " + std::to_string(logit) +
-           ", seed " + std::to_string(seed);
+           ", dropout " + std::to_string(dropout) + ", seed " + std::to_string(seed);
   }
 };
 
@@ -94,7 +98,7 @@ class PackedOracle {
       r.lse[row] = top + std::log(mass);
       for (const Key& key : keys) {
         const double p = std::exp(score(q, key) - r.lse[row]);
-        for (int x = 0; x < c_.width; ++x) r.out[q + x] += p * (*key.v)[key.at + x];
+        for (int x = 0; x < c_.width; ++x) r.out[q + x] += key.kept * p * (*key.v)[key.at + x];
       }
     });
     backward(r, r.out, r.lse);
@@ -110,11 +114,12 @@ class PackedOracle {
       const double delta = dot(&in_.dout[q], &out[q]);
       for (const Key& key : keys_of(b, i, h)) {
         std::vector<double>&dk = key.k == &in_.k ? r.dk : r.dpk, &dv = key.k == &in_.k ? r.dv : r.dpv;
-        const double p = std::exp(score(q, key) - lse[row]), ds = p * (dot(&in_.dout[q], &(*key.v)[key.at]) - delta);
+        const double p = std::exp(score(q, key) - lse[row]),
+                     ds = p * (key.kept * dot(&in_.dout[q], &(*key.v)[key.at]) - delta);
         for (int x = 0; x < c_.width; ++x) {
           r.dq[q + x] += c_.scale() * ds * (*key.k)[key.at + x];
           dk[key.at + x] += c_.scale() * ds * in_.q[q + x];
-          dv[key.at + x] += p * in_.dout[q + x];
+          dv[key.at + x] += key.kept * p * in_.dout[q + x];
         }
       }
     });
@@ -124,7 +129,7 @@ class PackedOracle {
   struct Key {
     const std::vector<double>*k, *v;
     std::size_t at;
-    double bias;
+    double bias, kept;
   };
   template <class F>
   void each_query(const F& f) const {
@@ -144,18 +149,20 @@ class PackedOracle {
     std::vector<Key> result;
     const int head = h / (c_.heads / c_.key_heads), begin = c_.keys()[b], count = c_.keys()[b + 1] - begin;
     const auto at = [&](int row) { return (static_cast<std::size_t>(row) * c_.key_heads + head) * c_.width; };
+    const int row = c_.cu_q[b] + i;
     for (int j = 0; c_.table[b] >= 0 && j < c_.prefix; ++j)
-      result.push_back({&in_.pk, &in_.pv, at(c_.table[b] * c_.prefix + j), 0.0});
+      result.push_back({&in_.pk, &in_.pv, at(c_.table[b] * c_.prefix + j), 0.0, masks_.multiplier(row, h, true, j)});
     for (int j = 0; j < count; ++j) {
       if ((c_.causal && j > i) || (c_.window > 0 && j <= i - c_.window)) continue;
       const double bias = c_.biased ? in_.bias[h * c_.bias_span() + c_.bias_zero() + j - i] : 0.0;
-      result.push_back({&in_.k, &in_.v, at(begin + j), bias});
+      result.push_back({&in_.k, &in_.v, at(begin + j), bias, masks_.multiplier(row, h, false, j)});
     }
     return result;
   }
 
   const PackedCase& c_;
   const PackedInputs& in_;
+  AttentionMasks masks_ = c_.masks();
 };
 
 template <class T>
@@ -194,6 +201,7 @@ PackedRun<T> run_packed(const PackedCase& c, const PackedInputs& in) {
                           .scale = static_cast<float>(c.scale()),
                           .causal = c.causal,
                           .window = c.window};
+  const AttentionMasks masks = c.masks();
   const PackedKeys keys{.k = k.view(),
                         .v = v.view(),
                         .prefix_k = pk.data(),
@@ -201,7 +209,8 @@ PackedRun<T> run_packed(const PackedCase& c, const PackedInputs& in) {
                         .sequences = work.sequences.data(),
                         .bias = c.biased ? bias.data() : nullptr,
                         .bias_zero = c.bias_zero(),
-                        .bias_span = c.bias_span()};
+                        .bias_span = c.bias_span(),
+                        .dropout = masks.view()};
   const auto count = [](const auto& x) { return static_cast<int32_t>(x.size()); };
   EXPECT_EQ(packed_attention_forward({.shape = shape,
                                       .keys = keys,

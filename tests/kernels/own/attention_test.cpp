@@ -166,6 +166,19 @@ TEST(OwnAttention, OnePassWithPositions) {
   }
 }
 
+/// The masks of the reference, bit for bit: with others nothing would be close.
+TEST(OwnAttention, OnePassWithDropout) {
+  const DropoutContext context{.training = true, .seeds = {3, 4}, .steps = {5, 6}};
+  for (const int64_t prefix : {0, 5}) {
+    AttentionInputs in =
+        make_inputs({.lengths = {40, 1, 9, 70}, .adapters = 2, .groups = 2, .width = 32, .prefix = prefix},
+                    at::kBFloat16, kernel_device());
+    in.args.dropout = {&context, "layer.0.attention", {0.4, 0.1}};
+    const auto found = outcome(attention_packed, in), expected = outcome(attention_reference, in.widened());
+    for (std::size_t i = 0; i < found.size(); ++i) EXPECT_LE(relative_l2(found[i], expected[i]), kNarrow) << i;
+  }
+}
+
 /// Two batches, as cross attention and a pruned last layer have them.
 TEST(OwnAttention, OnePassOverOtherKeys) {
   AttentionInputs in = make_inputs({.lengths = {30, 4, 66}, .heads = 2, .groups = 2, .width = 32, .prefix = 3},

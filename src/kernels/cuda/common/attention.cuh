@@ -3,6 +3,7 @@
 /// and the gradients. Which keys a row sees, and what is added to a score, is the caller's `score(lower, column, product)`: for row
 /// lane / 4 + 8 lower of the warp and key `column` of the tile, the score divided by `unit`, -inf where the row does not see the key.
 
+#include "src/kernels/cuda/common/dropout.h"
 #include "src/kernels/cuda/common/merge.cuh"
 
 namespace peft::cuda {
@@ -62,6 +63,80 @@ __device__ __forceinline__ void multiply_results(float (&c)[kWidth / 8][4], cons
   }
 }
 
+/// What dropout keeps of a lane's 4 kBlocks results of a tile, a bit each, and what it multiplies them by.
+struct Kept {
+  bool active = false;
+  uint32_t bits = 0;
+  float scale = 1.0F;
+  template <int kBlocks>
+  __device__ __forceinline__ void apply(float (&x)[kBlocks][4]) const {
+    static_assert(kBlocks <= 8);
+    if (!active) return;
+    PEFT_UNROLL
+    for (int j = 0; j < kBlocks; ++j) {
+      PEFT_UNROLL
+      for (int i = 0; i < 4; ++i) x[j][i] = (bits >> (4 * j + i) & 1U) != 0 ? scale * x[j][i] : 0.0F;
+    }
+  }
+};
+
+/// Of 16 rows by 64 keys: `index` is the first of the 16 among all rows, `count` of them are there; keys begin at `column`. A lane of the
+/// four that share a row names two of its eight chunks.
+__device__ __forceinline__ Kept kept_of_rows(const NamedDropout& dropout, int64_t index, int count, int head,
+                                             bool prefix, int column, int lane) {
+  Kept kept;
+  if (dropout.streams == nullptr) return kept;
+  const int part = lane % 4;
+  kept.active = true;
+  PEFT_UNROLL
+  for (int lower = 0; lower < 2; ++lower) {
+    const int r = lane / 4 + 8 * lower;
+    const RowMask mask(dropout, index + (r < count ? r : 0));
+    kept.scale = mask.stream.scale;  // one adapter's
+    PEFT_UNROLL
+    for (int side = 0; side < 2; ++side) {
+      const MaskChunk chunk =
+          mask_chunk(mask.stream, mask.row, mask.step, attention_chunk(head, prefix, column + 8 * (4 * side + part)));
+      uint32_t bits = chunk.kept() << (8 * part);
+      bits |= __shfl_xor_sync(kAllLanes, bits, 1);
+      bits |= __shfl_xor_sync(kAllLanes, bits, 2);
+      PEFT_UNROLL
+      for (int j = 0; j < 4; ++j) kept.bits |= (bits >> (8 * j + 2 * part) & 3U) << (4 * (4 * side + j) + 2 * lower);
+    }
+  }
+  return kept;
+}
+
+/// The same transposed, of 16 keys from `column` on by kRows rows. A lane names the chunks of every 32nd row.
+template <int kRows>
+__device__ __forceinline__ Kept kept_of_keys(const NamedDropout& dropout, int64_t index, int count, int head,
+                                             bool prefix, int column, int lane) {
+  Kept kept;
+  if (dropout.streams == nullptr) return kept;
+  kept.active = true;
+  PEFT_UNROLL
+  for (int first = 0; first < kRows; first += 32) {
+    const int r = first + lane;
+    const RowMask mask(dropout, index + (r < count ? r : 0));
+    kept.scale = mask.stream.scale;
+    uint32_t bits = 0;
+    PEFT_UNROLL
+    for (int lower = 0; lower < 2; ++lower) {
+      bits |= mask_chunk(mask.stream, mask.row, mask.step, attention_chunk(head, prefix, column + 8 * lower)).kept()
+              << (8 * lower);
+    }
+    PEFT_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      PEFT_UNROLL
+      for (int i = 0; i < 2; ++i) {
+        const uint32_t of_row = __shfl_sync(kAllLanes, bits, 8 * j + 2 * (lane % 4) + i) >> (lane / 4);
+        kept.bits |= ((of_row & 1U) << i | (of_row >> 8 & 1U) << (2 + i)) << (4 * (first / 8 + j));
+      }
+    }
+  }
+  return kept;
+}
+
 /// The online softmax of a warp's 16 rows, as a lane has it.
 ///   m' = max(m, unit max_j s_j)   f = e^{m - m'}   l = f l + sum_j e^{unit s_j - m'}   acc = f acc + e^{unit s - m'} V
 ///   O = acc / l   L = m + log l
@@ -72,10 +147,10 @@ struct SoftmaxRows {
   float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {};  ///< sum: this lane's share
 };
 
-/// One tile of keys.
+/// One tile of keys. What is dropped counts in l.
 template <int kWidth, class T, class Score>
 __device__ __forceinline__ void merge_keys(SoftmaxRows<kWidth>& rows, const T* q, const T* keys, int row, float unit,
-                                           int lane, const Score& score) {
+                                           const Kept& kept, int lane, const Score& score) {
   float scores[kKeyTile / 8][4] = {};
   multiply_rows<kWidth>(scores, q, row, keys, lane);
   PEFT_UNROLL
@@ -109,6 +184,7 @@ __device__ __forceinline__ void merge_keys(SoftmaxRows<kWidth>& rows, const T* q
       }
     }
   }
+  kept.apply(scores);
   multiply_results<kWidth>(rows.values, scores, keys + tile_values(kKeyTile, kWidth), lane);
 }
 
@@ -157,14 +233,16 @@ __device__ __forceinline__ void row_deltas(float (&delta)[2], const T* dout, con
   delta[1] = row_sum(delta[1]);
 }
 
-/// sums += ds K of one tile of keys, ds = p (dO V^T - delta), p = e^{unit s - L}; `exponent` is log2(e) L.
+/// sums += ds K of one tile of keys, ds = p (mask dO V^T - delta), p = e^{unit s - L}; `exponent` is log2(e) L.
 template <int kWidth, class T, class Score>
 __device__ __forceinline__ void add_query_gradients(float (&sums)[kWidth / 8][4], const T* q, const T* dout,
                                                     const T* keys, int row, const float (&exponent)[2],
-                                                    const float (&delta)[2], float unit, int lane, const Score& score) {
+                                                    const float (&delta)[2], float unit, const Kept& kept, int lane,
+                                                    const Score& score) {
   float scores[kKeyTile / 8][4] = {}, products[kKeyTile / 8][4] = {};
   multiply_rows<kWidth>(scores, q, row, keys, lane);
   multiply_rows<kWidth>(products, dout, row, keys + tile_values(kKeyTile, kWidth), lane);
+  kept.apply(products);
   PEFT_UNROLL
   for (int j = 0; j < kKeyTile / 8; ++j) {
     PEFT_UNROLL
@@ -209,10 +287,11 @@ struct KeyGradients {
 template <int kWidth, int kRows, class T, class Score>
 __device__ __forceinline__ void add_rows(KeyGradients<kWidth>& sums, const T* k, const T* v, int key, const T* q,
                                          const T* dout, const float* exponents, const float* deltas, float unit,
-                                         int lane, const Score& score) {
+                                         const Kept& kept, int lane, const Score& score) {
   float scores[kRows / 8][4] = {}, products[kRows / 8][4] = {};
   multiply_rows<kWidth>(scores, k, key, q, lane);
   multiply_rows<kWidth>(products, v, key, dout, lane);
+  kept.apply(products);
   PEFT_UNROLL
   for (int j = 0; j < kRows / 8; ++j) {
     const int column = 8 * j + 2 * (lane % 4);
@@ -225,6 +304,7 @@ __device__ __forceinline__ void add_rows(KeyGradients<kWidth>& sums, const T* k,
       products[j][i] = scores[j][i] * (products[j][i] - (i % 2 == 0 ? delta.x : delta.y));  // ds^T
     }
   }
+  kept.apply(scores);
   multiply_results<kWidth>(sums.dv, scores, dout, lane);
   multiply_results<kWidth>(sums.dk, products, q, lane);
 }

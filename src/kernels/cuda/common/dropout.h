@@ -53,7 +53,19 @@ struct MaskChunk {
   PEFT_HOST_DEVICE float apply(int column, float x) const {
     return (words[column / 2] >> (16 * (column % 2)) & 0xffffU) >= limit ? x * scale : 0.0F;
   }
+  /// A bit for each column that is kept.
+  PEFT_HOST_DEVICE uint32_t kept() const {
+    uint32_t bits = 0;
+    for (int i = 0; i < 4; ++i)
+      bits |= ((words[i] & 0xffffU) >= limit ? 1U << (2 * i) : 0U) | (words[i] >> 16 >= limit ? 2U << (2 * i) : 0U);
+    return bits;
+  }
 };
+
+/// Attention probabilities: the chunk that key `column` of a head is in, of the prefix or of the sequence's own. Up to 2^22 keys.
+PEFT_HOST_DEVICE uint32_t attention_chunk(int head, bool prefix, int column) {
+  return static_cast<uint32_t>(head) << 20 | (prefix ? 1U << 19 : 0U) | static_cast<uint32_t>(column / 8);
+}
 
 PEFT_HOST_DEVICE MaskChunk mask_chunk(const MaskStream& stream, const MaskRow& row, uint32_t step, uint32_t chunk) {
   uint32_t c0 = chunk, c1 = row.position, c2 = row.ordinal, c3 = step, k0 = stream.key[0], k1 = stream.key[1];

@@ -6,7 +6,8 @@
 ///   delta = rowsum(dO * O)     p = e^{s - L}     ds = p (dO . v - delta)
 ///   dq_i = scale sum_j ds_ij k_j     dk_j = scale sum_i ds_ij q_i     dv_j = sum_i p_ij dO_i
 /// over the pairs of the sequence's prefix, all of which every query sees and which have no bias, and those of its own keys that it sees:
-/// causal: j <= i, window W: j > i - W. A query that sees nothing gets O = 0 and L = -inf.
+/// causal: j <= i, window W: j > i - W. A query that sees nothing gets O = 0 and L = -inf. Dropout multiplies the probabilities in O and
+/// dv, and dO . v_j, by the named masks of attention_chunk(head, of the prefix or not, j); L does not know it.
 ///
 /// q, out, dout, dq [Tq,H,D] and k, v, dk, dv [Tk,G,D] as row_items.h has them; prefix tables [K,P,G,D] dense, 16-byte aligned.
 /// L, delta float [H,Tq]. Sums are float, results bitwise repeatable, and a sequence's do not depend on its neighbours.
@@ -55,6 +56,7 @@ struct PackedKeys {
   /// bias_zero is packed_tiles(longest queries), bias_span that and packed_tiles(longest keys).
   const float* bias = nullptr;
   int32_t bias_zero = 0, bias_span = 0;
+  NamedDropout dropout = {};  ///< of the probabilities; a row for each query
 };
 
 struct PackedForward {

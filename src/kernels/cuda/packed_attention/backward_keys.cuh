@@ -80,7 +80,9 @@ __global__ void __launch_bounds__(PackedKeyTile<kWidth>::kThreads, kWidth <= 64 
       const int key = first_key + row + lane / 4;
       const T *q = rows + tile % 2 * 2 * kValues, *dout = q + kValues;
       // Keys behind the end are not stored; queries behind it have an exponent that makes their probabilities 0.
-      add_rows<kWidth, kRows>(sums, k, v, row, q, dout, exponent, delta, 1.0F, lane,
+      const Kept kept = kept_of_keys<kRows>(args.keys.dropout, sequence.query0 + query, sequence.queries - query, head,
+                                            false, first_key + row, lane);
+      add_rows<kWidth, kRows>(sums, k, v, row, q, dout, exponent, delta, 1.0F, kept, lane,
                               [&](int lower, int column, float product) {
                                 return own_score(shape, bias, query + column, key + 8 * lower, product);
                               });

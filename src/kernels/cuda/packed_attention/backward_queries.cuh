@@ -56,7 +56,10 @@ __global__ void __launch_bounds__(PackedQueryTile<kWidth>::kThreads) packed_quer
     if (row < item.rows) {
       if (tile == 0) row_deltas<kWidth>(delta, dout, out, row, lane);
       const TileScore score(args.shape, bias, block, tile, item.row0 - sequence.query0 + row + lane / 4);
-      add_query_gradients<kWidth>(sums, q, dout, keys + tile % 2 * kKeys, row, exponent, delta, 1.0F, lane, score);
+      const Kept kept =
+          kept_of_rows(args.keys.dropout, item.row0 + row, item.rows - row, head, score.prefix, score.first, lane);
+      add_query_gradients<kWidth>(sums, q, dout, keys + tile % 2 * kKeys, row, exponent, delta, 1.0F, kept, lane,
+                                  score);
     }
     __syncthreads();
   }

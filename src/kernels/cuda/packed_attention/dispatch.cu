@@ -19,6 +19,7 @@ PrefixBackward prefix_part(const PackedBackward& args) {
   prefix.dk = args.dprefix_k;
   prefix.dv = args.dprefix_v;
   prefix.partial = args.partial;
+  prefix.dropout = args.keys.dropout;
   prefix.chunks = args.chunks;
   prefix.first_chunk = args.first_chunk;
   prefix.chunk_count = args.chunk_count;

@@ -49,7 +49,9 @@ __global__ void __launch_bounds__(PackedForwardTile<kWidth>::kThreads) packed_fo
     __syncthreads();
     if (row < item.rows) {
       const TileScore score(args.shape, bias, block, tile, item.row0 - sequence.query0 + row + lane / 4);
-      merge_keys<kWidth>(rows, q, keys + tile % 2 * kKeys, row, 1.0F, lane, score);
+      const Kept kept =
+          kept_of_rows(args.keys.dropout, item.row0 + row, item.rows - row, head, score.prefix, score.first, lane);
+      merge_keys<kWidth>(rows, q, keys + tile % 2 * kKeys, row, 1.0F, kept, lane, score);
     }
     __syncthreads();
   }
