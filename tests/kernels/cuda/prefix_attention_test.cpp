@@ -53,10 +53,6 @@ TEST_P(PrefixWidths, EqualsOneSoftmax) {
                       {.in_place = false});
 }
 
-TEST_P(PrefixWidths, Dropout) {
-  expect_parity<bf16>({.group_rows = {3, 70, 70, 141}, .prefix = 69, .width = GetParam(), .dropout = 0.3});
-}
-
 TEST(PrefixAttention, PrefixLengths) {
   for (const int prefix : {1, 63, 64, 65, 130}) {
     expect_parity<bf16>({.group_rows = {0, 20, 41}, .prefix = prefix, .seed = static_cast<uint64_t>(prefix)});

@@ -11,7 +11,6 @@
 #include <string>
 
 #include "src/kernels/cuda/prefix_attention/api.h"
-#include "tests/kernels/cuda/attention_masks.h"
 #include "tests/kernels/cuda/memory.h"
 
 namespace peft::cuda {
@@ -24,18 +23,8 @@ struct PrefixCase {
   bool causal = true;
   double amplitude = 1.0;  ///< of the queries
   double logit = 0.0;      ///< +-200: every logit is near it
-  double dropout = 0.0;    ///< of the prefix's probabilities
   uint64_t seed = 1;
 
-  /// Every group is one sequence, and so are the rows without an adapter.
-  AttentionMasks masks() const {
-    std::vector<int32_t> cu = {0}, adapter;
-    for (int k = -1; k < groups(); ++k) {
-      cu.push_back(group_rows[k + 1]);
-      adapter.push_back(k);
-    }
-    return {dropout, cu, adapter};
-  }
   int groups() const { return static_cast<int>(group_rows.size()) - 1; }
   int rows() const { return group_rows.back(); }
   int length_of(int group) const { return group < 0 ? 0 : length.empty() ? prefix : length[group]; }
@@ -100,12 +89,12 @@ class PrefixOracle {
       const double* dout = &in_.dout[at(t, h)];
       const double delta = dot(dout, &out[at(t, h)]), l = lse[static_cast<std::size_t>(h) * c_.rows() + t];
       for (const Key& key : keys(k, begin, end, t, h)) {
-        const double p = std::exp(score(t, h, key) - l), ds = p * (key.kept * dot(dout, key.v) - delta);
+        const double p = std::exp(score(t, h, key) - l), ds = p * (dot(dout, key.v) - delta);
         for (int i = 0; i < c_.width; ++i) {
           r.dq[at(t, h) + i] += c_.scale() * ds * key.k[i];
           if (key.prefix < 0) continue;
           r.dk[key.prefix + i] += c_.scale() * ds * in_.q[at(t, h) + i];
-          r.dv[key.prefix + i] += key.kept * p * dout[i];
+          r.dv[key.prefix + i] += p * dout[i];
         }
       }
     });
@@ -129,7 +118,6 @@ class PrefixOracle {
   struct Key {
     const double *k, *v;
     std::ptrdiff_t prefix;  ///< where its gradient is; -1: of the sequence
-    double kept;
   };
   template <class F>
   void each_row(const F& f) const {
@@ -150,11 +138,11 @@ class PrefixOracle {
     const int head = h / (c_.heads / c_.key_heads);
     for (int j = 0; j < c_.length_of(k); ++j) {
       const std::size_t i = ((static_cast<std::size_t>(k) * c_.prefix + j) * c_.key_heads + head) * c_.width;
-      result.push_back({&in_.pk[i], &in_.pv[i], static_cast<std::ptrdiff_t>(i), masks_.multiplier(t, h, true, j)});
+      result.push_back({&in_.pk[i], &in_.pv[i], static_cast<std::ptrdiff_t>(i)});
     }
     for (int j = begin; j < (c_.causal ? t + 1 : end); ++j) {
       const std::size_t i = (static_cast<std::size_t>(j) * c_.key_heads + head) * c_.width;
-      result.push_back({&in_.k[i], &in_.v[i], -1, 1.0});
+      result.push_back({&in_.k[i], &in_.v[i], -1});
     }
     return result;
   }
@@ -165,14 +153,13 @@ class PrefixOracle {
     double mass = 0.0;
     for (const double x : s) mass += std::exp(x - top);
     for (std::size_t j = 0; j < s.size(); ++j) {
-      for (int i = 0; i < c_.width; ++i) out[i] += keys[j].kept * std::exp(s[j] - top) / mass * keys[j].v[i];
+      for (int i = 0; i < c_.width; ++i) out[i] += std::exp(s[j] - top) / mass * keys[j].v[i];
     }
     return top + std::log(mass);
   }
 
   const PrefixCase& c_;
   const PrefixInputs& in_;
-  AttentionMasks masks_ = c_.masks();
 };
 
 template <class T>
@@ -224,22 +211,20 @@ PrefixRun<T> run_prefix(const PrefixCase& c, const PrefixInputs& in, const Prefi
   const PrefixShape shape{tile_type<T>(), c.groups(), c.heads,  c.key_heads,
                           c.width,        c.prefix,   c.rows(), static_cast<float>(c.scale())};
   const PrefixKeys keys{pk.data(), pv.data(), c.length.empty() ? nullptr : c.length.data()};
-  const AttentionMasks masks = c.masks();
   const PrefixWorkList work = prefix_work_list(c.group_rows, c.width);
-  EXPECT_EQ(
-      prefix_attention_forward({shape, keys, q.view(), options.in_place ? run.out.view() : own.view(), run.out.view(),
-                                options.in_place ? run.lse.data() : own_lse.data(), run.lse.data(), masks.view(),
-                                work.forward.data(), static_cast<int32_t>(work.forward.size())},
-                               nullptr),
-      0);
+  EXPECT_EQ(prefix_attention_forward({shape, keys, q.view(), options.in_place ? run.out.view() : own.view(),
+                                      run.out.view(), options.in_place ? run.lse.data() : own_lse.data(),
+                                      run.lse.data(), work.forward.data(), static_cast<int32_t>(work.forward.size())},
+                                     nullptr),
+            0);
   fill_slice(run.dq, PrefixOracle(c, in).dq_own(values(run.out), values(run.lse)));
   run.dq_own = elements(run.dq);
   Floats partial(work.chunks.size() * c.heads * prefix_partial_floats(c.prefix, c.width));
   EXPECT_EQ(
       prefix_attention_backward({shape, keys, dout.view(), q.view(), run.out.view(), run.dq.view(), run.lse.data(),
-                                 run.delta.data(), run.dk.data(), run.dv.data(), partial.data(), masks.view(),
-                                 work.queries.data(), work.chunks.data(), work.first_chunk.data(),
-                                 static_cast<int32_t>(work.queries.size()), static_cast<int32_t>(work.chunks.size())},
+                                 run.delta.data(), run.dk.data(), run.dv.data(), partial.data(), work.queries.data(),
+                                 work.chunks.data(), work.first_chunk.data(), static_cast<int32_t>(work.queries.size()),
+                                 static_cast<int32_t>(work.chunks.size())},
                                 nullptr),
       0);
   for (Slice<T>* x : {&q, &dout, &own, &run.out, &run.dq}) EXPECT_TRUE(x->canaries_live());

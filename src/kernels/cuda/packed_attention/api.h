@@ -12,6 +12,7 @@
 /// q, out, dout, dq [Tq,H,D] and k, v, dk, dv [Tk,G,D] as row_items.h has them; prefix tables [K,P,G,D] dense, 16-byte aligned.
 /// L, delta float [H,Tq]. Sums are float, results bitwise repeatable, and a sequence's do not depend on its neighbours.
 
+#include "src/kernels/cuda/common/dropout.h"
 #include "src/kernels/cuda/prefix_attention/api.h"
 
 namespace peft::cuda {

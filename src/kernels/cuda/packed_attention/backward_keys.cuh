@@ -6,7 +6,7 @@
 ///
 /// Shared memory, 16-bit values in rows of D + 8:
 ///   keys    K (then dk), V (then dv), 64 rows each
-///   rows    2 of { q, dO }, 32 rows (D 32: 64)
+///   rows    2 of { q, dO }, 32 rows
 ///   exponent, delta   float [rows]
 /// D 64: 37,120 bytes, D 128: 69,888.
 /// Synchronisation, a tile of rows, whose copies were begun one tile ahead: its copies, exponent and delta are there | all have read.
@@ -19,13 +19,16 @@ namespace peft::cuda {
 
 template <int kWidth>
 struct PackedKeyTile {
-  static constexpr int kRows = kWidth <= 32 ? 64 : 32, kThreads = 2 * kPackedKeys;
+  static constexpr int kRows = 32, kThreads = 2 * kPackedKeys;
   static constexpr std::size_t kSharedBytes =
       2 * (2 * tile_values(kPackedKeys, kWidth) + 4 * tile_values(kRows, kWidth)) + 8 * kRows;
 };
 
+/// Blocks of a multiprocessor: what registers allow without a spill; 0: ptxas finds as many.
 template <class T, int kWidth>
-__global__ void __launch_bounds__(PackedKeyTile<kWidth>::kThreads, kWidth <= 64 ? 3 : 2)
+__global__ void __launch_bounds__(PackedKeyTile<kWidth>::kThreads, kWidth <= 32   ? 3
+                                                                   : kWidth <= 64 ? 0
+                                                                                  : 2)
     packed_key_kernel(PackedBackward args) {
   using Tile = PackedKeyTile<kWidth>;
   constexpr int kRows = Tile::kRows, kThreads = Tile::kThreads, kValues = tile_values(kRows, kWidth);

@@ -21,8 +21,10 @@ struct PackedQueryTile {
       2 * (3 * tile_values(kPackedRows, kWidth) + 4 * tile_values(kKeyTile, kWidth));
 };
 
+/// Blocks of a multiprocessor, 0: as many as ptxas finds; above D 64 shared memory has room for two.
 template <class T, int kWidth>
-__global__ void __launch_bounds__(PackedQueryTile<kWidth>::kThreads) packed_query_kernel(PackedBackward args) {
+__global__ void __launch_bounds__(PackedQueryTile<kWidth>::kThreads, kWidth <= 64 ? 0 : 2)
+    packed_query_kernel(PackedBackward args) {
   constexpr int kThreads = PackedQueryTile<kWidth>::kThreads, kKeys = 2 * tile_values(kKeyTile, kWidth),
                 kValues = tile_values(kPackedRows, kWidth);
   const RowItem item = args.queries[blockIdx.x];

@@ -19,7 +19,6 @@ PrefixBackward prefix_part(const PackedBackward& args) {
   prefix.dk = args.dprefix_k;
   prefix.dv = args.dprefix_v;
   prefix.partial = args.partial;
-  prefix.dropout = args.keys.dropout;
   prefix.chunks = args.chunks;
   prefix.first_chunk = args.first_chunk;
   prefix.chunk_count = args.chunk_count;
@@ -41,7 +40,7 @@ int packed_attention_backward(const PackedBackward& args, void* stream) {
     constexpr int kWidth = decltype(head)::kWidth;
     if (const int error = launch_packed_queries<T, kWidth>(args, stream)) return error;
     if (const int error = launch_packed_keys<T, kWidth>(args, stream)) return error;
-    return launch_prefix_keys<T, kWidth>(prefix_part(args), stream);
+    return launch_prefix_keys<T, kWidth>(prefix_part(args), args.keys.dropout, stream);
   });
 }
 

@@ -7,8 +7,6 @@
 ///   dq = dq_s + scale sum_j ds_j Pk_j     dPk_j = scale sum over the adapter's rows of ds_j q     dPv_j = sum of p_j dO
 /// O_s and L_s are the softmax part's; dq_s is its gradient from the merged O and L. Every row sees the whole prefix of its adapter.
 ///
-/// Dropout multiplies the prefix's probabilities in O and dO . Pv_j by the named masks of attention_chunk(head, true, j); L does not know it.
-///
 /// A row without keys has L_s = -inf (or +inf, as flash attention writes it). Rows without an adapter come first; they and those of an
 /// adapter with length 0 keep O_s, L_s and dq_s. Prefix rows from `length` on are not read, and their gradient is 0. A prefix for each
 /// sequence (dropout of prefix rows) is a group for each sequence.
@@ -16,7 +14,6 @@
 /// Tensors [T,H,D] as row_items.h has them; Pk, Pv [K,P,G,D] dense, 16-byte aligned. L, delta float [H,T]. Sums are float, results bitwise
 /// repeatable, and a group's do not depend on its neighbours.
 
-#include "src/kernels/cuda/common/dropout.h"
 #include "src/kernels/cuda/common/row_items.h"
 #include "src/kernels/cuda/common/status.h"
 
@@ -57,7 +54,6 @@ struct PrefixForward {
   HeadRows q = {}, own = {}, out = {};  ///< own: O_s
   const float* own_lse = nullptr;       ///< [H,T]
   float* lse = nullptr;                 ///< [H,T]
-  NamedDropout dropout = {};            ///< of the probabilities
   const RowItem* items = nullptr;       ///< PrefixWorkList::forward, on the device
   int32_t item_count = 0;
 };
@@ -74,8 +70,7 @@ struct PrefixBackward {
   float* delta = nullptr;                         ///< [H,T], written
   float *dk = nullptr, *dv = nullptr;             ///< [K,P,G,D]: written, not added to
   float* partial = nullptr;                       ///< [chunk_count,H,prefix_partial_floats], scratch, 16-byte aligned
-  NamedDropout dropout = {};
-  const RowItem* queries = nullptr;  ///< PrefixWorkList::queries, on the device
+  const RowItem* queries = nullptr;               ///< PrefixWorkList::queries, on the device
   const RowItem* chunks = nullptr;
   const int32_t* first_chunk = nullptr;
   int32_t query_count = 0, chunk_count = 0;

@@ -25,7 +25,8 @@ struct PrefixKeyTile {
 };
 
 template <class T, int kWidth>
-__global__ void __launch_bounds__(PrefixKeyTile<kWidth>::kThreads) prefix_key_kernel(PrefixBackward args) {
+__global__ void __launch_bounds__(PrefixKeyTile<kWidth>::kThreads)
+    prefix_key_kernel(PrefixBackward args, NamedDropout dropout) {
   using Tile = PrefixKeyTile<kWidth>;
   constexpr int kRows = Tile::kRows, kThreads = Tile::kThreads, kValues = tile_values(kRows, kWidth);
   const RowItem item = args.chunks[blockIdx.x];
@@ -67,7 +68,7 @@ __global__ void __launch_bounds__(PrefixKeyTile<kWidth>::kThreads) prefix_key_ke
     const T *q = rows + tile % 2 * 2 * kValues, *dout = q + kValues;
     // Keys behind the end are not stored.
     const int first_row = tile * kRows;
-    const Kept kept = kept_of_keys<kRows>(args.dropout, item.row0 + first_row, item.rows - first_row, head, true,
+    const Kept kept = kept_of_keys<kRows>(dropout, item.row0 + first_row, item.rows - first_row, head, true,
                                           tile_of_keys * kKeyTile + 16 * warp, lane);
     add_rows<kWidth, kRows>(sums, k, v, 16 * warp, q, dout, exponent, delta, shape.scale, kept, lane,
                             [](int, int, float product) { return product; });
@@ -110,15 +111,15 @@ __global__ void __launch_bounds__(kPrefixSumThreads) prefix_sum_kernel(PrefixBac
 }
 
 template <class T, int kWidth>
-int launch_prefix_keys(const PrefixBackward& args, void* stream) {
+int launch_prefix_keys(const PrefixBackward& args, const NamedDropout& dropout, void* stream) {
   using Tile = PrefixKeyTile<kWidth>;
   const PrefixShape& shape = args.shape;
   if (shape.prefix == 0 || shape.heads == 0 || shape.groups == 0) return 0;
   if (args.chunk_count > 0) {
     const dim3 grid{static_cast<unsigned>(args.chunk_count), static_cast<unsigned>(shape.heads),
                     static_cast<unsigned>((shape.prefix + kKeyTile - 1) / kKeyTile)};
-    if (const int error =
-            launch(prefix_key_kernel<T, kWidth>, grid, dim3{Tile::kThreads, 1, 1}, Tile::kSharedBytes, stream, args))
+    if (const int error = launch(prefix_key_kernel<T, kWidth>, grid, dim3{Tile::kThreads, 1, 1}, Tile::kSharedBytes,
+                                 stream, args, dropout))
       return error;
   }
   const auto threads = static_cast<unsigned>(prefix_partial_floats(shape.prefix, kWidth) / 4);

@@ -59,9 +59,8 @@ __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_quer
     __syncthreads();
     if (row < item.rows) {
       if (tile == 0) row_deltas<kWidth>(delta, dout, out, row, lane);
-      const Kept kept = kept_of_rows(args.dropout, item.row0 + row, item.rows - row, head, true, tile * kKeyTile, lane);
-      add_query_gradients<kWidth>(sums, q, dout, keys + tile % 2 * kKeys, row, exponent, delta, shape.scale, kept, lane,
-                                  EveryKey(prefix.length, tile));
+      add_query_gradients<kWidth>(sums, q, dout, keys + tile % 2 * kKeys, row, exponent, delta, shape.scale, Kept{},
+                                  lane, EveryKey(prefix.length, tile));
     }
     __syncthreads();
   }

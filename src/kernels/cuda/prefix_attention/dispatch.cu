@@ -14,7 +14,7 @@ int prefix_attention_backward(const PrefixBackward& args, void* stream) {
   return with_head(args.shape.type, args.shape.width, [&](auto head) {
     using Head = decltype(head);
     if (const int error = launch_prefix_queries<typename Head::Type, Head::kWidth>(args, stream)) return error;
-    return launch_prefix_keys<typename Head::Type, Head::kWidth>(args, stream);
+    return launch_prefix_keys<typename Head::Type, Head::kWidth>(args, NamedDropout{}, stream);
   });
 }
 

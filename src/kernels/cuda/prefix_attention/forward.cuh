@@ -81,8 +81,8 @@ __global__ void __launch_bounds__(PrefixForwardTile<kWidth>::kThreads) prefix_fo
     __syncthreads();
     if (row < item.rows) {
       if (tile == 0) start_rows<kWidth>(rows, own, own_lse, row, lane);
-      const Kept kept = kept_of_rows(args.dropout, item.row0 + row, item.rows - row, head, true, tile * kKeyTile, lane);
-      merge_keys<kWidth>(rows, q, keys + tile % 2 * kKeys, row, shape.scale, kept, lane, EveryKey(prefix.length, tile));
+      merge_keys<kWidth>(rows, q, keys + tile % 2 * kKeys, row, shape.scale, Kept{}, lane,
+                         EveryKey(prefix.length, tile));
     }
     __syncthreads();
   }

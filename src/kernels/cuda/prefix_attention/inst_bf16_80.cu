@@ -6,6 +6,6 @@ namespace peft::cuda {
 
 template int launch_prefix_forward<bf16, 80>(const PrefixForward&, void*);
 template int launch_prefix_queries<bf16, 80>(const PrefixBackward&, void*);
-template int launch_prefix_keys<bf16, 80>(const PrefixBackward&, void*);
+template int launch_prefix_keys<bf16, 80>(const PrefixBackward&, const NamedDropout&, void*);
 
 }  // namespace peft::cuda

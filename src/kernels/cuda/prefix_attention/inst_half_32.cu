@@ -6,6 +6,6 @@ namespace peft::cuda {
 
 template int launch_prefix_forward<half, 32>(const PrefixForward&, void*);
 template int launch_prefix_queries<half, 32>(const PrefixBackward&, void*);
-template int launch_prefix_keys<half, 32>(const PrefixBackward&, void*);
+template int launch_prefix_keys<half, 32>(const PrefixBackward&, const NamedDropout&, void*);
 
 }  // namespace peft::cuda
