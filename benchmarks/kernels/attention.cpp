@@ -92,7 +92,7 @@ std::vector<at::Tensor> by_autograd(const Inputs& in, Route route, at::ScalarTyp
   if (args.prefix.defined()) {
     leaves.push_back(args.prefix.k_KPGD = leaf(in.source.prefix_k));
     leaves.push_back(args.prefix.v_KPGD = leaf(in.source.prefix_v));
-  } else if (args.state.defined()) {
+  } else {
     leaves.push_back(args.state.z_KHMD = leaf(in.source.z));
     args.state.den_KHM = in.source.den.to(type);
   }

@@ -53,11 +53,11 @@ void ModelConfig::visit(Fields& fields) {
   fields.field("dtype", dtype,
                {.help = "of the frozen weights and activations; auto: the folder's",
                 .choices = {"float32", "bfloat16", "auto"}});
-  fields.field("attn_implementation", attn_implementation,
-               {.help = "what computes attention where no dropout on its probabilities is active; auto: the fastest "
-                        "that serves device and "
-                        "dtype, own: prefixes, states and short sequences by our own CUDA kernels",
-                .choices = {kAttentionImplementations.begin(), kAttentionImplementations.end()}});
+  fields.field(
+      "attn_implementation", attn_implementation,
+      {.help = "what computes attention; auto: the fastest that serves device and dtype, own: prefixes, states "
+               "and short sequences by our own CUDA kernels, which serve dropout on probabilities too",
+       .choices = {kAttentionImplementations.begin(), kAttentionImplementations.end()}});
   fields.field("dropout", dropout,
                {.help = "\"checkpoint\": the probabilities of the model's config.json; a number replaces them all"});
 }

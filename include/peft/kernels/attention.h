@@ -41,7 +41,7 @@ struct AttentionArgs {
                         ///< positions 0..P-1; 0: all
   PrefixKV prefix = {};  ///< a prefix or a state, never both
   LinearState state = {};
-  DropoutSite dropout = {};  ///< on the probabilities; where active, they are formed explicitly
+  DropoutSite dropout = {};  ///< on the probabilities; kernels other than K5 then form them explicitly
   AttentionImplementation implementation = AttentionImplementation::automatic;
   RelativeBias bias = {};
 };

@@ -1,6 +1,8 @@
 #pragma once
 /// Names of dropout masks for tests of attention kernels, and the multipliers that they stand for.
 
+#include <algorithm>
+
 #include "src/kernels/cuda/common/dropout.h"
 
 namespace peft::cuda {
@@ -10,16 +12,17 @@ class AttentionMasks {
   /// Rows [cu[b], cu[b+1]) are a sequence of adapter[b]; of no adapter: -1. Not active with probability 0.
   AttentionMasks(double probability, const std::vector<int32_t>& cu, const std::vector<int32_t>& adapter) {
     if (probability == 0.0) return;
-    int64_t ordinal = 1;
-    for (std::size_t b = 0; b < adapter.size(); ++b, ordinal += 3) {
-      for (int32_t i = 0; i < cu[b + 1] - cu[b]; ++i)
-        rows_.push_back({static_cast<uint32_t>(i), static_cast<uint32_t>(ordinal), adapter[b], 0});
-      while (static_cast<int32_t>(steps_.size()) <= adapter[b]) {
-        steps_.push_back(static_cast<int64_t>(7 + steps_.size()));
-        streams_.push_back(mask_stream(0x123456789abcdefULL * steps_.size(), probability));
-      }
+    std::vector<int64_t> ordinal;
+    int32_t last = 0;
+    for (const int32_t k : adapter) {
+      ordinal.push_back(static_cast<int64_t>(1 + 3 * ordinal.size()));
+      last = std::max(last, k);
     }
-    if (streams_.empty()) streams_.push_back(mask_stream(1, probability));
+    rows_ = mask_rows({cu.begin(), cu.end()}, {adapter.begin(), adapter.end()}, ordinal);
+    for (int32_t k = 0; k <= last; ++k) {
+      steps_.push_back(7 + k);
+      streams_.push_back(mask_stream(0x123456789abcdefULL * steps_.size(), probability));
+    }
   }
   NamedDropout view() const { return {rows_.data(), streams_.empty() ? nullptr : streams_.data(), steps_.data()}; }
   double multiplier(int row, int head, bool prefix, int key) const {

@@ -83,6 +83,14 @@ void fill_slice(Slice<T>& slice, const std::vector<double>& x) {
   std::size_t i = 0;
   slice.each([&](int r, int h, int c) { slice.at(r, h, c) = from_float<T>(static_cast<float>(x[i++])); });
 }
+/// `x` in T, 16-byte aligned.
+template <class T>
+std::vector<uint4> packed_values(const std::vector<double>& x) {
+  std::vector<uint4> result(x.size() / 8 + 1);
+  for (std::size_t i = 0; i < x.size(); ++i)
+    reinterpret_cast<T*>(result.data())[i] = from_float<T>(static_cast<float>(x[i]));
+  return result;
+}
 template <class T>
 std::vector<double> values(Slice<T>& x) {
   std::vector<double> result;

@@ -181,13 +181,7 @@ PackedRun<T> run_packed(const PackedCase& c, const PackedInputs& in) {
   fill_slice(dout, in.dout);
   fill_slice(k, in.k);
   fill_slice(v, in.v);
-  const auto packed = [](const std::vector<double>& x) {
-    std::vector<uint4> result(x.size() / 8 + 1);
-    for (std::size_t i = 0; i < x.size(); ++i)
-      reinterpret_cast<T*>(result.data())[i] = from_float<T>(static_cast<float>(x[i]));
-    return result;
-  };
-  const std::vector<uint4> pk = packed(in.pk), pv = packed(in.pv);
+  const std::vector<uint4> pk = packed_values<T>(in.pk), pv = packed_values<T>(in.pv);
   const std::vector<float> bias(in.bias.begin(), in.bias.end());
   const PackedWorkList work = packed_work_list(c.cu_q, c.keys(), c.table, c.tables, c.width);
   const PackedShape shape{.type = tile_type<T>(),

@@ -191,13 +191,7 @@ PrefixRun<T> run_prefix(const PrefixCase& c, const PrefixInputs& in, const Prefi
     run.out = own;
     run.lse = own_lse;
   }
-  const auto packed = [&](const std::vector<double>& x) {
-    std::vector<uint4> result(x.size() / 8 + 1);
-    for (std::size_t i = 0; i < x.size(); ++i)
-      reinterpret_cast<T*>(result.data())[i] = from_float<T>(static_cast<float>(x[i]));
-    return result;
-  };
-  std::vector<uint4> pk = packed(in.pk), pv = packed(in.pv);
+  std::vector<uint4> pk = packed_values<T>(in.pk), pv = packed_values<T>(in.pv);
   if (!c.length.empty()) {  // what is behind a prefix is not read
     const std::size_t row = static_cast<std::size_t>(c.key_heads) * c.width;
     for (int k = 0; k < c.groups(); ++k) {

@@ -18,6 +18,14 @@ struct KeyRows {
   int length;
 };
 
+/// Keys and values of one head of a table [tables, rows, heads, width], both in one layout.
+template <class T>
+__device__ __forceinline__ KeyRows<T> table_head(const void* k, const void* v, int64_t table, int rows, int heads,
+                                                 int width, int head, int length) {
+  const int64_t stride = static_cast<int64_t>(heads) * width, first = table * rows * stride + head * width;
+  return {static_cast<const T*>(k) + first, static_cast<const T*>(v) + first, stride, stride, length};
+}
+
 /// Begins to copy keys and values of tile `tile`: K, then V.
 template <int kWidth, int kThreads, class T>
 __device__ __forceinline__ void copy_keys(T* to, const KeyRows<T>& keys, int tile) {
@@ -196,13 +204,13 @@ __device__ __forceinline__ void finish_rows(const SoftmaxRows<kWidth>& rows, T* 
   PEFT_UNROLL
   for (int lower = 0; lower < 2; ++lower) {
     const int r = row + 8 * lower + lane / 4;
-    const float sum = row_sum(rows.sum[lower]), inverse = sum > 0.0F ? 1.0F / sum : 0.0F;
+    const float sum = row_sum(rows.sum[lower]), inverse = sum == 0.0F ? 0.0F : 1.0F / sum;
     PEFT_UNROLL
     for (int j = 0; j < kWidth / 8; ++j) {
       *reinterpret_cast<uint32_t*>(tile + r * tile_stride(kWidth) + 8 * j + 2 * (lane % 4)) =
           pack_floats<T>(inverse * rows.values[j][2 * lower], inverse * rows.values[j][2 * lower + 1]);
     }
-    if (lane % 4 == 0 && r < count) lse[r] = sum > 0.0F ? rows.largest[lower] + logf(sum) : -INFINITY;
+    if (lane % 4 == 0 && r < count) lse[r] = sum == 0.0F ? -INFINITY : rows.largest[lower] + logf(sum);
   }
   __syncwarp();
   store_tile<kWidth>(out + row * stride, stride, tile + row * tile_stride(kWidth), count - row < 16 ? count - row : 16,

@@ -22,7 +22,7 @@ constexpr bool packed_attention_supports(int width) { return prefix_supports(wid
 /// Rows of a block, forward and for dq; keys of a block for dk and dv.
 constexpr int kPackedRows = 64, kPackedKeys = 64;
 /// Rows of a sequence, as whole tiles.
-constexpr int64_t packed_tiles(int64_t rows) { return (rows + 63) / 64 * 64; }
+constexpr int64_t packed_tiles(int64_t rows) { return (rows + kPackedRows - 1) / kPackedRows * kPackedRows; }
 
 struct PackedSequence {
   int32_t query0, queries, key0, keys;

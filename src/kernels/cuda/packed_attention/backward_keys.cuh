@@ -20,15 +20,14 @@ namespace peft::cuda {
 template <int kWidth>
 struct PackedKeyTile {
   static constexpr int kRows = 32, kThreads = 2 * kPackedKeys;
+  /// Blocks of a multiprocessor: what registers allow without a spill; 0: ptxas finds as many.
+  static constexpr int kMinBlocks = kWidth <= 32 ? 3 : kWidth <= 64 ? 0 : 2;
   static constexpr std::size_t kSharedBytes =
       2 * (2 * tile_values(kPackedKeys, kWidth) + 4 * tile_values(kRows, kWidth)) + 8 * kRows;
 };
 
-/// Blocks of a multiprocessor: what registers allow without a spill; 0: ptxas finds as many.
 template <class T, int kWidth>
-__global__ void __launch_bounds__(PackedKeyTile<kWidth>::kThreads, kWidth <= 32   ? 3
-                                                                   : kWidth <= 64 ? 0
-                                                                                  : 2)
+__global__ void __launch_bounds__(PackedKeyTile<kWidth>::kThreads, PackedKeyTile<kWidth>::kMinBlocks)
     packed_key_kernel(PackedBackward args) {
   using Tile = PackedKeyTile<kWidth>;
   constexpr int kRows = Tile::kRows, kThreads = Tile::kThreads, kValues = tile_values(kRows, kWidth);

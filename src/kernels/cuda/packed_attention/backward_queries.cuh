@@ -17,13 +17,14 @@ namespace peft::cuda {
 template <int kWidth>
 struct PackedQueryTile {
   static constexpr int kThreads = 2 * kPackedRows;
+  /// Blocks of a multiprocessor, 0: as many as ptxas finds; above D 64 shared memory has room for two.
+  static constexpr int kMinBlocks = kWidth <= 64 ? 0 : 2;
   static constexpr std::size_t kSharedBytes =
       2 * (3 * tile_values(kPackedRows, kWidth) + 4 * tile_values(kKeyTile, kWidth));
 };
 
-/// Blocks of a multiprocessor, 0: as many as ptxas finds; above D 64 shared memory has room for two.
 template <class T, int kWidth>
-__global__ void __launch_bounds__(PackedQueryTile<kWidth>::kThreads, kWidth <= 64 ? 0 : 2)
+__global__ void __launch_bounds__(PackedQueryTile<kWidth>::kThreads, PackedQueryTile<kWidth>::kMinBlocks)
     packed_query_kernel(PackedBackward args) {
   constexpr int kThreads = PackedQueryTile<kWidth>::kThreads, kKeys = 2 * tile_values(kKeyTile, kWidth),
                 kValues = tile_values(kPackedRows, kWidth);

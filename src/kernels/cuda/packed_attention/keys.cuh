@@ -30,11 +30,9 @@ __device__ __forceinline__ BlockKeys<T> block_keys(const PackedShape& shape, con
                                                    const PackedSequence& sequence, const RowItem& item, int head) {
   const int key_head = head / (shape.heads / shape.key_heads), first_query = item.row0 - sequence.query0,
             last_query = first_query + item.rows - 1;
-  const int64_t stride = static_cast<int64_t>(shape.key_heads) * shape.width;
-  const int64_t table = sequence.table < 0 ? 0 : sequence.table * shape.prefix * stride + key_head * shape.width;
   BlockKeys<T> block;
-  block.prefix = {static_cast<const T*>(keys.prefix_k) + table, static_cast<const T*>(keys.prefix_v) + table, stride,
-                  stride, sequence.table < 0 ? 0 : shape.prefix};
+  block.prefix = table_head<T>(keys.prefix_k, keys.prefix_v, sequence.table < 0 ? 0 : sequence.table, shape.prefix,
+                               shape.key_heads, shape.width, key_head, sequence.table < 0 ? 0 : shape.prefix);
   block.own = {rows_of<const T>(keys.k, sequence.key0, key_head), rows_of<const T>(keys.v, sequence.key0, key_head),
                keys.k.row_stride, keys.v.row_stride, sequence.keys};
   const int end = shape.causal && last_query + 1 < sequence.keys ? last_query + 1 : sequence.keys;

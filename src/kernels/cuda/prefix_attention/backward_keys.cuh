@@ -2,8 +2,8 @@
 /// prefix_attention, backward, second and third launch: dPk and dPv. Formula and layouts in api.h.
 ///
 /// A block takes 64 keys against a chunk of up to 512 rows of their group and one head, a warp 16 of the keys, whose dK and dV, D floats a
-/// lane, stay in registers over the chunk. 4 products of 2 D operations for each row and key. Its partial sums go to memory; prefix_sum_kernel adds the chunks and the
-/// query heads of a key/value head.
+/// lane, stay in registers over the chunk. 4 products of 2 D operations for each row and key. Its partial sums go to memory;
+/// prefix_sum_kernel adds the chunks and the query heads of a key/value head.
 ///
 /// Shared memory, 16-bit values in rows of D + 8:
 ///   keys    K, V, 64 rows each

@@ -15,11 +15,8 @@ __device__ __forceinline__ int prefix_length(const PrefixShape& shape, const Pre
 template <class T>
 __device__ __forceinline__ KeyRows<T> prefix_head(const PrefixShape& shape, const PrefixKeys& keys, int group,
                                                   int head) {
-  const int64_t stride = static_cast<int64_t>(shape.key_heads) * shape.width;
-  const int64_t first = static_cast<int64_t>(group) * shape.prefix * stride +
-                        static_cast<int64_t>(head / (shape.heads / shape.key_heads)) * shape.width;
-  return {static_cast<const T*>(keys.k) + first, static_cast<const T*>(keys.v) + first, stride, stride,
-          prefix_length(shape, keys, group)};
+  return table_head<T>(keys.k, keys.v, group, shape.prefix, shape.key_heads, shape.width,
+                       head / (shape.heads / shape.key_heads), prefix_length(shape, keys, group));
 }
 
 /// Every key of tile `tile` is seen, where there is one.
