@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "src/kernels/attention/internal.h"
-#include "tests/kernels/attention_case.h"
+#include "tests/kernels/varlen_on_cpu.h"
 
 namespace peft {
 namespace {
@@ -97,6 +97,22 @@ TEST(AttentionPosition, Gradcheck) {
     const auto loss = [&] { return weighted_sum(attention(in.leaves[0], in.leaves[1], in.leaves[2], in.args)); };
     EXPECT_LT(gradient_error(loss, in.leaves), kGradcheckTolerance);
   }
+}
+
+/// Around an operator that knows windows, as FlashAttention-2's does: prefix pairs in front count, a state does not.
+TEST(AttentionPosition, WindowsOfPackedOperators) {
+  for (AttentionCase c : cases()) {
+    if (c.window == 0) continue;
+    c.buckets = 0;
+    SCOPED_TRACE(c.name());
+    const AttentionInputs in = make_inputs(c);
+    EXPECT_LT(worst_error(outcome(attention_varlen_on_cpu, in), outcome(attention_reference, in)), 1e-12);
+  }
+  const AttentionInputs in = make_inputs({.lengths = {6, 6}, .groups = 2, .prefix = 2, .window = 3});
+  AttentionInputs last = in;  // of a pruned last layer
+  last.args.queries = in.args.keys->picked(5);
+  last.leaves[0] = in.leaves[0].detach().index_select(0, in.args.keys->picked_rows(5)).requires_grad_(true);
+  EXPECT_LT(worst_error(outcome(attention_varlen_on_cpu, last), outcome(attention_reference, last)), 1e-12);
 }
 
 /// The last layer's one query per sequence keeps its position.

@@ -38,6 +38,9 @@ TEST(AttentionVarlen, RepeatsBitForBit) {
   for (std::size_t i = 0; i < first.size(); ++i) EXPECT_TRUE(same_values(first[i], second[i]));
 }
 
+constexpr PositionSupport kOfNone{.any = true}, kOfPacked{.any = true, .packed = true},
+    kOfFlash{.any = true, .flash = true};
+
 TEST(SelectAttention, Table) {
   using enum AttentionBackend;
   using Wish = AttentionImplementation;
@@ -69,10 +72,45 @@ TEST(SelectAttention, Table) {
   }
   EXPECT_EQ(chosen(true, at::kFloat, 64, true, Wish::own), just(explicit_));
   for (const bool cuda : {false, true}) {
-    for (const Positions positions : {Positions::own_keys, Positions::other}) {
+    for (const PositionSupport positions : {kOfPacked, kOfNone}) {
       EXPECT_EQ(select_attention({.cuda = cuda, .type = at::kHalf, .positions = positions}), just(explicit_));
       EXPECT_EQ(select_attention({.wish = Wish::reference, .cuda = cuda, .positions = positions}), just(reference));
     }
+  }
+  const auto windowed = [&](at::ScalarType type, Wish wish, bool dropout = false) {
+    return select_attention({.wish = wish, .cuda = true, .type = type, .dropout = dropout, .positions = kOfFlash});
+  };
+  EXPECT_EQ(windowed(at::kHalf, Wish::automatic), just(flash));
+  EXPECT_EQ(windowed(at::kHalf, Wish::cudnn), just(cudnn));
+  EXPECT_EQ(windowed(at::kHalf, Wish::own), (AttentionChoice{flash, true}));
+  EXPECT_EQ(windowed(at::kHalf, Wish::automatic, true), just(explicit_));
+  EXPECT_EQ(windowed(at::kHalf, Wish::efficient), just(explicit_));
+  EXPECT_EQ(windowed(at::kFloat, Wish::automatic), just(explicit_));
+  EXPECT_EQ(select_attention({.positions = kOfFlash}), just(explicit_));
+}
+
+TEST(SelectAttention, WhoKnowsThePositions) {
+  const auto known = [](const AttentionInputs& in) {
+    const PositionSupport found = position_support(in.args);
+    return std::vector<bool>{found.any, found.packed, found.flash};
+  };
+  const auto of = [&](const AttentionCase& c) { return known(make_inputs(c)); };
+  using Known = std::vector<bool>;
+  EXPECT_EQ(of({.lengths = {4, 9}, .prefix = 2}), (Known{false, false, false}));
+  EXPECT_EQ(of({.lengths = {4, 9}, .window = 3}), (Known{true, true, true}));
+  EXPECT_EQ(of({.lengths = {4, 9}, .prefix = 2, .window = 3}), (Known{true, false, true}));
+  EXPECT_EQ(of({.lengths = {4, 9}, .buckets = 8}), (Known{true, false, false}));  // it has a gradient
+  AttentionInputs frozen = make_inputs({.lengths = {4, 9}, .prefix = 2, .buckets = 8});
+  frozen.args.bias.table_NH = frozen.args.bias.table_NH.detach();
+  EXPECT_EQ(known(frozen), (Known{true, true, false}));
+  frozen.args.bias.covers_prefix = true;
+  EXPECT_EQ(known(frozen), (Known{true, false, false}));
+
+  AttentionInputs picked = make_inputs({.lengths = {6, 6}, .window = 3});
+  for (const auto& [offset, expected] :
+       {std::pair{0, Known{true, true, false}}, {3, Known{true, false, false}}, {5, Known{true, false, true}}}) {
+    picked.args.queries = picked.args.keys->picked(offset);
+    EXPECT_EQ(known(picked), expected) << offset;
   }
 }
 
@@ -96,10 +134,10 @@ TEST(SelectAttention, OwnInOnePass) {
             (AttentionChoice{packed, true}));
   EXPECT_EQ(with([](auto& s) {
               s.keys = 5000;
-              s.positions = Positions::own_keys;
+              s.positions = kOfPacked;
             }),
             (AttentionChoice{packed, true}));
-  EXPECT_EQ(with([](auto& s) { s.positions = Positions::other; }), (AttentionChoice{explicit_, false}));
+  EXPECT_EQ(with([](auto& s) { s.positions = kOfNone; }), (AttentionChoice{explicit_, false}));
 }
 
 TEST(SelectAttention, WishesThatCannotBeMet) {

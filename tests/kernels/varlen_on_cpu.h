@@ -28,6 +28,10 @@ struct OneSequence {
       const at::Tensor hidden = at::ones({n, m}, q.options().dtype(at::kBool)).triu(1 + m - n);
       scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
     }
+    if (a.window > 0) {
+      const at::Tensor behind = at::ones({n, m}, q.options().dtype(at::kBool)).tril(m - n - a.window);
+      scores = scores.masked_fill(behind, -std::numeric_limits<double>::infinity());
+    }
   }
   at::Tensor of_queries(const at::Tensor& x_THD) const { return x_THD.narrow(0, q0, n).transpose(0, 1); }
   at::Tensor of_keys(const at::Tensor& x_HMD) const { return x_HMD.unflatten(0, {-1, share}).sum(1).transpose(0, 1); }

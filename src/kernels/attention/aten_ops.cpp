@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include "src/kernels/attention/varlen.h"
 
@@ -46,13 +47,18 @@ class Repeatable {
   bool algorithms_, warn_only_, fill_;
 };
 
+/// Keys to the left of a query's own; none: all.
+std::optional<int64_t> left_of_window(const VarlenArgs& a) {
+  return a.window > 0 ? std::optional(a.window - 1) : std::nullopt;
+}
+
 /// With one query a sequence flash swaps heads into rows and returns another log-sum-exp.
 int64_t at_least_two(int64_t longest) { return std::max<int64_t>(longest, 2); }
 
 VarlenOut flash_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const VarlenArgs& a) {
   auto [out, lse, rng_state, unused, debug] =
       at::_flash_attention_forward(q, k, v, a.cu_q, a.cu_k, at_least_two(a.longest_q), at_least_two(a.longest_k), 0.0,
-                                   a.causal, /*return_debug_mask=*/false, a.scale);
+                                   a.causal, /*return_debug_mask=*/false, a.scale, left_of_window(a));
   return {out, without_keys(lse)};
 }
 
@@ -61,9 +67,9 @@ std::array<at::Tensor, 3> flash_backward(const at::Tensor& dout, const at::Tenso
                                          const VarlenArgs& a) {
   const Repeatable scope;
   const at::Tensor no_random = at::empty({2}, q.options().dtype(at::kLong));  // read with dropout only
-  auto [dq, dk, dv] =
-      at::_flash_attention_backward(dout, q, k, v, out, lse_HT.contiguous(), a.cu_q, a.cu_k, at_least_two(a.longest_q),
-                                    at_least_two(a.longest_k), 0.0, a.causal, no_random, no_random, a.scale);
+  auto [dq, dk, dv] = at::_flash_attention_backward(dout, q, k, v, out, lse_HT.contiguous(), a.cu_q, a.cu_k,
+                                                    at_least_two(a.longest_q), at_least_two(a.longest_k), 0.0, a.causal,
+                                                    no_random, no_random, a.scale, left_of_window(a));
   return {dq, dk, dv};
 }
 
@@ -100,11 +106,11 @@ std::array<at::Tensor, 3> efficient_backward(const at::Tensor& dout, const at::T
   return {dq.squeeze(0), shared_heads(dk.squeeze(0), k.size(1)), shared_heads(dv.squeeze(0), v.size(1))};
 }
 
-/// A batch of equal lengths is a dense one. cuDNN's causal mask is aligned at the start, ours at the end: the same where both have one length.
+/// A batch of equal lengths is a dense one; cuDNN knows no windows. Its causal mask is aligned at the start, ours at the end: the same where both have one length.
 bool is_dense(const at::Tensor& q, const at::Tensor& k, const VarlenArgs& a) {
   const int64_t sequences = a.cu_q.size(0) - 1;
   return q.size(0) == sequences * a.longest_q && k.size(0) == sequences * a.longest_k && a.longest_q > 0 &&
-         a.longest_k > 0 && (!a.causal || a.longest_q == a.longest_k);
+         a.longest_k > 0 && a.window == 0 && (!a.causal || a.longest_q == a.longest_k);
 }
 /// [T,G,D] as [B,H,N,D].
 at::Tensor dense(const at::Tensor& x_TGD, int64_t heads, int64_t length) {

@@ -56,22 +56,6 @@ void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const 
     throw_error("attention: causal needs as many queries as keys in every sequence");
 }
 
-/// Rows may be picked out of sequences, and have the positions they had there.
-bool from_zero(const PackedBatch& rows) {
-  for (int64_t b = 0; b < rows.sequences(); ++b) {
-    if (rows.length(b) > 0 && rows.position()[rows.begin(b)] != 0) return false;
-  }
-  return true;
-}
-
-Positions positions_of(const AttentionArgs& args) {
-  if (!args.bias.defined() && args.window == 0) return Positions::none;
-  const bool of_prefix = args.prefix.defined() && (args.window > 0 || args.bias.covers_prefix),
-             trained = args.bias.defined() && args.bias.table_NH.requires_grad();
-  const bool own_keys = !of_prefix && !trained && from_zero(*args.queries) && from_zero(*args.keys);
-  return own_keys ? Positions::own_keys : Positions::other;
-}
-
 }  // namespace
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
@@ -88,7 +72,7 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
                                                    .keys = args.keys->longest(),
                                                    .dropout = args.dropout.active(),
                                                    .state = args.state.defined(),
-                                                   .positions = positions_of(args)});
+                                                   .positions = position_support(args)});
   const auto varlen = [&](const VarlenOps& ops) {
     return attention_varlen(q, k, v, args, ops, choice.own_source ? own_source(args, q) : stock_source(args));
   };

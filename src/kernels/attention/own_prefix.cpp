@@ -9,11 +9,12 @@
 namespace peft {
 namespace {
 
-/// K5: an exact prefix merged behind the operator. Tables of sequences are groups of one sequence.
+/// K5: an exact prefix, which every query sees, merged behind the operator. Tables of sequences are groups of one sequence.
 class OwnPrefix final : public SourceRoute {
  public:
   static bool serves(const AttentionArgs& args, const at::Tensor& q) {
-    return args.prefix.defined() && q.scalar_type() != at::kFloat && cuda::prefix_supports(own::count(q.size(2)));
+    return args.prefix.defined() && args.window == 0 && q.scalar_type() != at::kFloat &&
+           cuda::prefix_supports(own::count(q.size(2)));
   }
 
   OwnPrefix(const AttentionArgs& args, const at::Tensor& q) {

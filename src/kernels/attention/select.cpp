@@ -29,8 +29,25 @@ bool serves(AttentionBackend backend, const AttentionSituation& s) {
     case efficient:  // 16-byte rows
       return s.cuda && ((narrow && s.width % 8 == 0) || (s.type == at::kFloat && s.width % 4 == 0));
     case packed:
-      return s.cuda && narrow && cuda::packed_attention_supports(static_cast<int>(s.width)) && !s.state &&
-             s.positions != Positions::other;
+      return s.cuda && narrow && cuda::packed_attention_supports(static_cast<int>(s.width)) && !s.state;
+  }
+  return false;
+}
+
+bool knows(AttentionBackend backend, const PositionSupport& positions) {
+  if (!positions.any) return true;
+  switch (backend) {
+    case reference:
+    case explicit_:
+      return true;
+    case packed:
+      return positions.packed;
+    case flash:
+    case cudnn:  // which leaves windows to flash
+      return positions.flash;
+    case cpu:
+    case efficient:
+      return false;
   }
   return false;
 }
@@ -41,6 +58,15 @@ AttentionBackend fastest(const AttentionSituation& s) {
     if (serves(backend, s)) return backend;
   }
   return explicit_;
+}
+
+/// Rows may be picked out of sequences, and have the positions they had there. Of the first row of every sequence that has one.
+template <class Expected>
+bool first_positions_are(const PackedBatch& rows, const Expected& expected) {
+  for (int64_t b = 0; b < rows.sequences(); ++b) {
+    if (rows.length(b) > 0 && rows.position()[rows.begin(b)] != expected(b)) return false;
+  }
+  return true;
 }
 
 std::string_view name_of(at::ScalarType type) {
@@ -88,15 +114,29 @@ AttentionImplementation attention_implementation(std::string_view name) {
   return static_cast<AttentionImplementation>(found - kAttentionImplementations.begin());
 }
 
+PositionSupport position_support(const AttentionArgs& args) {
+  const bool bias = args.bias.defined(), window = args.window > 0, prefix = args.prefix.defined();
+  if (!bias && !window) return {};
+  const PackedBatch &queries = *args.queries, &keys = *args.keys;
+  const auto zero = [](int64_t) { return 0; };
+  const auto at_end = [&](int64_t b) { return keys.length(b) - queries.length(b); };
+  const bool of_prefix = prefix && (window || args.bias.covers_prefix),
+             trained = bias && args.bias.table_NH.requires_grad(), whole_keys = first_positions_are(keys, zero);
+  return {.any = true,
+          .packed = !of_prefix && !trained && whole_keys && first_positions_are(queries, zero),
+          .flash = !bias && whole_keys && first_positions_are(queries, at_end)};
+}
+
 AttentionChoice select_attention(const AttentionSituation& s) {
   const AttentionBackend backend = wished(s);
   const bool own = s.wish == Wish::own;
   if (!serves(backend, s) || (own && (backend != flash && backend != efficient))) refuse(s);
+  if (backend == reference) return {reference, false};
   // Masks are named by example and position; operators draw theirs by place in the batch.
-  // No packed operator knows a position bias.
-  const bool only_own = s.dropout || s.positions != Positions::none;
-  if (own && serves(packed, s) && (s.keys <= kOnePassKeys || only_own)) return {packed, true};
-  if (only_own && backend != reference) return {explicit_, false};
+  const bool served = !s.dropout && knows(backend, s.positions);
+  if (own && serves(packed, s) && knows(packed, s.positions) && (s.keys <= kOnePassKeys || !served))
+    return {packed, true};
+  if (!served) return {explicit_, false};
   return {backend, own};
 }
 

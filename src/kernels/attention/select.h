@@ -11,9 +11,14 @@ namespace peft {
 /// packed: our own kernel, with prefixes (K5, stage B).
 enum class AttentionBackend { reference, explicit_, cpu, flash, cudnn, efficient, packed };
 
-/// What a position bias or a window needs: nothing; the distance of own keys in sequences that begin at position 0; more than that, as
-/// positions of prefix pairs or a gradient of the bias.
-enum class Positions { none, own_keys, other };
+/// Whether a call has a position bias or a window, and which kernels know it then.
+struct PositionSupport {
+  bool any = false;
+  bool packed = false;  ///< ours: a frozen bias and a window of own keys, in sequences that begin at position 0
+  bool flash = false;   ///< a window alone, of queries at the end of their sequences, over prefix pairs too
+};
+
+PositionSupport position_support(const AttentionArgs& args);
 
 struct AttentionSituation {
   AttentionImplementation wish = AttentionImplementation::automatic;
@@ -23,7 +28,7 @@ struct AttentionSituation {
   int64_t keys = 0;      ///< of the longest sequence
   bool dropout = false;  ///< on the probabilities
   bool state = false;
-  Positions positions = Positions::none;
+  PositionSupport positions = {};
 };
 
 struct AttentionChoice {

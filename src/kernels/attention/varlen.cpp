@@ -26,7 +26,8 @@ struct Call : torch::CustomClassHolder {
              args.queries->longest(),
              keys->longest(),
              args.scale,
-             args.causal};
+             args.causal,
+             args.window};
   }
 
   const VarlenOps& ops;

@@ -13,6 +13,7 @@ struct VarlenArgs {
   int64_t longest_q = 0, longest_k = 0;
   double scale = 1.0;
   bool causal = false;  ///< aligned at the end: the last query of a sequence sees its last key
+  int64_t window = 0;   ///< the last keys up to the query's own, aligned likewise; 0: all. Not for efficient_ops().
 };
 
 struct VarlenOut {

@@ -93,6 +93,9 @@ TEST(OwnAttention, PrefixInFrontByK2) {
     expect_close(own_attention<own_assembly>,
                  {.lengths = {4, 9, 2}, .adapters = 2, .groups = 1, .width = 24, .prefix = 5, .per_sequence = true},
                  type, tolerance);
+    expect_close(own_attention<own_assembly>,
+                 {.lengths = {4, 9, 2}, .groups = 2, .width = 32, .prefix = 5, .causal = true, .window = 6}, type,
+                 tolerance);
   }
 }
 
@@ -226,6 +229,9 @@ TEST(OwnAttention, WhichKernelServes) {
   AttentionInputs state = inputs({.lengths = {5, 30}, .width = 64, .state = FeatureMap::taylor1});
   EXPECT_EQ(own_source(none.args, q(at::kHalf, 64)), nullptr);
   EXPECT_NE(own_prefix(prefix.args, q(at::kHalf, 64)), nullptr);
+  AttentionInputs windowed = prefix;  // its prefix is seen by all
+  windowed.args.window = 3;
+  EXPECT_EQ(own_prefix(windowed.args, q(at::kHalf, 64)), nullptr);
   for (const auto& other : {q(at::kFloat, 64), q(at::kHalf, 256)}) {
     EXPECT_EQ(own_prefix(prefix.args, other), nullptr);
     EXPECT_NE(own_assembly(prefix.args, other), nullptr);

@@ -33,11 +33,13 @@ std::vector<AttentionCase> cases(bool prefixes, bool states) {
          {std::vector<int64_t>{5, 1, 3, 200, 2, 64}, std::vector<int64_t>{32, 32, 32, 32}}) {
       all.push_back({.lengths = lengths, .width = 64, .causal = causal});
       all.push_back({.lengths = lengths, .groups = 2, .width = 128, .causal = causal});
+      all.push_back({.lengths = lengths, .width = 64, .causal = causal, .window = 7});
       if (prefixes) {
         all.push_back({.lengths = lengths, .adapters = 2, .width = 32, .prefix = 20, .causal = causal});
         all.push_back({.lengths = lengths, .groups = 1, .width = 64, .prefix = 65, .causal = causal});
         all.push_back(
             {.lengths = lengths, .adapters = 2, .width = 64, .prefix = 4, .causal = causal, .per_sequence = true});
+        all.push_back({.lengths = lengths, .groups = 2, .width = 64, .prefix = 20, .causal = causal, .window = 50});
       }
       if (states) {
         all.push_back({.lengths = lengths, .adapters = 2, .width = 64, .causal = causal, .state = FeatureMap::elu});
