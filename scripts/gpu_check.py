@@ -107,7 +107,8 @@ def losses(folder):
         at, dtype, implementation = places[place]
         output = world.path / "runs" / f"{name}-{place.replace(' ', '-')}"
         train = {"device": at, "max_steps": STEPS, "learning_rate": 1e-3, "eval_steps": 0, "save_steps": 0}
-        config = world.config(method, output, train=train, model={"dtype": dtype, "attn_implementation": implementation})
+        model = {"dtype": dtype, "attn_implementation": implementation, "use_kernels": implementation == "own"}
+        config = world.config(method, output, train=train, model=model)
         file = world.write_config(config, f"{name}-{place.replace(' ', '-')}")
         done = run([*command("peft-train"), "--config", str(file)])
         if done.returncode:

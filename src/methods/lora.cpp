@@ -11,7 +11,7 @@
 #include <cmath>
 
 #include "peft/base/error.h"
-#include "peft/kernels/grouped_matmul.h"
+#include "peft/kernels/low_rank.h"
 #include "peft/methods/method.h"
 #include "src/methods/targets.h"
 
@@ -83,7 +83,7 @@ class Lora : public Method {
         throw_error<ConfigError>("method.r: found {}, expected at most {} for {} ({} to {})", rank, std::min(in, out),
                                  map->module, in, out);
       }
-      Site& site = sites_[map->module];
+      LowRankBank& site = sites_[map->module];
       site.a_KCR =
           add_parameter(map->module + ".lora_A", {in, rank}, "adapter", [&](int64_t k, std::span<float> values) {
             const RngStream stream = init_stream(k, map->module + ".lora_A");
@@ -97,6 +97,7 @@ class Lora : public Method {
       site.b_KRO = add_parameter(map->module + ".lora_B", {rank, out}, "adapter", [](int64_t, std::span<float>) {});
       for (const MethodConfig* each : bank.configs)
         site.scales.push_back(dynamic_cast<const LoraConfig&>(*each).scaling(map->module));
+      site.scale_K = at::tensor(site.scales).to(model.device(), at::kFloat);
     }
     add_trained_head();
   }
@@ -104,11 +105,8 @@ class Lora : public Method {
   at::Tensor linear(const Linear& map, const at::Tensor& x_TC, const Batch& rows) override {
     const auto found = sites_.find(map.module);
     if (found == sites_.end()) return {};
-    const Site& site = found->second;
-    at::Tensor x = x_TC.to(site.a_KCR.scalar_type());
-    x = dropout(x, {context_, map.module + ".lora_dropout", rates_}, rows);
-    const at::Tensor low_TR = grouped_matmul(x, site.a_KCR, rows->group_rows());
-    return grouped_matmul(scaled(low_TR, site.scales, *rows), site.b_KRO, rows->group_rows());
+    return low_rank_addition(found->second, x_TC, {context_, map.module + ".lora_dropout", rates_}, rows,
+                             model_.uses_own_kernels());
   }
 
   AdapterFiles fold(int64_t k) const override {
@@ -160,20 +158,8 @@ class Lora : public Method {
   static Targets targets_of(const LoraConfig& config) {
     return {config.target_modules, config.exclude_modules, config.layers_to_transform};
   }
-  struct Site {
-    at::Tensor a_KCR, b_KRO;
-    std::vector<double> scales;  // [K]
-  };
-
-  /// Rows times the scale of their adapter: on the R columns, where it is cheapest.
-  static at::Tensor scaled(const at::Tensor& low_TR, const std::vector<double>& scales, const PackedBatch& rows) {
-    if (std::all_of(scales.begin(), scales.end(), [&](double s) { return s == scales.front(); }))
-      return low_TR * scales.front();
-    return low_TR * rows_of_adapters(scales, rows, low_TR);
-  }
-
   const LoraConfig& config_;
-  std::map<std::string, Site> sites_;
+  std::map<std::string, LowRankBank> sites_;
   std::vector<double> rates_;  // [K], of lora_dropout
 };
 

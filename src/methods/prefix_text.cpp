@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "peft/base/error.h"
+#include "peft/kernels/norm.h"
 
 namespace peft {
 namespace {
@@ -26,7 +27,7 @@ at::Tensor through_layer(const Transformer& model, const Layer& layer, const Lin
   at::Tensor h = x;
   if (norm && stack.norm_place == NormPlace::pre) {
     const Norm& frozen = layer.attention_norm;
-    h = normalise(x, {frozen.module, cast(frozen.weight_C), cast(frozen.bias_C)}, stack);
+    h = normalise(x, {stack.norm, stack.norm_eps, cast(frozen.weight_C), cast(frozen.bias_C)});
   }
   return at::linear(h, cast(map.weight_OC), cast(map.bias_O));
 }

@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include "peft/base/error.h"
 #include "peft/kernels/attention.h"
 #include "peft/models/transformer.h"
 
@@ -66,6 +67,11 @@ void Transformer::override_dropout(double p) {
   for (HeadLayer& layer : spec_.head) {
     if (layer.trained) layer.dropout = p;
   }
+}
+
+void Transformer::use_own_kernels() {
+  if (!device().is_cuda()) throw_error<ConfigError>("model.use_kernels: they need a GPU, but the model is on the CPU");
+  own_kernels_ = true;
 }
 
 std::string Transformer::set_attention(AttentionImplementation wish) {

@@ -4,6 +4,7 @@
 
 #include "peft/base/error.h"
 #include "peft/kernels/grouped_matmul.h"
+#include "peft/kernels/norm.h"
 
 namespace peft {
 namespace {
@@ -43,20 +44,13 @@ at::Tensor lengthened_types(const at::Tensor& types_T, const PackedBatch& rows, 
 
 }  // namespace
 
-at::Tensor normalise(const at::Tensor& x, const Norm& norm, const StackSpec& stack) {
-  if (stack.norm == NormKind::layer_norm)
-    return at::layer_norm(x, {stack.width}, norm.weight_C, norm.bias_C, stack.norm_eps);
-  const auto wide =
-      x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;  // statistics in float32, as Llama and T5 have them
-  const at::Tensor x_wide = x.to(wide);
-  return (x_wide * at::rsqrt(x_wide.square().mean(-1, true) + stack.norm_eps)).to(x.scalar_type()) * norm.weight_C;
-}
-
 struct Transformer::Pass {
   Sockets& sockets;
   const DropoutContext& dropout;
   Batch rows;
   int64_t pooled_offset;  ///< row of each sequence that the classifier reads
+  const StackSpec& stack;
+  bool own_kernels;
 
   at::Tensor linear(const Linear& map, const at::Tensor& x, const Batch& x_rows) const {
     return with_addition(map, at::linear(x, map.weight_OC, map.bias_O), x, x_rows);
@@ -65,9 +59,17 @@ struct Transformer::Pass {
     const at::Tensor addition = sockets.linear(map, x, x_rows);
     return addition.defined() ? sum_wide(y, addition) : y;
   }
-  at::Tensor normed(const Norm& norm, const at::Tensor& x, const StackSpec& stack, const Batch& x_rows) const {
-    const at::Tensor y = normalise(x, norm, stack), addition = sockets.norm(norm, x_rows);
-    return addition.defined() ? sum_wide(y, addition) : y;
+  /// Of x, or of x plus what dropout leaves of a branch.
+  NormedSum normed(const Norm& norm, const at::Tensor& x, const at::Tensor& branch, const DropoutSite& its_site,
+                   const Batch& x_rows) const {
+    NormedSum result = normalised_sum(x, branch, {stack.norm, stack.norm_eps, norm.weight_C, norm.bias_C}, its_site,
+                                      x_rows, own_kernels);
+    const at::Tensor addition = sockets.norm(norm, x_rows);
+    if (addition.defined()) result.y_TC = sum_wide(result.y_TC, addition);
+    return result;
+  }
+  at::Tensor normed(const Norm& norm, const at::Tensor& x, const Batch& x_rows) const {
+    return normed(norm, x, {}, {}, x_rows).y_TC;
   }
   DropoutSite site(std::string name, double p) const { return {&dropout, std::move(name), {p}}; }
 };
@@ -81,7 +83,7 @@ at::Tensor Transformer::run_layer(std::size_t index, const at::Tensor& x_TC, con
   const at::Tensor picked = last ? pass.rows->picked_rows(pass.pooled_offset) : at::Tensor();
   const auto pick = [&](const at::Tensor& t) { return last ? t.index_select(0, picked) : t; };
 
-  const at::Tensor h = pre ? pass.normed(layer.attention_norm, x_TC, stack, pass.rows) : x_TC;
+  const at::Tensor h = pre ? pass.normed(layer.attention_norm, x_TC, pass.rows) : x_TC;
   const int64_t queries = stack.heads * stack.head_dim, keys = stack.kv_heads * stack.head_dim;
   at::Tensor q, k, v;
   if (layer.qkv.weight_OC.defined() && !last) {
@@ -110,19 +112,19 @@ at::Tensor Transformer::run_layer(std::size_t index, const at::Tensor& x_TC, con
   const at::Tensor attended =
       attention(heads(q, stack.heads), heads(k, stack.kv_heads), heads(v, stack.kv_heads), args).flatten(1);
   const at::Tensor branch = pass.linear(layer.attention_output, attended, out_rows);
-  at::Tensor x = pick(x_TC) + dropout(branch, pass.site(name + ".attention_output", spec_.dropout.hidden), out_rows);
-  if (!pre) x = pass.normed(layer.attention_norm, x, stack, out_rows);
+  const NormedSum sum = pass.normed(pre ? layer.feed_forward_norm : layer.attention_norm, pick(x_TC), branch,
+                                    pass.site(name + ".attention_output", spec_.dropout.hidden), out_rows);
+  const at::Tensor &f = sum.y_TC, &x = pre ? sum.sum_TC : f;
 
-  const at::Tensor f = pre ? pass.normed(layer.feed_forward_norm, x, stack, out_rows) : x;
   at::Tensor hidden = pass.linear(layer.up, f, out_rows);
   if (layer.gate.weight_OC.defined()) {
     hidden = activate(pass.linear(layer.gate, f, out_rows), stack.activation) * hidden;
   } else {
     hidden = activate(hidden, stack.activation);
   }
-  x = x + dropout(pass.linear(layer.down, hidden, out_rows), pass.site(name + ".feed_forward", spec_.dropout.hidden),
-                  out_rows);
-  return pre ? x : pass.normed(layer.feed_forward_norm, x, stack, out_rows);
+  const at::Tensor out = pass.linear(layer.down, hidden, out_rows);
+  const DropoutSite site = pass.site(name + ".feed_forward", spec_.dropout.hidden);
+  return pre ? x + dropout(out, site, out_rows) : pass.normed(layer.feed_forward_norm, x, out, site, out_rows).y_TC;
 }
 
 at::Tensor Transformer::pooled(const ModelInput& input, Sockets& sockets, const DropoutContext& context) const {
@@ -138,8 +140,10 @@ at::Tensor Transformer::pooled(const ModelInput& input, Sockets& sockets, const 
     x = x + position_.index_select(
                 0, embedded.rows->position_T() + (spec_.embedding.position_offset + sockets.position_shift()));
   }
-  const Pass pass{sockets, context, embedded.rows, sockets.pooling() == PooledRow::text ? embedded.virtual_rows : 0};
-  if (embedding_norm_.weight_C.defined()) x = pass.normed(embedding_norm_, x, spec_.stack, pass.rows);
+  const Pass pass{sockets,       context,
+                  embedded.rows, sockets.pooling() == PooledRow::text ? embedded.virtual_rows : 0,
+                  spec_.stack,   own_kernels_};
+  if (embedding_norm_.weight_C.defined()) x = pass.normed(embedding_norm_, x, pass.rows);
   x = dropout(x, pass.site("embedding", spec_.dropout.hidden), pass.rows);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     x = sockets.layer_input(static_cast<int64_t>(i), x, pass.rows);
@@ -150,7 +154,7 @@ at::Tensor Transformer::pooled(const ModelInput& input, Sockets& sockets, const 
 
 at::Tensor Transformer::head_logits(const at::Tensor& pooled_BC, const Batch& rows, Sockets& sockets,
                                     const DropoutContext& context) const {
-  const Pass pass{sockets, context, rows, 0};
+  const Pass pass{sockets, context, rows, 0, spec_.stack, own_kernels_};
   at::Tensor x = pooled_BC;
   const std::vector<HeadLayer>* own = sockets.head();
   for (const HeadLayer& layer : own != nullptr ? *own : spec_.head) {

@@ -87,6 +87,7 @@ Bank load_backbone(const RunConfig& config) {
   const std::string backend = bank.model.set_attention(wish);
   if (wish != AttentionImplementation::automatic || bank.model.device().is_cuda())  // a CPU has one
     log_info("attention: {}", backend);
+  if (config.model.use_kernels) bank.model.use_own_kernels();
   const int64_t rows = bank.model.spec().embedding.vocabulary;
   if (bank.tokenizer->size() > rows) {
     throw_error<DataError>("{}: the tokenizer has {} ids, the word embeddings {} rows", config.model.path,

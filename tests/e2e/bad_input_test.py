@@ -208,6 +208,7 @@ CONFIGS = {
     "no output": ({"output": ""}, ["run.json", "output"]),
     "no model": ({"model": {"path": ""}}, ["model.path"]),
     "dropout of 1": ({"model": {"dropout": 1.0}}, ["model.dropout", "1.0"]),
+    "own kernels on a CPU": ({"model": {"use_kernels": True}, "train": {"device": "cpu"}}, ["model.use_kernels", "GPU"]),
     "unknown dtype": ({"model": {"dtype": "float16"}}, ["model.dtype", "float16", "bfloat16"]),
     "rank above the width": ({"method": {"type": "lora", "r": 33}}, ["method.r", "33", "32"]),
     "rank 0": ({"method": {"type": "lora", "r": 0}}, ["method.r", "0"]),

@@ -8,10 +8,10 @@
 
 #include "peft/base/json.h"
 #include "peft/base/registry.h"
+#include "peft/kernels/norm_kind.h"
 
 namespace peft {
 
-enum class NormKind { layer_norm, rms_norm };
 enum class NormPlace { post, pre };  ///< x = norm(x + f(x)), or x = x + f(norm(x))
 enum class Activation { none, gelu, gelu_tanh, relu, silu, tanh };
 enum class Positions { none, learned };  ///< a table of learned vectors added to the embedding

@@ -28,9 +28,6 @@ struct Layer {
   Norm attention_norm, feed_forward_norm;
 };
 
-/// A frozen norm of the stack's kind on rows [..., C].
-at::Tensor normalise(const at::Tensor& x, const Norm& norm, const StackSpec& stack);
-
 /// Token ids of a packed batch, on the model's device.
 struct ModelInput {
   at::Tensor ids_T, types_T;  ///< int64
@@ -66,6 +63,9 @@ class Transformer {
   void override_dropout(double p);
   /// Returns what will serve the attention of these layers. Throws ConfigError when the wish cannot be met.
   std::string set_attention(AttentionImplementation wish);
+  /// Norms and a method's additions by our own CUDA kernels, where they serve. Throws ConfigError on a CPU.
+  void use_own_kernels();
+  bool uses_own_kernels() const { return own_kernels_; }
 
   /// Layer of the head the checkpoint has, or nullptr.
   const Linear* head_linear(const std::string& module) const;
@@ -87,6 +87,7 @@ class Transformer {
   std::filesystem::path folder_;
   ModelSpec spec_;
   AttentionImplementation attention_ = AttentionImplementation::automatic;
+  bool own_kernels_ = false;
   at::Tensor word_, position_, token_type_;
   Norm embedding_norm_;
   std::vector<Layer> layers_;

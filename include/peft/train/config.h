@@ -16,6 +16,7 @@ namespace peft {
 
 struct ModelConfig {
   std::string path, dtype = "float32", attn_implementation = "auto";
+  bool use_kernels = false;
   Json dropout = "checkpoint";  ///< or a number, everywhere
   void visit(Fields& fields);
 };

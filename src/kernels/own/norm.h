@@ -1,6 +1,7 @@
 #pragma once
 /// residual_norm (kernels.md K3) on tensors. Private to src/kernels.
 
+#include "peft/kernels/norm.h"
 #include "src/kernels/cuda/common/norm.h"
 #include "src/kernels/own/dropout.h"
 
@@ -10,10 +11,6 @@ struct FrozenNorm {
   cuda::NormKind kind = cuda::NormKind::layer_norm;  ///< layer_norm or rms_norm: formulas in cuda/common/norm.h
   double eps = 1e-12;
   at::Tensor weight_C = {}, bias_C = {};  ///< undefined: ones, zeros
-};
-
-struct NormedSum {
-  at::Tensor y_TC, sum_TC;
 };
 
 /// s = x + dropout(branch + bias), rounded to the element type     y = norm(s)

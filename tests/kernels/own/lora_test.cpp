@@ -8,6 +8,7 @@
 
 #include "peft/base/error.h"
 #include "peft/kernels/grouped_matmul.h"
+#include "peft/kernels/low_rank.h"
 #include "tests/kernels/own/device.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/tensors.h"
@@ -110,6 +111,27 @@ TEST_P(OwnLora, EqualsTheFormulaInDouble) {
   expect_close({.lengths = {1}, .adapter = {0}}, GetParam());
   expect_close({.lengths = {1, 1, 300}, .adapter = {0, 2, 3}, .adapters = 5, .in = 64, .out = 72, .rank = 8},
                GetParam());
+}
+
+/// low_rank_addition() with and without `own`, on the same masks.
+TEST_P(OwnLora, ServesTheInterface) {
+  const DropoutContext context{.training = true, .seeds = {3, 4, 5}, .steps = {6, 7, 8}};
+  const DropoutSite site{&context, "layer.0.query.lora_dropout", {0.25, 0.0, 0.25}};  // exact multipliers
+  for (const int64_t out : {40, 12}) {                                                // 12: the plain operations
+    const LoraInputs in({.lengths = {30, 2, 41}, .adapter = {0, 1, 2}, .adapters = 3, .in = 72, .out = out, .rank = 5},
+                        GetParam());
+    const auto results = [&](const std::vector<at::Tensor>& leaves, const at::Tensor& dy, const Batch& rows, bool own) {
+      const LowRankBank bank{leaves[1], leaves[2], in.scales, in.scale_K};
+      const at::Tensor y = low_rank_addition(bank, leaves[0], site, rows, own);
+      return LoraInputs::with_gradients(y, leaves, dy.to(y.scalar_type()));
+    };
+    const auto found = results(in.leaves, in.dy, in.rows, true),
+               expected = results(in.wide, in.wide_dy, in.host_rows, false);
+    EXPECT_EQ(found[0].scalar_type(), out == 40 ? GetParam() : at::kFloat);
+    for (std::size_t i = 0; i < found.size(); ++i)
+      EXPECT_LE(relative_error(found[i].cpu(), expected[i]), GetParam() == at::kFloat ? 1e-6 : 6e-3)
+          << out << " columns, result " << i;
+  }
 }
 
 TEST_P(OwnLora, BankIsBitwiseSeparateRuns) {

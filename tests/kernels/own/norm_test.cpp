@@ -2,13 +2,13 @@
 
 #include "src/kernels/own/norm.h"
 
+#include <torch/csrc/autograd/function.h>
+
 #include "peft/base/error.h"
 #include "tests/kernels/own/close.h"
 
 namespace peft {
 namespace {
-
-using cuda::NormKind;
 
 const DropoutContext kTraining{.training = true, .seeds = {7, 8, 9}, .steps = {1, 2, 3}};
 
@@ -16,7 +16,7 @@ const DropoutContext kTraining{.training = true, .seeds = {7, 8, 9}, .steps = {1
 Batch batch_of(int64_t rows) { return make_batch({rows / 2, 0, rows - rows / 2}, {0, 0, 2}, 3, kernel_device()); }
 
 at::Tensor norm_in_double(const at::Tensor& s, const own::FrozenNorm& norm) {
-  const at::Tensor centred = norm.kind == NormKind::layer_norm ? s - s.mean(1, true) : s;
+  const at::Tensor centred = norm.kind == cuda::NormKind::layer_norm ? s - s.mean(1, true) : s;
   at::Tensor y = centred / (centred.square().mean(1, true) + norm.eps).sqrt();
   if (norm.weight_C.defined()) y = y * wide(norm.weight_C);
   return norm.bias_C.defined() ? y + wide(norm.bias_C) : y;
@@ -26,7 +26,7 @@ enum class Used { both, y, sum };
 
 struct NormTestCase {
   int64_t rows, columns;
-  NormKind kind = NormKind::layer_norm;
+  cuda::NormKind kind = cuda::NormKind::layer_norm;
   bool weights = true, bias = true, dropout = true;
   Used used = Used::both;
 };
@@ -72,7 +72,7 @@ TEST(OwnResidualNorm, EqualsFloat64) {
   for (const at::ScalarType type : kElements) {
     int how = 0;
     for (const auto& [rows, columns] : kShapes) {
-      for (const NormKind kind : {NormKind::layer_norm, NormKind::rms_norm}) {
+      for (const cuda::NormKind kind : {cuda::NormKind::layer_norm, cuda::NormKind::rms_norm}) {
         SCOPED_TRACE(testing::Message() << c10::toString(type) << ", " << rows << " x " << columns << ", case " << how);
         expect_equals_float64({.rows = rows,
                                .columns = columns,
@@ -92,7 +92,7 @@ TEST(OwnResidualNorm, WithoutABranchTheSumIsX) {
   for (const at::ScalarType type : kElements) {
     const at::Tensor x = leaf(rounded(1, {3, 136}, type)), dy = rounded(6, {3, 136}, type),
                      ds = rounded(7, {3, 136}, type);
-    const own::FrozenNorm norm{.kind = NormKind::rms_norm, .eps = 1e-5};
+    const own::FrozenNorm norm{.kind = cuda::NormKind::rms_norm, .eps = 1e-5};
     const auto found = own::residual_norm(x, {}, {}, norm);
     const at::Tensor s = leaf(wide(x)), y = norm_in_double(s, norm);
     EXPECT_TRUE(same_values(found.sum_TC, x));
@@ -135,6 +135,45 @@ TEST(OwnResidualNorm, UnalignedRowsAreCopied) {
     const auto expected = outcome_of(x, branch, dy, norm),
                found = outcome_of(unaligned(x), unaligned(branch), unaligned(dy), moved_norm);
     for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_TRUE(same_values(found[i], expected[i])) << i;
+  }
+}
+
+/// normalised_sum() with and without `own`: y, s and the gradients of x and the branch.
+TEST(OwnResidualNorm, ServesTheInterface) {
+  const Batch rows = batch_of(20);
+  const DropoutSite site{&kTraining, "layer.1.output", {0.3, 0.0, 0.1}};
+  const auto results = [&](const RowNorm& norm, int64_t columns, at::ScalarType type, bool branch, bool own) {
+    const at::Tensor x = leaf(rounded(1, {20, columns}, at::kFloat).to(type)),
+                     b = branch ? leaf(rounded(2, {20, columns}, at::kFloat).to(type)) : at::Tensor();
+    const NormedSum found = normalised_sum(x, b, norm, branch ? site : DropoutSite(), rows, own);
+    const bool served = own && columns % 8 == 0 && !norm.weight_C.requires_grad();
+    EXPECT_EQ(found.y_TC.grad_fn()->name().find("ResidualNorm") != std::string::npos, served);
+    std::vector<at::Tensor> all{found.y_TC, found.sum_TC}, leaves{x};
+    if (branch) leaves.push_back(b);
+    if (norm.weight_C.requires_grad()) leaves.push_back(norm.weight_C);
+    const at::Tensor dy = rounded(6, {20, columns}, at::kFloat).to(type);
+    for (const at::Tensor& g : torch::autograd::grad({(found.y_TC * dy).sum() + found.sum_TC.sum()}, leaves))
+      all.push_back(g);
+    return all;
+  };
+  for (const int64_t columns : {136, 12}) {  // 12: the plain operations
+    for (const NormKind kind : {NormKind::layer_norm, NormKind::rms_norm}) {
+      for (const bool branch : {true, false}) {
+        for (const bool trained : {false, true}) {
+          const at::Tensor weight = rounded(4, {columns}, at::kFloat, 0.3, 1.0),
+                           bias = kind == NormKind::rms_norm ? at::Tensor() : rounded(5, {columns}, at::kFloat);
+          const auto norm_in = [&](at::ScalarType type) {
+            return RowNorm{kind, 1e-5, trained ? leaf(weight.to(type)) : weight.to(type),
+                           bias.defined() ? bias.to(type) : bias};
+          };
+          const auto found = results(norm_in(at::kFloat), columns, at::kFloat, branch, true),
+                     expected = results(norm_in(at::kDouble), columns, at::kDouble, branch, false);
+          ASSERT_EQ(found.size(), expected.size());
+          for (std::size_t i = 0; i < found.size(); ++i)
+            EXPECT_LE(relative_error(found[i], expected[i]), 2e-6) << columns << ", result " << i;
+        }
+      }
+    }
   }
 }
 
