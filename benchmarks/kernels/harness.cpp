@@ -21,7 +21,7 @@ class Captured {
  public:
   explicit Captured(std::function<void(int launch)> run) {
     const c10::cuda::CUDAStreamGuard guard(stream_);
-    for (int i = 0; i < 3; ++i) run(i);  // library handles, plans, allocations
+    for (int i = 0; i < kLaunches; ++i) run(i);  // library handles, allocations, and the plans of every input set
     stream_.synchronize();
     graph_.capture_begin();
     for (int i = 0; i < kLaunches; ++i) run(i);

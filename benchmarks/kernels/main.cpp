@@ -34,19 +34,22 @@ int main(int argc, char** argv) {
   const Json ceiling = bench::measure_ceilings();
   const double copy_rate = ceiling["copy_TBps"].get<double>() * 1e12;
   Json results = Json::array();
+  const auto report = [&] { return Json{{"schema", 1}, {"ceiling", ceiling}, {"results", results}}.dump(1) + "\n"; };
+  bool failed = false;
   for (const auto& cases : {bench::attention_cases(), bench::row_cases()}) {
     for (const bench::MakeCase& make : cases) {
       const bench::Case c = make();
       if (c.bench.find(only) == std::string::npos) continue;
-      results.push_back(bench::measure(c, copy_rate));
-      std::cerr << results.back().dump() << "\n";
+      try {
+        results.push_back(bench::measure(c, copy_rate));
+        std::cerr << results.back().dump() << "\n";
+      } catch (const std::exception& error) {  // one case that fails does not cost the others
+        std::cerr << "kernel_bench: " << c.bench << " " << c.shape.dump() << ": " << error.what() << "\n";
+        failed = true;
+      }
+      if (!out.empty()) std::ofstream(out) << report();
     }
   }
-  const Json report{{"schema", 1}, {"ceiling", ceiling}, {"results", results}};
-  if (out.empty()) {
-    std::cout << report.dump(1) << "\n";
-  } else {
-    std::ofstream(out) << report.dump(1) << "\n";
-  }
-  return 0;
+  if (out.empty()) std::cout << report();
+  return failed ? 1 : 0;
 }

@@ -75,8 +75,12 @@ Batch PackedBatch::picked(int64_t offset) const {
 }
 
 at::Tensor PackedBatch::picked_rows(int64_t offset) const {
-  std::vector<int64_t> rows(cu_.begin(), cu_.end() - 1);
-  for (int64_t& row : rows) row += offset;
+  std::vector<int64_t> rows;
+  for (int64_t b = 0; b < sequences(); ++b) {
+    if (offset >= length(b))  // on a device it would read another sequence
+      throw_error("PackedBatch: row {} of sequence {}, which has {}", offset, b, length(b));
+    rows.push_back(begin(b) + offset);
+  }
   return device_copy(rows, device_);
 }
 

@@ -31,6 +31,15 @@ TEST(AttentionVarlen, PaddedLogSumExpsComeBack) {
   EXPECT_TRUE(same_values(lse_of_padded(padded, cu, 9), lse));
 }
 
+TEST(AttentionVarlen, RowsWithoutKeys) {
+  for (const bool state : {false, true}) {
+    AttentionInputs in = make_inputs({.lengths = {5, 9, 3}, .groups = 2});
+    if (state) in = make_inputs({.lengths = {5, 9, 3}, .groups = 2, .state = FeatureMap::elu});
+    in.args.keys = spread({5, 0, 12}, 1);
+    EXPECT_LT(worst_error(outcome(attention_varlen_on_cpu, in), outcome(attention_reference, in)), 1e-12);
+  }
+}
+
 TEST(AttentionVarlen, RepeatsBitForBit) {
   const AttentionInputs in =
       make_inputs({.lengths = {5, 1, 3, 17}, .adapters = 2, .groups = 2, .prefix = 3}, at::kFloat);

@@ -2,6 +2,7 @@
 /// attention_varlen with operators that keep the contract of varlen.h in plain arithmetic: shows on the CPU what stands around the stock
 /// CUDA operators.
 
+#include <cmath>
 #include <limits>
 
 #include "src/kernels/attention/varlen.h"
@@ -43,8 +44,8 @@ struct OneSequence {
 inline const VarlenOps& cpu_varlen_ops() {
   static const VarlenOps ops{
       [](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const VarlenArgs& a) {
-        VarlenOut result{at::zeros(q.sizes(), q.options()),
-                         at::full({q.size(1), q.size(0)}, -std::numeric_limits<double>::infinity(), q.options())};
+        VarlenOut result{at::full(q.sizes(), std::nan(""), q.options()),
+                         at::zeros({q.size(1), q.size(0)}, q.options())};
         for (int64_t b = 0; b + 1 < a.cu_q.size(0); ++b) {
           const OneSequence s(q, k, v, a, b);
           if (s.n == 0 || s.m == 0) continue;

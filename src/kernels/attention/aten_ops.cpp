@@ -9,22 +9,14 @@
 #include <ATen/ops/_scaled_dot_product_cudnn_attention.h>
 #include <ATen/ops/_scaled_dot_product_cudnn_attention_backward.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/isposinf.h>
-#include <ATen/ops/where.h>
 
 #include <algorithm>
-#include <limits>
 #include <optional>
 
 #include "src/kernels/attention/varlen.h"
 
 namespace peft {
 namespace {
-
-/// The operators write +inf for a row without keys.
-at::Tensor without_keys(const at::Tensor& lse) {
-  return at::where(at::isposinf(lse), -std::numeric_limits<double>::infinity(), lse);
-}
 
 /// flash's default backward adds dQ with atomics; under this setting it has one order.
 class Repeatable {
@@ -59,7 +51,7 @@ VarlenOut flash_forward(const at::Tensor& q, const at::Tensor& k, const at::Tens
   auto [out, lse, rng_state, unused, debug] =
       at::_flash_attention_forward(q, k, v, a.cu_q, a.cu_k, at_least_two(a.longest_q), at_least_two(a.longest_k), 0.0,
                                    a.causal, /*return_debug_mask=*/false, a.scale, left_of_window(a));
-  return {out, without_keys(lse)};
+  return {out, lse};
 }
 
 std::array<at::Tensor, 3> flash_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k,
@@ -88,8 +80,7 @@ VarlenOut efficient_forward(const at::Tensor& q, const at::Tensor& k, const at::
   auto [out, lse, seed, offset, max_q, max_k] = at::_efficient_attention_forward(
       q.unsqueeze(0), one_batch(k, q.size(1)), one_batch(v, q.size(1)), std::nullopt, a.cu_q, a.cu_k, a.longest_q,
       a.longest_k, 0.0, mask_type(a), /*compute_log_sumexp=*/true, a.scale);
-  const at::Tensor packed = lse_of_padded(lse, a.cu_q, q.size(0));
-  return {out.squeeze(0), without_keys(packed)};
+  return {out.squeeze(0), lse_of_padded(lse, a.cu_q, q.size(0))};
 }
 
 std::array<at::Tensor, 3> efficient_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k,
@@ -106,11 +97,12 @@ std::array<at::Tensor, 3> efficient_backward(const at::Tensor& dout, const at::T
   return {dq.squeeze(0), shared_heads(dk.squeeze(0), k.size(1)), shared_heads(dv.squeeze(0), v.size(1))};
 }
 
-/// A batch of equal lengths is a dense one; cuDNN knows no windows. Its causal mask is aligned at the start, ours at the end: the same where both have one length.
+/// A batch of equal lengths is a dense one; cuDNN knows no windows and no sequences of one row. Its causal mask is aligned at the start,
+/// ours at the end: the same where both have one length.
 bool is_dense(const at::Tensor& q, const at::Tensor& k, const VarlenArgs& a) {
   const int64_t sequences = a.cu_q.size(0) - 1;
-  return q.size(0) == sequences * a.longest_q && k.size(0) == sequences * a.longest_k && a.longest_q > 0 &&
-         a.longest_k > 0 && a.window == 0 && (!a.causal || a.longest_q == a.longest_k);
+  return q.size(0) == sequences * a.longest_q && k.size(0) == sequences * a.longest_k && a.longest_q > 1 &&
+         a.longest_k > 1 && a.window == 0 && (!a.causal || a.longest_q == a.longest_k);
 }
 /// [T,G,D] as [B,H,N,D].
 at::Tensor dense(const at::Tensor& x_TGD, int64_t heads, int64_t length) {

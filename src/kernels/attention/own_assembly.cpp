@@ -12,7 +12,11 @@ namespace {
 /// K2: prefix rows in front of the keys of every sequence, in one launch each way.
 class OwnAssembly final : public SourceRoute {
  public:
+  /// Its plan gives a sequence without rows no prefix, which queries of other rows would see.
   static bool serves(const AttentionArgs& args, const at::Tensor& q) {
+    for (int64_t b = 0; b < args.keys->sequences(); ++b) {
+      if (args.keys->length(b) == 0 && args.queries->length(b) > 0) return false;
+    }
     return args.prefix.defined() && q.size(2) % 8 == 0;
   }
 

@@ -13,8 +13,10 @@ namespace {
 class OwnPrefix final : public SourceRoute {
  public:
   static bool serves(const AttentionArgs& args, const at::Tensor& q) {
+    constexpr int64_t kLargestGrid = 65535;  // of tables times key heads
     return args.prefix.defined() && args.window == 0 && q.scalar_type() != at::kFloat &&
-           cuda::prefix_supports(own::count(q.size(2)));
+           cuda::prefix_supports(own::count(q.size(2))) &&
+           args.prefix.k_KPGD.size(0) * args.prefix.k_KPGD.size(2) <= kLargestGrid;
   }
 
   OwnPrefix(const AttentionArgs& args, const at::Tensor& q) {

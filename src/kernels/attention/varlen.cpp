@@ -5,6 +5,8 @@
 
 #include <limits>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "src/kernels/attention/internal.h"
 
@@ -28,11 +30,16 @@ struct Call : torch::CustomClassHolder {
              args.scale,
              args.causal,
              args.window};
+    for (int64_t b = 0; b < args.queries->sequences(); ++b) {
+      const int64_t rows = keys->length(b) == 0 ? args.queries->length(b) : 0;
+      if (rows > 0) keyless.emplace_back(args.queries->begin(b), rows);
+    }
   }
 
   const VarlenOps& ops;
   std::unique_ptr<SourceRoute> source;  ///< null: none
   VarlenArgs shape;
+  std::vector<std::pair<int64_t, int64_t>> keyless;  ///< first row and rows of sequences without keys
 };
 
 struct VarlenAttention : torch::autograd::Function<VarlenAttention> {
@@ -49,6 +56,10 @@ struct VarlenAttention : torch::autograd::Function<VarlenAttention> {
     const auto [keys, values] =
         call->source ? call->source->keys_and_values(k, v, source) : std::array<at::Tensor, 2>{k, v};
     auto [out, lse] = call->ops.forward(q, keys, values, call->shape);
+    for (const auto& [first, rows] : call->keyless) {  // operators write 0, +inf or nothing
+      out.narrow(0, first, rows).zero_();
+      lse.narrow(1, first, rows).fill_(-kInfinity);
+    }
     if (call->source) call->source->merge(q, out, lse, source);
     ctx->save_for_backward({q, keys, values, out, lse, source.prefix_k, source.prefix_v, source.z, source.den});
     ctx->saved_data["call"] = at::IValue::make_capsule(call);

@@ -17,7 +17,8 @@ struct VarlenArgs {
 };
 
 struct VarlenOut {
-  at::Tensor out_THD, lse_HT;  ///< natural log, float32; -inf for rows without keys, whose output is zero
+  at::Tensor out_THD,
+      lse_HT;  ///< natural log, float32. Anything for rows without keys: attention_varlen() sees to them
 };
 
 struct VarlenOps {

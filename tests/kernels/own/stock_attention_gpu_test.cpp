@@ -70,6 +70,26 @@ TEST(AttentionOnGpu, CudnnOfEqualLengths) {
   }
 }
 
+/// One query a sequence, as a pruned last layer has them, and a sequence without keys.
+TEST(AttentionOnGpu, PickedRowsAndMissingKeys) {
+  for (const Wish wish : {Wish::automatic, Wish::cudnn, Wish::efficient, Wish::own}) {
+    for (const std::vector<int64_t>& lengths : {std::vector<int64_t>{32, 32, 32}, std::vector<int64_t>{5, 70, 3}}) {
+      AttentionInputs in = make_inputs({.lengths = lengths, .width = 64, .prefix = 4}, at::kHalf, kernel_device());
+      in.args.queries = in.args.keys->picked(2);
+      in.leaves[0] = in.leaves[0].detach().index_select(0, in.args.keys->picked_rows(2)).requires_grad_(true);
+      const auto found = outcome_of(in, wish), expected = outcome_of(in.widened(), Wish::reference);
+      for (std::size_t i = 0; i < found.size(); ++i)
+        EXPECT_LE(relative_error(found[i], expected[i]), 6e-3) << name_of(wish) << ", result " << i;
+    }
+    AttentionInputs in =
+        make_inputs({.lengths = {5, 9, 3}, .width = 64, .state = FeatureMap::elu}, at::kHalf, kernel_device());
+    in.args.keys = spread({5, 0, 12}, 1, kernel_device());
+    const auto found = outcome_of(in, wish), expected = outcome_of(in.widened(), Wish::reference);
+    for (std::size_t i = 0; i < 4; ++i)
+      EXPECT_LE(relative_error(found[i], expected[i]), 6e-3) << name_of(wish) << ", without keys, result " << i;
+  }
+}
+
 TEST(AttentionOnGpu, Float32) {
   for (const Wish wish : {Wish::automatic, Wish::efficient, Wish::own, Wish::reference}) {
     for (const AttentionCase& c : cases(true, true)) expect_equals_reference(c, at::kFloat, wish, 1e-5);
