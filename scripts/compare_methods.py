@@ -6,7 +6,9 @@
 
 FOLDER of --data holds the dumps under the names that the config gives (RTE, MRPC, ...). Each method's learning rate is chosen on one task
 with one seed, by the dev score; then every method trains on every task with every seed. Scores are in percent, the median over the seeds
-and their standard deviation, of the task's first metric on dev. A finished run is never trained again: call it again to go on.
+and their standard deviation, of the metric on dev that chooses the best step: the task's first, or metric_for_best_model (a loss is shown
+times 100, and the smallest is best). "(2 of 3)" marks a cell that not every seed has a score in: a guard stopped a run, or its score is
+undefined. A finished run is never trained again: call it again to go on. The config's paths of models are relative to the repository.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import concurrent.futures
 import copy
 import csv
 import json
+import math
 import os
 import pathlib
 import re
@@ -86,7 +89,7 @@ class Comparison:
         file = folder.with_suffix(".json")
         file.write_text(json.dumps(document, indent=2) + "\n")
         command = [ROOT / "build" / "bin" / "peft-sweep", "--config", file, "--resume"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.running.add(process)
         errors = process.communicate()[1]
         self.running.discard(process)
@@ -131,7 +134,7 @@ class Comparison:
         for (method, _), runs in found.items():
             if not runs:
                 fail(f"{method} on {task}: a guard stopped the runs of every rate")
-        return {method: min((-score(r), r["learning_rate"]) for r in runs)[1] for (method, _), runs in found.items()}
+        return {method: min((cost(r), r["learning_rate"]) for r in runs)[1] for (method, _), runs in found.items()}
 
     def train(self, rates):
         """Every method on every task with every seed."""
@@ -139,40 +142,58 @@ class Comparison:
 
 
 def score(metrics):
+    """In the run's metric; None where that is undefined."""
     return metrics[f"eval_{metrics['best_metric']}"]
 
 
-def table_of(config, runs, rates):
-    """Rows: method, rate, trained parameters, then median and spread of every task, and the mean of the medians."""
-    rows = []
+def cost(metrics):
+    """The smaller the better, whatever the metric; an undefined score is the worst."""
+    value = score(metrics)
+    if value is None:
+        return math.inf
+    return value if metrics["best_metric"] == "loss" else -value
+
+
+def table_of(config, runs, rates, metrics):
+    """Rows, the best first: method, rate, trained parameters, then median, spread and number of scores of every task, and the mean of the
+    medians where every task has one and all are losses or none is."""
+    rows, losses = [], {metric == "loss" for metric in metrics.values()}
+    sign = 1 if losses == {True} else -1
     for method in config["methods"]:
         row = {"method": method, "learning rate": rates[method], "parameters": None, "cells": []}
         for task in config["tasks"]:
             found = runs[method, task]
-            scores = [100 * score(m) for m in found]
+            scores = [100 * score(m) for m in found if score(m) is not None]
             row["parameters"] = max([row["parameters"] or 0, *(m["trainable_parameters"] for m in found)])
-            row["cells"].append((statistics.median(scores), statistics.stdev(scores) if len(scores) > 1 else 0.0) if scores else None)
-        row["mean"] = statistics.fmean(c[0] for c in row["cells"]) if all(row["cells"]) else None
+            spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
+            row["cells"].append((statistics.median(scores), spread, len(scores)) if scores else None)
+        row["mean"] = statistics.fmean(c[0] for c in row["cells"]) if all(row["cells"]) and len(losses) == 1 else None
         rows.append(row)
-    return sorted(rows, key=lambda r: -(r["mean"] or float("-inf")))
+    return sorted(rows, key=lambda r: math.inf if r["mean"] is None else sign * r["mean"])
 
 
 def write_tables(config, rows, metrics, output):
     tasks = [f"{task} ({metrics[task]})" for task in config["tasks"]]
     header = ["method", "trained parameters", "learning rate", *tasks, "mean"]
 
+    def cell_text(cell):
+        if cell is None:
+            return "failed"
+        median, spread, scores = cell
+        return f"{median:.1f} ± {spread:.1f}" + (f" ({scores} of {len(config['seeds'])})" if scores < len(config["seeds"]) else "")
+
     def text(row):
-        cells = [f"{c[0]:.1f} ± {c[1]:.1f}" if c else "failed" for c in row["cells"]]
-        return [row["method"], f"{row['parameters']:,}", f"{row['learning rate']:g}", *cells, f"{row['mean']:.1f}" if row["mean"] else ""]
+        mean = "" if row["mean"] is None else f"{row['mean']:.1f}"
+        return [row["method"], f"{row['parameters']:,}", f"{row['learning rate']:g}", *map(cell_text, row["cells"]), mean]
 
     lines = [header, ["---"] * len(header), *map(text, rows)]
     (output / "table.md").write_text("".join(f"| {' | '.join(line)} |\n" for line in lines))
     with open(output / "table.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["method", "trained_parameters", "learning_rate", "task", "metric", "median", "stdev"])
+        writer.writerow(["method", "trained_parameters", "learning_rate", "task", "metric", "median", "stdev", "runs"])
         for row in rows:
             for task, cell in zip(config["tasks"], row["cells"]):
-                writer.writerow([row["method"], row["parameters"], row["learning rate"], task, metrics[task], *(cell or ("", ""))])
+                writer.writerow([row["method"], row["parameters"], row["learning rate"], task, metrics[task], *(cell or ("", "", 0))])
 
 
 def plot(rows, file):
@@ -183,7 +204,7 @@ def plot(rows, file):
 
     figure, axes = pyplot.subplots(figsize=(8, 5))
     for row in rows:
-        if row["mean"]:
+        if row["mean"] is not None:
             axes.scatter(row["parameters"], row["mean"])
             axes.annotate(row["method"], (row["parameters"], row["mean"]), textcoords="offset points", xytext=(5, 4), fontsize=8)
     axes.set(xscale="log", xlabel="trained parameters", ylabel="mean over tasks of the median dev score, %")
@@ -223,7 +244,7 @@ def main():
     config["tasks"] = chosen(config["tasks"], arguments.tasks, "tasks")
     runs = comparison.train(rates)
     metrics = {task: next((m["best_metric"] for method in config["methods"] for m in runs[method, task]), "") for task in config["tasks"]}
-    rows = table_of(config, runs, rates)
+    rows = table_of(config, runs, rates, metrics)
     write_tables(config, rows, metrics, output)
     plot(rows, output / "plot.png")
     print((output / "table.md").read_text(), end="")

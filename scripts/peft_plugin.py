@@ -32,15 +32,31 @@ import sys
 import torch
 from safetensors.torch import load_file
 
+FORMAT_VERSION = 1
+
+
+class Entries(dict):
+    """What a file holds, by name; a name that is missing is an error of the file."""
+
+    def __init__(self, file, entries):
+        super().__init__(entries)
+        self.file = file
+
+    def __missing__(self, name):
+        raise ValueError(f"{self.file}: {name} is missing")
+
 
 def load_adapter(model, folder):
     """The BertForSequenceClassification `model` with the adapter in `folder`: a callable (input_ids, attention_mask, ...) -> logits."""
-    folder = pathlib.Path(folder)
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    tensors = load_file(folder / "adapter_model.safetensors")
+    file, tensor_file = (pathlib.Path(folder) / name for name in ("adapter_config.json", "adapter_model.safetensors"))
+    config = Entries(file, json.loads(file.read_text(encoding="utf-8")))
+    version = config.get("format_version", FORMAT_VERSION)
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise ValueError(f"{file}: format_version {version!r}, expected {FORMAT_VERSION}, the newest known to this script")
     known = {"DEPT": VirtualRows, "ADEPT": VirtualRows, "NTK_ATTENTION": LinearStates}
     if config["peft_type"] not in known:
-        raise ValueError(f"{folder}: peft_type {config['peft_type']}, expected one of {', '.join(known)}")
+        raise ValueError(f"{file}: peft_type {config['peft_type']}, expected one of {', '.join(known)}")
+    tensors = Entries(tensor_file, load_file(tensor_file))
     adapted = known[config["peft_type"]](model, config, tensors)
     adapted.load_base_tensors(tensors)
     return adapted.eval()
@@ -90,6 +106,8 @@ def dept_offset(config, tensors):
 
     def offset(words, mask):
         length = mask.sum(1, keepdim=True)
+        if (length > len(table)).any():
+            raise ValueError(f"a text of {length.max()} tokens: the adapter has offsets for {len(table)} (max_length)")
         row = torch.arange(words.shape[1]).expand(mask.shape) + (len(table) - length if from_end else 0)
         return table[row.clamp(max=len(table) - 1)]  # columns beyond the table are padding
 
@@ -117,11 +135,12 @@ class LinearStates(Adapted):
         super().__init__(model)
         self.first_position = config.get("num_virtual_tokens") or 0
         for name, module in model.named_modules():
-            part = lambda kind: tensors.get(f"{self.prefix}{name}.ntk_{kind}")  # noqa: B023, E731
-            if part("den") is None:
+            part = f"{self.prefix}{name}.ntk_"
+            if not any(tensor.startswith(part) for tensor in tensors):
                 continue
-            z = part("Z") if part("Z") is not None else part("z_a") @ part("z_b")
-            module.forward = with_state(module, config["feature_map"], z, part("den"), part("center"))
+            z = tensors[part + "z_a"] @ tensors[part + "z_b"] if config.get("z_rank") else tensors[part + "Z"]
+            center = tensors[part + "center"] if config.get("center") else None
+            module.forward = with_state(module, config["feature_map"], z, tensors[part + "den"], center)
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None):
         positions = self.first_position + torch.arange(input_ids.shape[1]).expand(input_ids.shape)
@@ -172,12 +191,13 @@ def main():
 
     try:
         adapted = load_adapter(BertForSequenceClassification.from_pretrained(arguments.model), arguments.adapter)
+        batch = AutoTokenizer.from_pretrained(arguments.model)(arguments.text, return_tensors="pt", padding=True)
+        with torch.no_grad():
+            logits = adapted(**batch)
     except (OSError, ValueError) as error:
         sys.exit(f"peft_plugin: {error}")
-    batch = AutoTokenizer.from_pretrained(arguments.model)(arguments.text, return_tensors="pt", padding=True)
-    with torch.no_grad():
-        for row in adapted(**batch).tolist():
-            print(*(f"{x:.6f}" for x in row))
+    for row in logits.tolist():
+        print(*(f"{x:.6f}" for x in row))
 
 
 if __name__ == "__main__":

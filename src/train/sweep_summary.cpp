@@ -11,7 +11,8 @@ namespace {
 
 struct Row {
   std::vector<std::string> cells;  // of the varied keys
-  std::string task, metric, failure;
+  std::string task, metric;
+  std::string failure;  // why the last run without a score has none
   int64_t parameters = 0, jobs = 0;
   std::vector<double> scores;
 };
@@ -43,11 +44,28 @@ double spread(const std::vector<double>& values) {
   return std::sqrt(squares / static_cast<double>(values.size() - 1));
 }
 
+/// Stays within its cell of a table.
+std::string markdown_cell(const std::string& text) {
+  std::string cell;
+  for (const char c : text) {
+    if (c == '|') cell += '\\';
+    cell += c == '\n' || c == '\r' ? ' ' : c;
+  }
+  return cell;
+}
+
 std::string csv_cell(const std::string& text) {
   if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
   std::string quoted = "\"";
   for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
   return quoted + "\"";
+}
+
+std::string joined(const std::vector<std::string>& cells, std::string (*written)(const std::string&),
+                   const char* separator) {
+  std::vector<std::string> texts;
+  for (const std::string& cell : cells) texts.push_back(written(cell));
+  return fmt::format("{}", fmt::join(texts, separator));
 }
 
 }  // namespace
@@ -79,7 +97,11 @@ SweepSummary summarise(const std::vector<SweepJob>& jobs, const std::vector<Swee
     row.metric = metrics.value("best_metric", "");
     row.parameters = metrics.value("trainable_parameters", int64_t{0});
     const auto score = metrics.find("eval_" + row.metric);
-    if (score != metrics.end() && score->is_number()) row.scores.push_back(score->get<double>());
+    if (score != metrics.end() && score->is_number()) {
+      row.scores.push_back(score->get<double>());
+    } else {
+      row.failure = row.metric.empty() ? "no dev split" : fmt::format("{} is not finite", row.metric);
+    }
   }
   const auto best = [](const Row& row) {
     return row.metric == "loss" ? *std::min_element(row.scores.begin(), row.scores.end())
@@ -99,35 +121,30 @@ SweepSummary summarise(const std::vector<SweepJob>& jobs, const std::vector<Swee
     std::vector<std::string> cells = row.cells;
     const auto number = [&](double x) { return row.scores.empty() ? std::string() : fmt::format("{:.4f}", x); };
     const int64_t missing = row.jobs - static_cast<int64_t>(row.scores.size());
+    std::string note;
+    if (missing > 0)
+      note = fmt::format("{} without a score{}{}", missing, row.failure.empty() ? "" : ": ", row.failure);
     cells.insert(cells.end(),
                  {row.task, row.metric, std::to_string(row.scores.size()), number(row.scores.empty() ? 0 : best(row)),
                   number(row.scores.empty() ? 0 : median(row.scores)), number(spread(row.scores)),
-                  row.scores.empty() ? "" : std::to_string(row.parameters),
-                  missing == 0 ? "" : fmt::format("{} without a score", missing)});
+                  row.scores.empty() ? "" : std::to_string(row.parameters), note});
     summary.rows.push_back(std::move(cells));
   }
   return summary;
 }
 
 std::string SweepSummary::markdown() const {
-  std::string text = fmt::format("| {} |\n|{}\n", fmt::join(header, " | "), [&] {
-    std::string rule;
-    for (std::size_t i = 0; i < header.size(); ++i) rule += "---|";
-    return rule;
-  }());
-  for (const auto& row : rows) text += fmt::format("| {} |\n", fmt::join(row, " | "));
+  const auto line = [](const auto& cells) { return "| " + joined(cells, markdown_cell, " | ") + " |\n"; };
+  std::string text = line(header) + "|";
+  for (std::size_t i = 0; i < header.size(); ++i) text += "---|";
+  text += "\n";
+  for (const auto& row : rows) text += line(row);
   return text;
 }
 
 std::string SweepSummary::csv() const {
-  std::string text;
-  const auto line = [&](const std::vector<std::string>& cells) {
-    std::vector<std::string> quoted;
-    for (const std::string& cell : cells) quoted.push_back(csv_cell(cell));
-    text += fmt::format("{}\n", fmt::join(quoted, ","));
-  };
-  line(header);
-  for (const auto& row : rows) line(row);
+  std::string text = joined(header, csv_cell, ",") + "\n";
+  for (const auto& row : rows) text += joined(row, csv_cell, ",") + "\n";
   return text;
 }
 

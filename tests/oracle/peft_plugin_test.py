@@ -124,6 +124,65 @@ def test_virtual_rows_with_an_offset_on_the_text(make_bert, our_logits, tmp_path
     assert_plugin_agrees(folder, tmp_path / "adapter", our_logits, seed)
 
 
+def rewrite_config(adapter, **changes):
+    """Of adapter_config.json; a key whose new value is None goes."""
+    file = adapter / "adapter_config.json"
+    config = json.loads(file.read_text()) | changes
+    file.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+
+
+@pytest.mark.parametrize("version", [2, "1"])
+def test_a_newer_format_is_refused(make_bert, tmp_path, version):
+    model = make_bert(660).model()
+    ntk_adapter(tmp_path / "adapter", model, 660)
+    load_adapter(model, tmp_path / "adapter")
+    rewrite_config(tmp_path / "adapter", format_version=version)
+    with pytest.raises(ValueError, match=f"adapter_config.json: format_version {version!r}, expected 1"):
+        load_adapter(model, tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("alignment", ["start", "end"])
+def test_a_text_longer_than_the_offsets_is_refused(make_bert, tmp_path, alignment):
+    folder = make_bert(661, max_position_embeddings=64)
+    virtual_rows_adapter(tmp_path / "adapter", folder.model(), 661, "DEPT", length=5, row_alignment=alignment)
+    adapted = load_adapter(folder.model(), tmp_path / "adapter")
+    ids = torch.arange(1, 7).unsqueeze(0)
+    with torch.no_grad():
+        with pytest.raises(ValueError, match="a text of 6 tokens: the adapter has offsets for 5"):
+            adapted(ids)
+        padded, alone = adapted(ids, attention_mask=torch.tensor([[1, 1, 1, 1, 1, 0]])), adapted(ids[:, :5])
+    assert (padded - alone).abs().max() <= TOLERANCE * max(1.0, alone.abs().max().item())
+
+
+@pytest.mark.parametrize("key", ["peft_type", "feature_map"])
+def test_a_missing_key_is_named(make_bert, tmp_path, key):
+    model = make_bert(662).model()
+    ntk_adapter(tmp_path / "adapter", model, 662)
+    rewrite_config(tmp_path / "adapter", **{key: None})
+    with pytest.raises(ValueError, match=f"adapter_config.json: {key} is missing"):
+        load_adapter(model, tmp_path / "adapter")
+
+
+MISSING = [("DEPT", "prompt_embeddings"), ("DEPT", "dept_A"), ("DEPT", "dept_B"), ("ADEPT", "adept_b1"), ("ADEPT", "adept_W2")]
+MISSING += [("NTK_ATTENTION", f"ntk_{name}") for name in ("Z", "den", "center", "z_a", "z_b")]
+
+
+@pytest.mark.parametrize("kind, name", MISSING)
+def test_a_missing_tensor_is_named(make_bert, tmp_path, kind, name):
+    model = make_bert(663).model()
+    if kind == "NTK_ATTENTION":
+        ntk_adapter(tmp_path / "adapter", model, 663, feature_map="taylor1", center=True, z_rank=2 if "z_" in name else None)
+    else:
+        virtual_rows_adapter(tmp_path / "adapter", model, 663, kind)
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    tensors = {key: tensor.clone() for key, tensor in load_file(file).items()}
+    del tensors[next(key for key in tensors if key.endswith(name))]
+    file.unlink()
+    save_file(tensors, file)
+    with pytest.raises(ValueError, match=f"adapter_model.safetensors: .*{name} is missing"):
+        load_adapter(model, tmp_path / "adapter")
+
+
 def test_the_command_line_prints_a_line_of_logits_per_text(make_bert, tmp_path):
     folder = make_bert(650)
     tokens = [t for t, _ in sorted(folder.tokenizer.get_vocab().items(), key=lambda item: item[1])]
@@ -131,8 +190,12 @@ def test_the_command_line_prints_a_line_of_logits_per_text(make_bert, tmp_path):
     ntk_adapter(tmp_path / "adapter", folder.model(), 650)
     script = ROOT / "scripts" / "peft_plugin.py"
     rows = [{"text": "a good film"}, {"text": "the"}]
-    command = [sys.executable, script, "--model", folder.path, "--adapter", tmp_path / "adapter", *(row["text"] for row in rows)]
-    done = subprocess.run(command, capture_output=True, text=True)
+
+    def run(adapter):
+        command = [sys.executable, script, "--model", folder.path, "--adapter", tmp_path / adapter, *(row["text"] for row in rows)]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    done = run("adapter")
     assert done.returncode == 0, done.stderr
     printed = torch.tensor([[float(x) for x in line.split()] for line in done.stdout.splitlines()])
     with torch.no_grad():
@@ -141,5 +204,8 @@ def test_the_command_line_prints_a_line_of_logits_per_text(make_bert, tmp_path):
     assert subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True).stdout.startswith("usage:")
     config = tmp_path / "adapter" / "adapter_config.json"
     config.write_text(config.read_text().replace("NTK_ATTENTION", "LORA"))
-    refused = subprocess.run(command, capture_output=True, text=True)
+    refused = run("adapter")
     assert refused.returncode == 1 and "peft_type LORA, expected one of DEPT" in refused.stderr.splitlines()[-1]
+    virtual_rows_adapter(tmp_path / "short", folder.model(), 650, "DEPT", length=3)
+    refused = run("short")
+    assert refused.returncode == 1 and refused.stderr.splitlines()[-1].startswith("peft_plugin: a text of ")
