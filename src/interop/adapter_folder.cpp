@@ -15,17 +15,19 @@ namespace fs = std::filesystem;
 constexpr const char* kConfig = "adapter_config.json";
 constexpr const char* kTensors = "adapter_model.safetensors";
 constexpr const char* kTrained = "trained.safetensors";
+constexpr const char* kWrapper = ".base_layer";
 constexpr int64_t kFormatVersion = 1;
 
 /// Fills a fresh folder beside the target, then exchanges the two.
 template <class Fill>
 void fill_and_replace(const fs::path& folder, const Fill& fill) {
-  const fs::path fresh = folder.string() + ".new";
+  const fs::path target = folder.has_filename() ? folder : folder.parent_path();  // without a slash at its end
+  const fs::path fresh = target.string() + ".new";
   fs::remove_all(fresh);
   fs::create_directories(fresh);
   try {
     fill(fresh);
-    replace_folder(fresh, folder);
+    replace_folder(fresh, target);
   } catch (...) {
     std::error_code ignored;
     fs::remove_all(fresh, ignored);
@@ -59,6 +61,17 @@ int64_t kept_head_rows(const Transformer& model, const AdapterFiles& files, cons
   return 0;
 }
 
+/// Frozen modules of the head that the files bring because the checkpoint has not: for modules_to_save; null when there are none.
+Json brought_modules(const Transformer& model, const AdapterFiles& files) {
+  Json modules;
+  for (const HeadLayer& layer : model.spec().head) {
+    const bool brought = files.tensors.contains(kTunerPrefix + layer.module + ".weight") ||
+                         files.tensors.contains(kPromptPrefix + layer.module + ".weight");
+    if (brought && !layer.trained && model.head_linear(layer.module) == nullptr) modules.push_back(layer.module);
+  }
+  return modules;
+}
+
 /// What the file holds beyond the method's own tensors.
 void apply_strays(Transformer& model, const Method& method, const AdapterFiles& files) {
   const AdapterFiles own = method.fold(0);
@@ -74,6 +87,9 @@ void apply_strays(Transformer& model, const Method& method, const AdapterFiles& 
         break;
       }
     }
+    // A map that peft targets stands inside its wrapper.
+    if (const auto wrapper = parameter.rfind(kWrapper); wrapper != std::string::npos)
+      parameter.erase(wrapper, std::string_view(kWrapper).size());
     const auto it = base.find(parameter);
     if (it != base.end() && it->second.sizes() == tensor.sizes()) {
       overrides[parameter] = tensor;
@@ -84,12 +100,14 @@ void apply_strays(Transformer& model, const Method& method, const AdapterFiles& 
   if (!ignored.empty()) log_warning("{}/{}: ignored: {}", files.origin, kTensors, fmt::join(ignored, ", "));
   if (overrides.empty()) return;
   model.unfuse();  // the fused map would keep the old values
+  std::vector<std::string> replaced;
   model.for_tensors([&](const std::string& name, at::Tensor& tensor) {
     if (const auto it = overrides.find(name); it != overrides.end()) {
       tensor = it->second.to(tensor.options());
-      log_warning("{}/{}: replaces {} of the base model, as peft does", files.origin, kTensors, name);
+      replaced.push_back(name);
     }
   });
+  log_warning("{}/{}: replaces {} of the base model, as peft does", files.origin, kTensors, fmt::join(replaced, ", "));
 }
 
 }  // namespace
@@ -101,6 +119,19 @@ fs::path find_adapter(const fs::path& path) {
   if (!fs::exists(path)) throw_error<DataError>("{}: no such folder", path.string());
   throw_error<DataError>("{}: no {}, nor best/ or last/ with one; it holds {}", path.string(), kConfig,
                          describe_folder(path));
+}
+
+AdapterFiles read_model_folder(const fs::path& path) {
+  constexpr const char* kModel = "model.safetensors";
+  for (const fs::path& folder : {path, path / "best", path / "last"}) {
+    if (!fs::exists(folder / kModel)) continue;
+    AdapterFiles files;
+    files.origin = folder.string();
+    const SafetensorsFile file(folder / kModel);
+    for (const auto& [name, entry] : file.entries()) files.tensors[name] = file.tensor(name);
+    return files;
+  }
+  throw_error<DataError>("{}: no {}, nor best/ or last/ with one", path.string(), kModel);
 }
 
 AdapterFiles read_adapter(const fs::path& folder) {
@@ -173,6 +204,7 @@ LoadedAdapter load_adapter(Transformer& model, const fs::path& path, const Token
   }
   LoadedAdapter loaded;
   loaded.config = recognise_adapter(files);
+  loaded.config->modules_to_save = brought_modules(model, files);
   const std::optional<int64_t> rows = head_rows(model, files);
   loaded.outputs = rows ? *rows : kept_head_rows(model, files, task_type);
   try {
@@ -185,6 +217,11 @@ LoadedAdapter load_adapter(Transformer& model, const fs::path& path, const Token
     throw_error<DataError>("{}/{}: {}", files.origin, kConfig, error.what());
   }
   loaded.method->load(0, files, rows.has_value());
+  if (!rows) {  // the checkpoint's head stays, but for what the files hold of it (bias "all" without a task type)
+    AdapterFiles whole = files;
+    whole.tensors.merge(loaded.method->fold(0).tensors);
+    loaded.method->load(0, whole, true);
+  }
   apply_strays(model, *loaded.method, files);
   return loaded;
 }

@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <set>
 
 #include "peft/base/error.h"
 #include "peft/kernels/grouped_matmul.h"
@@ -18,6 +19,7 @@ namespace {
 struct BitfitConfig : MethodConfig {
   std::string subset = "all";
   bool add_missing = false;
+  std::optional<std::set<std::string>> biases;  // no key: those of a file without `subset`
 
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<BitfitConfig>(*this); }
   void visit(Fields& fields) override {
@@ -62,10 +64,8 @@ class Bitfit : public Method {
   AdapterFiles fold(int64_t k) const override {
     AdapterFiles files;
     files.config = base_config("BITFIT");
-    files.config.update({{"library", "peft.cpp"},
-                         {"format_version", 1},
-                         {"subset", config_.subset},
-                         {"add_missing", config_.add_missing}});
+    files.config.update({{"library", "peft.cpp"}, {"format_version", 1}, {"add_missing", config_.add_missing}});
+    if (!config_.biases) files.config["subset"] = config_.subset;
     for (const auto& [module, bias_KO] : biases_) files.tensors[kTunerPrefix + module + ".bias"] = bias_KO.detach()[k];
     fold_head(k, kTunerPrefix, files);
     return files;
@@ -92,6 +92,7 @@ class Bitfit : public Method {
     if (norm.bias_C.defined()) add(norm.module, norm.bias_C.size(0), norm.bias_C);
   }
   void add(const std::string& module, int64_t width, const at::Tensor& own) {
+    if (config_.biases && !config_.biases->contains(module + ".bias")) return;
     biases_[module] = add_parameter(module + ".bias", {width}, "adapter", [&](int64_t, std::span<float> values) {
       if (!own.defined()) return;
       const at::Tensor flat = own.detach().to(at::kCPU, at::kFloat).contiguous();
@@ -115,6 +116,13 @@ std::unique_ptr<MethodConfig> recognise_bitfit(const AdapterFiles& files) {
   auto config = std::make_unique<BitfitConfig>();
   files.read("subset", config->subset);
   files.read("add_missing", config->add_missing);
+  if (!files.config.contains("subset")) {
+    const std::string prefix = kTunerPrefix;
+    config->biases.emplace();
+    for (const auto& [name, tensor] : files.tensors) {
+      if (name.starts_with(prefix)) config->biases->insert(name.substr(prefix.size()));
+    }
+  }
   return config;
 }
 

@@ -19,7 +19,8 @@ void MethodConfig::visit(Fields& fields) {
       {.help = "what switches start from where a paper and its released code differ", .choices = {"paper", "code"}});
   fields.field(
       "modules_to_save", modules_to_save,
-      {.help = "modules of the head that train and are stored with the adapter; null: the architecture's, []: none"});
+      {.help = "modules of the head that train and are stored with the adapter beside the architecture's own; null: "
+               "those alone, []: none; classifier and score are names for those, as in peft"});
   fields.field("init_from", init_from,
                {.help = "run or adapter folder whose values training starts from; shapes must match"});
   fields.field("init_head", init_head, {.help = "with init_from: take the trained head too"});

@@ -172,11 +172,7 @@ std::unique_ptr<MethodConfig> recognise_dept(const AdapterFiles& files) {
   files.read("row_alignment", *config->row_alignment);
   files.read("left_pad_positions", *config->left_pad_positions);
   config->resolve();
-  try {
-    config->validate();
-  } catch (const ConfigError& error) {  // its keys are those of a file here
-    throw_error<DataError>("{}/adapter_config.json: {}", files.origin, error.what());
-  }
+  config->validate();
   check_prompt_rows(files, config->num_virtual_tokens);
   check_announced(files, "dept_A", {*config->max_length, config->r});
   check_announced(files, "dept_B", {config->r, -1});

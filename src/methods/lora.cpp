@@ -66,22 +66,34 @@ struct LoraConfig : MethodConfig {
     }
   }
   double scaling(const std::string& module) const {
-    const auto rank = static_cast<double>(match_pattern(rank_pattern, module, r));
-    return match_pattern(alpha_pattern, module, lora_alpha) / (use_rslora ? std::sqrt(rank) : rank);
+    const auto rank = static_cast<double>(named_rank(module).value_or(r));
+    return match_pattern(alpha_pattern, "alpha_pattern", module).value_or(lora_alpha) /
+           (use_rslora ? std::sqrt(rank) : rank);
+  }
+  /// By rank_pattern.
+  std::optional<int64_t> named_rank(const std::string& module) const {
+    return match_pattern(rank_pattern, "rank_pattern", module);
   }
 };
+
+/// Which biases of the base model a file brings new values of: "none", "lora_only" (of its targets), "all".
+std::string trained_biases(const AdapterFiles& files) {
+  std::string bias = "none";
+  files.read("bias", bias);
+  return bias;
+}
 
 class Lora : public Method {
  public:
   Lora(Transformer& model, const BankSpec& bank)
       : Method(model, bank), config_(dynamic_cast<const LoraConfig&>(*bank.configs.at(0))) {
     for (const MethodConfig* each : bank.configs) rates_.push_back(dynamic_cast<const LoraConfig&>(*each).lora_dropout);
-    for (const Linear* map : match_targets(model, targets_of(config_))) {
-      const int64_t in = map->in_features(), out = map->out_features(),
-                    rank = match_pattern(config_.rank_pattern, map->module, config_.r);
+    for (const Linear* map : match_targets(model, chosen_targets())) {
+      const std::optional<int64_t> named_rank = config_.named_rank(map->module);
+      const int64_t in = map->in_features(), out = map->out_features(), rank = named_rank.value_or(config_.r);
       if (rank > std::min(in, out) && !bank.from_files) {
-        throw_error<ConfigError>("method.r: found {}, expected at most {} for {} ({} to {})", rank, std::min(in, out),
-                                 map->module, in, out);
+        throw_error<ConfigError>("method.{}: found {}, expected at most {} for {} ({} to {})",
+                                 named_rank ? "rank_pattern" : "r", rank, std::min(in, out), map->module, in, out);
       }
       LowRankBank& site = sites_[map->module];
       site.a_KCR =
@@ -136,6 +148,11 @@ class Lora : public Method {
   }
 
   void load(int64_t k, const AdapterFiles& files, bool head) override {
+    if (const std::string bias = trained_biases(files); bias != "none" && !bank_.from_files) {
+      throw_error<DataError>(
+          "{}/adapter_config.json: bias: \"{}\" changes the base model, which training cannot start from", files.origin,
+          bias);
+    }
     for (const auto& [module, site] : sites_) {
       load_slice(site.a_KCR, k, files, kTunerPrefix + module + ".lora_A.weight", true);
       load_slice(site.b_KRO, k, files, kTunerPrefix + module + ".lora_B.weight", true);
@@ -155,9 +172,10 @@ class Lora : public Method {
   }
 
  private:
-  static Targets targets_of(const LoraConfig& config) {
-    return {config.target_modules, config.exclude_modules, config.layers_to_transform};
+  Targets chosen_targets() const {
+    return {config_.target_modules, config_.exclude_modules, config_.layers_to_transform, trained_modules()};
   }
+
   const LoraConfig& config_;
   std::map<std::string, LowRankBank> sites_;
   std::vector<double> rates_;  // [K], of lora_dropout
@@ -192,8 +210,9 @@ std::unique_ptr<MethodConfig> recognise_lora(const AdapterFiles& files) {
           it->dump());
     }
   }
-  if (json.value("bias", Json("none")) != "none")
-    throw_error<DataError>("{}/adapter_config.json: bias: {} is not supported", files.origin, json["bias"].dump());
+  // Biases are tensors of the base model, which whoever loads the file replaces.
+  if (const std::string bias = trained_biases(files); bias != "none" && bias != "lora_only" && bias != "all")
+    throw_error<DataError>("{}/adapter_config.json: bias: \"{}\" is not supported", files.origin, bias);
   // The tensors decide the targets (their names are whole paths), never target_modules.
   std::vector<std::string> targets;
   const std::string prefix = kTunerPrefix, a = ".lora_A.weight", b = ".lora_B.weight";
@@ -207,7 +226,7 @@ std::unique_ptr<MethodConfig> recognise_lora(const AdapterFiles& files) {
       throw_error<DataError>("{}/adapter_model.safetensors: tensor {}{} is missing", files.origin, module, a);
     if (name.ends_with(b)) continue;
     targets.push_back(module.substr(prefix.size()));
-    const int64_t rank = match_pattern(config->rank_pattern, targets.back(), config->r);
+    const int64_t rank = config->named_rank(targets.back()).value_or(config->r);
     if (tensor.dim() != 2 || tensor.size(0) != rank) {
       throw_error<DataError>(
           "{}/adapter_model.safetensors: tensor {} has shape [{}], expected {} rows by adapter_config.json",

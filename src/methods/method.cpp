@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "peft/base/error.h"
+#include "peft/base/log.h"
 
 namespace peft {
 
@@ -42,10 +43,14 @@ std::unique_ptr<MethodConfig> recognise_adapter(const AdapterFiles& files) {
   for (const std::string& name : methods().names()) {
     const MethodEntry& entry = methods().at(name);
     if (!entry.recognise) continue;
-    if (auto config = entry.recognise(files)) {
-      config->type = name;
-      check_ranges(*config, files);
-      return config;
+    try {
+      if (auto config = entry.recognise(files)) {
+        config->type = name;
+        check_ranges(*config, files);
+        return config;
+      }
+    } catch (const ConfigError& error) {  // its keys are those of a file here, not of the user's config
+      throw_error<DataError>("{}/adapter_config.json: {}", files.origin, error.what());
     }
   }
   throw_error<DataError>("{}/adapter_config.json: peft_type {} is not supported", files.origin, peft_type->dump());
@@ -128,8 +133,16 @@ void Method::merge_into(int64_t, std::map<std::string, at::Tensor>&) const {
                            bank_.configs.at(0)->type);
 }
 
+void Method::check_positions(int64_t num_virtual_tokens) const {
+  const int64_t usable = model_.spec().embedding.usable_positions();
+  if (bank_.from_files || num_virtual_tokens < usable) return;
+  throw_error<ConfigError>("method.num_virtual_tokens: found {}, expected at most {} (the model has {} positions)",
+                           num_virtual_tokens, usable - 1, usable);
+}
+
 /// modules_to_save: names match whole paths or their ends, as peft's do.
-std::vector<std::string> Method::trained_layers(const std::vector<HeadLayer>& layers) const {
+std::vector<std::string> Method::trained_modules() const {
+  const std::vector<HeadLayer>& layers = head_layers();
   const Json& names = bank_.configs.at(0)->modules_to_save;
   std::vector<std::string> chosen;
   const auto called = [](const HeadLayer& layer, const std::string& name) {
@@ -140,6 +153,7 @@ std::vector<std::string> Method::trained_layers(const std::vector<HeadLayer>& la
     return called(layer, name) || called({.module = layer.module.substr(0, layer.module.rfind('.'))}, name);
   };
   for (const Json& name : names) {
+    if (name == "classifier" || name == "score") continue;  // peft's list for every architecture
     if (std::none_of(layers.begin(), layers.end(), [&](const HeadLayer& l) { return means(l, name); })) {
       std::vector<std::string> known;
       for (const HeadLayer& layer : layers) known.push_back(layer.module);
@@ -149,20 +163,25 @@ std::vector<std::string> Method::trained_layers(const std::vector<HeadLayer>& la
   }
   for (const HeadLayer& layer : layers) {
     const bool named = std::any_of(names.begin(), names.end(), [&](const Json& name) { return means(layer, name); });
-    if (names.is_null() ? layer.trained : named) chosen.push_back(layer.module);
+    const bool none = names.is_array() && names.empty();
+    if (named || (layer.trained && !none)) chosen.push_back(layer.module);
   }
   return chosen;
 }
 
-void Method::add_trained_head(std::optional<double> init_std) {
-  const std::vector<HeadLayer>& layers = head() != nullptr ? *head() : model_.spec().head;
-  const std::vector<std::string> chosen = trained_layers(layers);
+void Method::add_trained_head(std::optional<double> init_std, bool fill_missing) {
+  const std::vector<std::string> chosen = trained_modules();
   const int64_t width = model_.spec().stack.width;
-  for (const HeadLayer& layer : layers) {
+  const double fresh_std = init_std.value_or(model_.spec().initializer_range);
+  for (const HeadLayer& layer : head_layers()) {
     const bool trains = std::find(chosen.begin(), chosen.end(), layer.module) != chosen.end();
-    if (!trains && !layer.to_labels) continue;
-    const int64_t out = layer.to_labels ? bank_.outputs : width;
     const Linear* own = model_.head_linear(layer.module);
+    if (!trains && !layer.to_labels) {
+      if (own != nullptr || !fill_missing) continue;
+      log_warning("{}: tensor {}.weight is missing: drawn from N(0, {}^2), frozen and stored with the adapter",
+                  model_.folder().string(), layer.module, fresh_std);
+    }
+    const int64_t out = layer.to_labels ? bank_.outputs : width;
     if (own != nullptr && own->out_features() != out) own = nullptr;
     const auto from = [&](const at::Tensor& tensor, std::span<float> values) {
       const at::Tensor flat = tensor.to(at::TensorOptions().dtype(at::kFloat).device(at::kCPU)).contiguous();
@@ -176,8 +195,7 @@ void Method::add_trained_head(std::optional<double> init_std) {
       if (own != nullptr) {
         from(own->weight_OC, values);
       } else {
-        init_stream(k, layer.module + ".weight")
-            .fill_normal(values, 0.0F, static_cast<float>(init_std.value_or(model_.spec().initializer_range)));
+        init_stream(k, layer.module + ".weight").fill_normal(values, 0.0F, static_cast<float>(fresh_std));
       }
     });
     if (own != nullptr && !own->bias_O.defined()) continue;

@@ -19,6 +19,7 @@ struct NtkConfig : MethodConfig {
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<NtkConfig>(*this); }
   void visit(Fields& fields) override;
   void resolve() override;
+  std::vector<std::optional<std::string>*> paths() override { return {&init_from, &prefix_from}; }
   void validate() const override;
 
   FeatureMap map() const;

@@ -84,6 +84,7 @@ class PTuning : public Method {
  public:
   PTuning(Transformer& model, const BankSpec& bank)
       : Method(model, bank), config_(dynamic_cast<const PTuningConfig&>(*bank.configs.at(0))) {
+    check_positions(config_.num_virtual_tokens);
     for (const MethodConfig* each : bank.configs) {
       const auto& own = dynamic_cast<const PTuningConfig&>(*each);
       rates_.push_back(own.encoder_dropout);

@@ -1,7 +1,8 @@
 /// `prefix` as P-tuning v2 uses it for understanding tasks.     [Liu et al. 2021, arXiv:2110.07602]
 ///
 /// No sharing, or with prefix_projection one network for all layers; everything new starts at N(0, init_std^2) with zero biases; dropout
-/// on the prefix as the checkpoint has it, one mask for each sequence; [CLS] is pooled. Counts, files and limits: prefix.cpp.
+/// on the prefix as the checkpoint has it, one mask for each sequence; [CLS] is pooled. A pooler that the checkpoint has not is drawn, and
+/// stays frozen. Counts, files and limits: prefix.cpp.
 
 #include "peft/base/error.h"
 #include "src/methods/prefix_method.h"
@@ -42,6 +43,7 @@ struct PTuningV2Config : PrefixConfig {
     if (prefix_projection) encoder_hidden_size = hidden_size;
     if (dropout.is_number()) prefix_dropout = dropout.get<double>();
     network_std = head_std = init_std;
+    fills_head = head == "pooler_linear";
   }
   void validate() const override {
     PrefixConfig::validate();

@@ -31,6 +31,7 @@ PrefixMethod::PrefixMethod(Transformer& model, const BankSpec& bank)
     : Method(model, bank), config_(dynamic_cast<const PrefixConfig&>(*bank.configs.at(0))) {
   const StackSpec& stack = model.spec().stack;
   config_.check(model.spec());
+  check_positions(config_.shifts_positions() ? config_.num_virtual_tokens : 0);
   layers_ = chosen_layers(config_.layers, stack.layers);
   key_width_ = stack.kv_heads * stack.head_dim;
   width_ = config_.through() ? stack.width : key_width_;
@@ -44,7 +45,7 @@ PrefixMethod::PrefixMethod(Transformer& model, const BankSpec& bank)
     for (int64_t k = 0; k < adapters(); ++k) tensors_.slice(k).fit(text_[k], kFitSteps, kFitRate);
   }
   text_.clear();
-  add_trained_head(config_.head_std);
+  add_trained_head(config_.head_std, config_.fills_head);
 }
 
 void PrefixMethod::add_tensors() {
@@ -135,7 +136,7 @@ bool PrefixMethod::masks_per_sequence() const {
 
 void PrefixMethod::begin_pass(const DropoutContext& context) {
   Method::begin_pass(context);
-  slots_ = tensors_.slots(width_);
+  slots_ = masked_slots(tensors_);
   const DropoutSite site{context_, kDropout, rates_};
   if (masks_per_sequence()) return;  // embed() knows the sequences
   if (site.active()) {
@@ -155,9 +156,13 @@ Embedded PrefixMethod::embed(Embedded tokens) {
   return tokens;
 }
 
-std::vector<PrefixKV> PrefixMethod::pairs_of(const std::vector<at::Tensor>& slots) const {
-  const StackSpec& stack = model_.spec().stack;
-  std::vector<PrefixKV> pairs(stack.layers);
+std::vector<at::Tensor> PrefixMethod::masked_slots(const PrefixTensors& tensors) const {
+  const std::vector<at::Tensor> slots = tensors.slots(width_);
+  return config_.simple() ? slots : keys_and_values(slots);
+}
+
+std::vector<at::Tensor> PrefixMethod::keys_and_values(const std::vector<at::Tensor>& slots) const {
+  std::vector<at::Tensor> both;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = model_.layers()[layers_[i]];
     at::Tensor key = slots[config_.simple() ? i : 2 * i], value = slots[config_.simple() ? i : 2 * i + 1];
@@ -165,9 +170,17 @@ std::vector<PrefixKV> PrefixMethod::pairs_of(const std::vector<at::Tensor>& slot
       key = through_layer(model_, layer, layer.key, key, config_.through_norm);
       value = through_layer(model_, layer, layer.value, value, config_.through_norm);
     }
-    const auto heads = [&](const at::Tensor& x) { return x.unflatten(-1, {stack.kv_heads, stack.head_dim}); };
-    pairs[layers_[i]] = {heads(key), heads(value)};
+    both.insert(both.end(), {key, value});
   }
+  return both;
+}
+
+std::vector<PrefixKV> PrefixMethod::pairs_of(const std::vector<at::Tensor>& slots) const {
+  const StackSpec& stack = model_.spec().stack;
+  const std::vector<at::Tensor> both = config_.simple() ? keys_and_values(slots) : slots;
+  const auto heads = [&](const at::Tensor& x) { return x.unflatten(-1, {stack.kv_heads, stack.head_dim}); };
+  std::vector<PrefixKV> pairs(stack.layers);
+  for (std::size_t i = 0; i < layers_.size(); ++i) pairs[layers_[i]] = {heads(both[2 * i]), heads(both[2 * i + 1])};
   return pairs;
 }
 
@@ -186,7 +199,7 @@ AdapterFiles PrefixMethod::fold(int64_t k) const {
   if (static_cast<int64_t>(layers_.size()) < stack.layers)
     files.config.update({{"layers", layers_}, {"peft_compatible", false}});
   if (!config_.shifts_positions()) files.config.update({{"position_shift", "off"}, {"peft_compatible", false}});
-  const auto pairs = pairs_of(tensors_.slice(k).slots(width_));
+  const auto pairs = pairs_of(masked_slots(tensors_.slice(k)));
   at::Tensor table_P2LGD = at::zeros({config_.num_virtual_tokens, 2 * stack.layers, stack.kv_heads, stack.head_dim},
                                      parameters().front().value.options());
   for (const int64_t l : layers_) {

@@ -29,7 +29,11 @@ class PrefixMethod : public Method {
   BankLinear add_map(const std::string& name, int64_t in, int64_t out, bool last);
   std::vector<at::Tensor> text_slots(int64_t k) const;
   bool masks_per_sequence() const;
-  /// Keys and values of every layer from the vectors of K adapters or B sequences.     each [N,P,X] -> pairs of [N,P,G,D]
+  /// What dropout acts on: the vectors themselves (simple), else each layer's key and then its value.     each [K,P,X or Y]
+  std::vector<at::Tensor> masked_slots(const PrefixTensors& tensors) const;
+  /// The vectors as keys and values, through the layer's frozen maps where they pass there.     each [N,P,X] -> [N,P,Y]
+  std::vector<at::Tensor> keys_and_values(const std::vector<at::Tensor>& slots) const;
+  /// Keys and values of every layer from such slots of K adapters or B sequences.     -> pairs of [N,P,G,D]
   std::vector<PrefixKV> pairs_of(const std::vector<at::Tensor>& slots) const;
 
   const PrefixConfig& config_;

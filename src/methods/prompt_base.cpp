@@ -36,7 +36,9 @@ void VirtualRowsConfig::validate() const {
 VirtualRows::VirtualRows(Transformer& model, const BankSpec& bank)
     : Method(model, bank),
       rows_config_(dynamic_cast<const VirtualRowsConfig&>(*bank.configs.at(0))),
-      rates_(rates_of(bank, &VirtualRowsConfig::prompt_dropout)) {}
+      rates_(rates_of(bank, &VirtualRowsConfig::prompt_dropout)) {
+  check_positions(rows_config_.num_virtual_tokens);
+}
 
 at::Tensor VirtualRows::add_prompt(std::vector<int64_t> shape) {
   return add_parameter("prompt", std::move(shape), "adapter", [&](int64_t k, std::span<float> values) {

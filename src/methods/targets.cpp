@@ -31,15 +31,17 @@ std::string known_names(const std::vector<const Linear*>& sites) {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
-void keep_layers(std::vector<const Linear*>& sites, const Json& chosen, int64_t layers) {
-  const Json list = chosen.is_array() ? chosen : Json::array({chosen});
+void keep_layers(std::vector<const Linear*>& sites, const Targets& targets, int64_t layers) {
+  const Json list = targets.layers.is_array() ? targets.layers : Json::array({targets.layers});
   for (const Json& index : list) {
     if (!index.is_number_integer() || index < 0 || index >= layers) {
       throw_error<ConfigError>("method.layers_to_transform: found {}, expected layers 0 to {}", index.dump(),
                                layers - 1);
     }
   }
+  const Json& names = targets.modules;
   std::erase_if(sites, [&](const Linear* site) {
+    if (std::find(names.begin(), names.end(), Json(site->module)) != names.end()) return false;  // by its whole path
     const auto layer = layer_of(site->module);
     return !layer || std::find(list.begin(), list.end(), Json(*layer)) == list.end();
   });
@@ -95,15 +97,16 @@ void check_names(const Json& names, const std::string& key) {
 
 std::vector<const Linear*> match_targets(const Transformer& model, const Targets& targets) {
   std::vector<const Linear*> sites = model.linear_sites();
-  std::erase_if(sites, [&](const Linear* site) {  // at or under a trained module of the head
-    return std::any_of(model.spec().head.begin(), model.spec().head.end(), [&](const HeadLayer& layer) {
-      return layer.trained && (site->module == layer.module || site->module.starts_with(layer.module + "."));
-    });
+  std::erase_if(sites, [&](const Linear* site) {
+    const auto& own = targets.trained;
+    return std::find(own.begin(), own.end(), site->module) != own.end() ||
+           std::any_of(model.spec().head.begin(), model.spec().head.end(),
+                       [&](const HeadLayer& layer) { return layer.to_labels && layer.module == site->module; });
   });
   std::vector<const Linear*> matched = named_sites(model, std::move(sites), targets.modules);
   std::erase_if(matched,
                 [&](const Linear* s) { return matches_names(targets.excluded, s->module, "exclude_modules"); });
-  if (!targets.layers.is_null()) keep_layers(matched, targets.layers, model.spec().stack.layers);
+  if (!targets.layers.is_null()) keep_layers(matched, targets, model.spec().stack.layers);
   if (matched.empty()) {
     throw_error<ConfigError>("method.exclude_modules and method.layers_to_transform leave none of the targets");
   }
@@ -111,14 +114,17 @@ std::vector<const Linear*> match_targets(const Transformer& model, const Targets
 }
 
 template <class T>
-T match_pattern(const std::map<std::string, T>& pattern, const std::string& module, T fallback) {
-  for (const auto& [key, value] : pattern) {
-    if (std::regex_match(module, compile("(.*\\.)?(" + key + ")", "rank_pattern or alpha_pattern"))) return value;
+std::optional<T> match_pattern(const std::map<std::string, T>& pattern, const std::string& key,
+                               const std::string& module) {
+  for (const auto& [name, value] : pattern) {
+    if (std::regex_match(module, compile("(.*\\.)?(" + name + ")", key))) return value;
   }
-  return fallback;
+  return std::nullopt;
 }
 
-template int64_t match_pattern(const std::map<std::string, int64_t>&, const std::string&, int64_t);
-template double match_pattern(const std::map<std::string, double>&, const std::string&, double);
+template std::optional<int64_t> match_pattern(const std::map<std::string, int64_t>&, const std::string&,
+                                              const std::string&);
+template std::optional<double> match_pattern(const std::map<std::string, double>&, const std::string&,
+                                             const std::string&);
 
 }  // namespace peft

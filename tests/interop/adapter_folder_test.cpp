@@ -141,6 +141,14 @@ TEST_F(OneAdapter, ReplacesAnOlderOneWhole) {
   EXPECT_EQ(read_adapter(adapter_).config.at("peft_type"), "LORA");
 }
 
+TEST_F(OneAdapter, MayBeNamedWithASlash) {
+  write("lora");
+  MethodBank bank = trained("prompt");
+  write_adapter(adapter_.string() + "/", bank->fold(0));
+  EXPECT_EQ(read_adapter(adapter_).config.at("peft_type"), "PROMPT_TUNING");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(adapter_), {}), 2);
+}
+
 TEST_F(OneAdapter, PickleFilesAreRefusedWithAdvice) {
   write("lora");
   std::filesystem::remove(adapter_ / "adapter_model.safetensors");
@@ -177,7 +185,7 @@ TEST_F(OneAdapter, KeysOfAnotherTypeOrRangeAreRefused) {
   with("lora", "r", -1);
   with("lora", "lora_alpha", Json::array({1}));
   with("lora", "use_dora", true);
-  with("lora", "bias", "all");
+  with("lora", "bias", "some");
   with("lora", "init_lora_weights", "pissa");
   with("prompt", "num_virtual_tokens", -1);
   with("prompt", "pooling", "mean");
@@ -229,6 +237,73 @@ TEST_F(OneAdapter, TensorsNamedLikeTheBaseModelReplaceIt) {
                 HasSubstr("replaces " + name + " of the base model, as peft does"));
     EXPECT_LT(relative_error(logits(loaded, fresh), bank.logits(changed, make_input(kTexts))), 1e-6);
   }
+}
+
+TEST_F(OneAdapter, TrainedBiasesOfLoraReplaceTheBaseModels) {
+  const std::string attention = "bert.encoder.layer.0.attention.self.";
+  const at::Tensor query = random_tensor(5, {8}).to(at::kFloat), key = random_tensor(6, {8}).to(at::kFloat);
+  for (const char* bias : {"lora_only", "all"}) {
+    write("lora", [&](AdapterFiles& files) {
+      files.config["bias"] = bias;
+      files.tensors["base_model.model." + attention + "query.base_layer.bias"] = query;  // a target
+      files.tensors["base_model.model." + attention + "key.bias"] = key;
+      files.tensors["base_model.model.classifier.modules_to_save.bias"] = at::ones({2});
+      files.tensors["base_model.model.classifier.original_module.bias"] = at::ones({2});
+    });
+    auto tensors = TinyBert().tensors();
+    tensors[attention + "query.bias"] = query;
+    tensors[attention + "key.bias"] = key;
+    Transformer changed =
+        Transformer::load(TinyBert::write(folder_ / "changed", TinyBert().config(), tensors), "float32");
+    MethodBank bank(changed, config_of("lora"), {1}, at::kFloat);
+    bank.perturb(0.3);
+    Transformer fresh = load();
+    testing::internal::CaptureStderr();
+    LoadedAdapter loaded = load_adapter(fresh, adapter_);
+    EXPECT_THAT(testing::internal::GetCapturedStderr(),
+                AllOf(HasSubstr("ignored: base_model.model.classifier.modules_to_save.bias, "),
+                      HasSubstr("replaces " + attention + "query.bias, " + attention + "key.bias of the base model")));
+    EXPECT_LT(relative_error(logits(loaded, fresh), bank.logits(changed, make_input(kTexts))), 1e-6);
+  }
+}
+
+TEST_F(OneAdapter, ABiasOfTheKeptHeadIsLoaded) {
+  const at::Tensor bias = random_tensor(5, {2}).to(at::kFloat);
+  write("lora", [&](AdapterFiles& files) {
+    files.config["task_type"] = nullptr;
+    files.config["bias"] = "all";
+    files.tensors.erase("base_model.model.classifier.weight");
+    files.tensors["base_model.model.classifier.bias"] = bias;
+  });
+  Transformer fresh = load();
+  const LoadedAdapter loaded = load_adapter(fresh, adapter_);
+  const TrainedLinear& head = *loaded.method->trained_module("classifier");
+  EXPECT_TRUE(same_values(head.bias_KO[0], bias));
+  EXPECT_TRUE(same_values(head.weight_KOC[0], model_.head_linear("classifier")->weight_OC));
+}
+
+TEST_F(OneAdapter, BringsThePoolerThatTheModelLacks) {
+  auto tensors = TinyBert().tensors();
+  std::erase_if(tensors, [](const auto& each) { return each.first.starts_with("bert.pooler."); });
+  const auto folder = TinyBert::write(folder_ / "no_pooler", TinyBert().config(), tensors);
+  for (const Json& config : {Json{{"type", "p_tuning_v2"}, {"num_virtual_tokens", 3}},
+                             Json{{"type", "lora"}, {"r", 2}, {"modules_to_save", {"pooler"}}}}) {
+    SCOPED_TRACE(config.dump());
+    Transformer model = Transformer::load(folder, "float32"), fresh = Transformer::load(folder, "float32");
+    MethodBank bank(model, config, {1}, at::kFloat);
+    bank.perturb(0.3);
+    const at::Tensor expected = bank.logits(model, make_input(kTexts));
+    write_adapter(adapter_, bank->fold(0));
+    LoadedAdapter loaded = load_adapter(fresh, adapter_);
+    EXPECT_TRUE(same_values(logits(loaded, fresh), expected));
+  }
+}
+
+TEST_F(OneAdapter, BadPatternsAreErrorsOfTheFile) {
+  write("lora", [](AdapterFiles& files) { files.config["rank_pattern"] = Json{{"(a", 2}}; });
+  refused("adapter_config.json: method.rank_pattern: \"");
+  write("lora", [](AdapterFiles& files) { files.config["alpha_pattern"] = Json{{"(a", 2}}; });
+  refused("adapter_config.json: method.alpha_pattern: \"");
 }
 
 TEST_F(OneAdapter, OfAnotherWidthIsRefused) {

@@ -76,6 +76,22 @@ TEST_F(Bitfit, FilesHoldTheNewValues) {
   EXPECT_LT((bank->fold(0).tensors.at("base_model.model." + name) - before - 0.25).abs().max().item<double>(), 1e-12);
 }
 
+TEST_F(Bitfit, FilesWithoutASubsetTrainWhatTheyHold) {
+  MethodBank bank(model_, {{"type", "bitfit"}, {"subset", "query_ffn"}});
+  bank.perturb(0.3);
+  AdapterFiles files = bank->fold(0);
+  files.config.erase("subset");
+  files.tensors.erase("base_model.model.bert.encoder.layer.0.intermediate.dense.bias");
+  const auto config = recognise_adapter(files);
+  const auto again = make_method(
+      model_, {.configs = {config.get()}, .seeds = {5}, .outputs = 2, .dtype = at::kDouble, .from_files = true});
+  again->load(0, files, true);
+  const AdapterFiles written = again->fold(0);
+  EXPECT_FALSE(written.config.contains("subset"));
+  EXPECT_EQ(written.tensors.size(), files.tensors.size());
+  for (const auto& [name, tensor] : files.tensors) EXPECT_TRUE(same_values(written.tensors.at(name), tensor)) << name;
+}
+
 class WithoutBiases : public testing::Test {
  protected:
   Transformer load() {

@@ -116,7 +116,7 @@ TEST(DeptFactors, Scaling) {
 TEST(DeptFactors, CountsOfThePaper) {
   const TemporaryFolder folder;
   const auto count = [&](int64_t width, const Json& method) {
-    const TinyBert tiny{.width = width, .heads = 1, .layers = 1, .feed_forward = 1, .positions = 8};
+    const TinyBert tiny{.width = width, .heads = 1, .layers = 1, .feed_forward = 1, .positions = 128};
     Transformer model = Transformer::load(tiny.write(folder.path()), "float32");
     MethodBank bank(model, method, {1}, at::kFloat);
     return bank->trainable_parameters() - 2 * width - 2;

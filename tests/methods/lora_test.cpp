@@ -106,6 +106,37 @@ TEST_F(Lora, AllLinearIsEveryMapButTheTrainedHead) {
   EXPECT_EQ(targets("All-Linear"), all);
 }
 
+TEST_F(Lora, WhatModulesToSaveTrainsIsNoTarget) {
+  const std::string pooler = "bert.pooler.dense";
+  const Json saved{{"modules_to_save", {"pooler"}}};
+  EXPECT_THAT(targets("all-linear", saved), testing::Not(testing::Contains(pooler)));
+  EXPECT_THAT(targets({"dense"}, saved),
+              testing::AllOf(testing::Not(testing::Contains(pooler)), testing::Contains(kLayer0 + "output.dense")));
+  refused({{"type", "lora"}, {"target_modules", {"bert.pooler.dense"}}, {"modules_to_save", {"pooler"}}},
+          "method.target_modules: no linear map is called \"bert.pooler.dense\"");
+  // The layer that gives the labels is the method's own even when it does not train.
+  EXPECT_EQ(targets("all-linear", {{"modules_to_save", Json::array()}}), targets("all-linear"));
+}
+
+TEST_F(Lora, ModulesToSaveAddToTheArchitecturesOwn) {
+  const auto trained = [&](const Json& names) {
+    MethodBank bank(model_, {{"type", "lora"}, {"r", 1}, {"modules_to_save", names}});
+    std::vector<std::string> modules;
+    for (const Parameter& p : bank->parameters()) {
+      if (p.group == "head" && p.name.ends_with(".weight")) modules.push_back(p.name.substr(0, p.name.size() - 7));
+    }
+    return modules;
+  };
+  const auto labels = testing::ElementsAre("classifier");
+  EXPECT_THAT(trained(nullptr), labels);
+  EXPECT_THAT(trained(Json::array()), testing::IsEmpty());
+  EXPECT_THAT(trained(Json::array({"score"})), labels);  // which BERT does not have
+  EXPECT_THAT(trained(Json::array({"classifier", "score", "classifier", "score"})), labels);
+  EXPECT_THAT(trained(Json::array({"pooler"})), testing::UnorderedElementsAre("bert.pooler.dense", "classifier"));
+  refused({{"type", "lora"}, {"r", 1}, {"modules_to_save", {"decoder"}}},
+          "method.modules_to_save: \"decoder\" is no module of the head (known: bert.pooler.dense, classifier)");
+}
+
 TEST_F(Lora, UnknownTargetsListTheKnownOnes) {
   const auto with = [](const Json& targets) { return Json{{"type", "lora"}, {"r", 1}, {"target_modules", targets}}; };
   refused(with({"query", "q_proj"}),
@@ -119,6 +150,21 @@ TEST_F(Lora, UnknownTargetsListTheKnownOnes) {
 TEST_F(Lora, RankIsAtMostTheSmallerSide) {
   refused({{"type", "lora"}, {"r", 9}},
           "method.r: found 9, expected at most 8 for bert.encoder.layer.0.attention.self.query (8 to 8)");
+  refused({{"type", "lora"}, {"rank_pattern", {{"value", 9}}}},
+          "method.rank_pattern: found 9, expected at most 8 for bert.encoder.layer.0.attention.self.value (8 to 8)");
+}
+
+TEST_F(Lora, BadPatternsAreNamedByTheirKey) {
+  refused({{"type", "lora"}, {"rank_pattern", {{"(a", 2}}}}, "method.rank_pattern: \"");
+  refused({{"type", "lora"}, {"alpha_pattern", {{"(a", 2}}}}, "method.alpha_pattern: \"");
+}
+
+TEST_F(Lora, BiasesOfAFileCannotBeTrainedOn) {
+  MethodBank bank(model_, {{"type", "lora"}, {"r", 1}});
+  AdapterFiles files = bank->fold(0);
+  files.config["bias"] = "all";
+  EXPECT_THAT([&] { bank->load(0, files, true); },
+              testing::ThrowsMessage<DataError>(testing::HasSubstr("bias: \"all\" changes the base model")));
 }
 
 TEST_F(Lora, LayersToTransform) {
@@ -128,6 +174,9 @@ TEST_F(Lora, LayersToTransform) {
   EXPECT_EQ(targets({"query"}, {{"layers_to_transform", {0, 1}}}), targets({"query"}));
   EXPECT_THAT(targets({"dense"}, {{"layers_to_transform", {0, 1}}}),
               testing::Not(testing::Contains("bert.pooler.dense")));  // which has no layer
+  EXPECT_THAT(targets({"query", kLayer0 + "attention.self.key", "bert.pooler.dense"}, {{"layers_to_transform", 1}}),
+              testing::UnorderedElementsAre(kLayer1 + "attention.self.query", kLayer0 + "attention.self.key",
+                                            "bert.pooler.dense"));  // whole paths stay
   for (const Json& layers : {Json(2), Json({0, 7}), Json(-1)}) {
     refused({{"type", "lora"}, {"layers_to_transform", layers}}, "method.layers_to_transform: found ");
     refused({{"type", "lora"}, {"layers_to_transform", layers}}, "expected layers 0 to 1");

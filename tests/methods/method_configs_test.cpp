@@ -121,6 +121,28 @@ TEST(MethodConfigs, BadOnesAreRefusedByKey) {
   refused({{"type", "linear_probe"}, {"r", 3}}, "r: unknown key");
 }
 
+TEST(MethodConfigs, VirtualTokensLeaveAPositionForTheText) {
+  const TemporaryFolder folder;
+  Transformer model = Transformer::load(TinyBert{.positions = 12}.write(folder.path()), "float64");
+  for (const char* type : {"prompt", "p_tuning", "prefix", "p_tuning_v2", "dept", "adept"}) {
+    SCOPED_TRACE(type);
+    const auto make = [&](int64_t count) {
+      Json config{{"type", type}, {"num_virtual_tokens", count}};
+      if (config["type"] == "dept" || config["type"] == "adept")
+        config.update({{"prompt_tuning_init", "RANDOM"}, {"r", 2}});
+      MethodBank(model, config);
+    };
+    EXPECT_NO_THROW(make(11));
+    for (const int64_t count : {int64_t{12}, int64_t{1} << 50}) {  // the second before it takes memory
+      EXPECT_THAT(
+          [&] { make(count); },
+          ThrowsMessage<ConfigError>(HasSubstr(fmt::format(
+              "method.num_virtual_tokens: found {}, expected at most 11 (the model has 12 positions)", count))));
+    }
+  }
+  EXPECT_NO_THROW(MethodBank(model, {{"type", "prefix"}, {"num_virtual_tokens", 12}, {"position_shift", "off"}}));
+}
+
 TEST(MethodRegistry, EveryFileThatRegistersIsKnownByItsName) {
   std::size_t registering = 0;
   for (const auto& file : std::filesystem::directory_iterator(std::filesystem::path(PEFT_SOURCE_DIR) / "src/methods")) {

@@ -177,8 +177,9 @@ TEST_F(PTuning, ReversedInputIsNotReversedOutput) {
 }
 
 TEST_F(PTuning, InitialValuesHaveTheirDistribution) {
+  Transformer model = Transformer::load(TinyBert{.positions = 201}.write(folder_.path() / "long"), "float64");
   MethodBank bank(
-      model_,
+      model,
       with({{"num_virtual_tokens", 200}, {"encoder_reparameterization_type", "LSTM"}, {"encoder_hidden_size", 16}}));
   EXPECT_NEAR(trained(bank, "encoder.rows").std().item<double>(), 1.0, 5.0 / std::sqrt(2.0 * 1600));
   for (const Parameter& p : bank->parameters()) {

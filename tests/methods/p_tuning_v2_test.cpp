@@ -47,7 +47,8 @@ TEST_F(PTuningV2, DropoutOfTheCheckpoint) {
 }
 
 TEST_F(PTuningV2, InitStd) {
-  Transformer bare = Transformer::load(TinyBert{.labels = 0}.write(folder_.path() / "bare"), "float32");
+  Transformer bare =
+      Transformer::load(TinyBert{.positions = 12501, .labels = 0}.write(folder_.path() / "bare"), "float32");
   const auto make = [&](double std) {
     return MethodBank(bare,
                       {{"type", "p_tuning_v2"},
@@ -67,6 +68,29 @@ TEST_F(PTuningV2, InitStd) {
   EXPECT_LT(relative_error(trained(large, "classifier.weight"), 2.0 * trained(small, "classifier.weight")), 1e-6);
   MethodBank flat(bare, {{"type", "p_tuning_v2"}, {"num_virtual_tokens", 6250}}, {1}, at::kFloat);
   EXPECT_NEAR(trained(flat, "prefix_key").std().item<double>(), 0.02, 0.0002);
+}
+
+TEST_F(PTuningV2, AMissingPoolerIsDrawnAndStaysFrozen) {
+  auto tensors = tiny_.tensors();
+  std::erase_if(tensors, [](const auto& each) { return each.first.starts_with("bert.pooler."); });
+  Transformer model =
+      Transformer::load(TinyBert::write(folder_.path() / "no_pooler", tiny_.config(), tensors), "float64");
+  const Json v2{{"type", "p_tuning_v2"}, {"num_virtual_tokens", 3}, {"init_std", 0.5}};
+  testing::internal::CaptureStderr();
+  MethodBank bank(model, v2);
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              testing::HasSubstr("tensor bert.pooler.dense.weight is missing: drawn from N(0, 0.5^2), frozen"));
+  for (const Parameter& p : bank->parameters()) EXPECT_FALSE(p.name.starts_with("bert.pooler.")) << p.name;
+  const AdapterFiles files = bank->fold(0);
+  const at::Tensor weight = files.tensors.at("base_model.bert.pooler.dense.weight");
+  EXPECT_NEAR(weight.std().item<double>(), 0.5, 5.0 * 0.5 / std::sqrt(2.0 * 64));
+  EXPECT_EQ(files.tensors.at("base_model.bert.pooler.dense.bias").abs().max().item<double>(), 0.0);
+  EXPECT_TRUE(at::isfinite(bank.logits(model, make_input(texts_))).all().item<bool>());
+
+  Json usual = v2;
+  usual["head"] = "architecture";
+  EXPECT_THAT([&] { MethodBank(model, usual).logits(model, make_input(texts_)); },
+              testing::ThrowsMessage<DataError>(testing::HasSubstr("bert.pooler.dense.weight is missing")));
 }
 
 TEST_F(PTuningV2, RejectsBadConfig) {

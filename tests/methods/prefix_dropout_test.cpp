@@ -53,7 +53,7 @@ TEST_F(Prefix, PaddedReferenceOfMaskedPairs) {
 
 TEST_F(Prefix, DropoutMasksKeysAndValuesSeparately) {
   const auto masked = [&](const Json& more) {
-    Json config = with({{"num_virtual_tokens", 200}, {"prefix_dropout", 0.25}});
+    Json config = with({{"num_virtual_tokens", 200}, {"position_shift", "off"}, {"prefix_dropout", 0.25}});
     config.update(more);
     MethodBank bank(model_, config);
     bank.context.training = true;
@@ -79,6 +79,30 @@ TEST_F(Prefix, DropoutMasksKeysAndValuesSeparately) {
   const auto [one_k, one_v] = masked({{"dropout_scope", "adapter"}});
   EXPECT_EQ(one_k.sizes(), (std::vector<int64_t>{2, 1, 200, 2, 4}));
   EXPECT_NEAR(kept(one_k * one_v), 0.75 * 0.75, 2 * five_errors);
+}
+
+TEST_F(Prefix, DropoutActsBehindTheFrozenMaps) {
+  for (const char* sharing : {"none", "deep"}) {
+    for (const char* scope : {"sequence", "adapter"}) {
+      SCOPED_TRACE(std::string(sharing) + " " + scope);
+      MethodBank bank(model_, with({{"num_virtual_tokens", 30},
+                                    {"sharing", sharing},
+                                    {"through_projection", true},
+                                    {"prefix_dropout", 0.25},
+                                    {"dropout_scope", scope}}));
+      const auto pairs = [&] {
+        at::NoGradGuard no_grad;
+        bank->begin_pass(bank.context);
+        bank->embed({at::zeros({6, 8}, at::kDouble), at::zeros({6}, at::kLong), make_batch({4, 2}), 0});
+        return at::stack({bank->prefix(1).k_KPGD, bank->prefix(1).v_KPGD});
+      };
+      const at::Tensor whole = pairs();
+      bank.context.training = true;
+      const at::Tensor masked = pairs(), kept = masked.ne(0).to(at::kDouble);
+      EXPECT_LT(relative_error(masked, whole * kept / 0.75), 1e-12);
+      EXPECT_NEAR(kept.mean().item<double>(), 0.75, 5.0 * std::sqrt(0.25 * 0.75 / static_cast<double>(kept.numel())));
+    }
+  }
 }
 
 }  // namespace

@@ -246,8 +246,10 @@ TEST_F(Prefix, RejectsBadConfig) {
   const NumberTokenizer tokenizer;
   EXPECT_THAT(
       [&] {
-        MethodBank(model_, with({{"num_virtual_tokens", 41}, {"init_weights", "text"}, {"init_text", "4"}}), {1},
-                   at::kDouble, &tokenizer);
+        MethodBank(
+            model_,
+            with({{"num_virtual_tokens", 41}, {"init_weights", "text"}, {"init_text", "4"}, {"position_shift", "off"}}),
+            {1}, at::kDouble, &tokenizer);
       },
       ThrowsMessage<ConfigError>(HasSubstr("method.num_virtual_tokens: found 41, but the model has 40 positions")));
 }

@@ -154,6 +154,34 @@ def test_a_pooler_in_modules_to_save(make_bert, our_logits, tmp_path):
     assert_peft_loads_here(folder, tmp_path / "a", our_logits, 350, 2)
 
 
+BIAS = {
+    "of the targets": dict(task_type="SEQ_CLS", bias="lora_only"),
+    "all": dict(task_type="SEQ_CLS", bias="all"),
+    "all, with a pooler in modules_to_save": dict(task_type="SEQ_CLS", bias="all", modules_to_save=["pooler"], target_modules=["query", "output.dense"]),
+    "all, without a task type": dict(bias="all"),
+}
+
+
+@pytest.mark.parametrize("name", BIAS)
+def test_trained_biases_of_peft_load_here(make_bert, our_logits, tmp_path, name):
+    """Against the live model, the model that peft reads again, and the same file without its biases."""
+    seed = 360 + list(BIAS).index(name)
+    folder, adapter, rows = make_bert(seed, 3), tmp_path / "adapter", random_rows(seed)
+    live = get_peft_model(folder.model(), LoraConfig(**(dict(r=4, target_modules=["query", "dense"]) | BIAS[name]))).eval()
+    randomise(live, seed)
+    live.save_pretrained(adapter)
+    theirs = folder.logits(live, rows)
+    assert_same(our_logits(folder, rows, "--adapter", adapter), theirs)
+    assert_same(peft_logits(folder, adapter, rows, 3), theirs)
+    file = adapter / "adapter_model.safetensors"
+    tensors = load_file(file)
+    biases = [n for n in tensors if n.endswith(".bias") and "classifier" not in n]
+    assert any(n.endswith("query.base_layer.bias") for n in biases)
+    assert any(n.endswith("key.bias") for n in biases) == (BIAS[name]["bias"] == "all")
+    save_file({n: t for n, t in tensors.items() if n not in biases}, file)
+    assert (our_logits(folder, rows, "--adapter", adapter) - theirs).abs().max() > 1e-2
+
+
 def edit(adapter, **changes):
     path = adapter / "adapter_config.json"
     config = json.loads(path.read_text())
@@ -183,7 +211,7 @@ def truncate(adapter):
 REFUSALS = {
     "pickle": (only_pickle, ["adapter_model.bin", "convert"]),
     "dora": (lambda a: edit(a, use_dora=True), ["adapter_config.json", "use_dora"]),
-    "bias": (lambda a: edit(a, bias="all"), ["adapter_config.json", "bias"]),
+    "bias": (lambda a: edit(a, bias="boft_only"), ["adapter_config.json", "bias", "boft_only"]),
     "pissa": (lambda a: edit(a, init_lora_weights="pissa_niter_4"), ["init_lora_weights", "pissa_niter_4"]),
     "newer format": (lambda a: edit(a, library="peft.cpp", format_version=2), ["format_version 2"]),
     "unknown type": (lambda a: edit(a, peft_type="LOHA"), ["peft_type", "LOHA"]),

@@ -17,6 +17,9 @@ std::filesystem::path find_adapter(const std::filesystem::path& path);
 /// newer than ours.
 AdapterFiles read_adapter(const std::filesystem::path& folder);
 
+/// Tensors of a model folder that write_model_folder() wrote: PATH, PATH/best or PATH/last.
+AdapterFiles read_model_folder(const std::filesystem::path& path);
+
 /// Writes both files into a fresh folder and puts it in the place of `folder` in one step; sorted keys and names, so equal adapters
 /// give equal bytes.
 void write_adapter(const std::filesystem::path& folder, const AdapterFiles& files);

@@ -16,7 +16,8 @@ struct MethodConfig {
   std::string type;
   std::string compat =
       "paper";           ///< where paper and released code differ: "paper" or "code"; a switch given by name wins
-  Json modules_to_save;  ///< names of the head's modules that train; null: the architecture's choice, []: none
+  Json modules_to_save;  ///< names of the head's modules that train beside the architecture's own; null: those alone,
+                         ///< []: none
   std::optional<std::string> init_from;  ///< run or adapter folder to start from
   bool init_head = true;                 ///< take the head of init_from too
   virtual ~MethodConfig() = default;
@@ -26,6 +27,8 @@ struct MethodConfig {
   virtual bool shares_bank() const { return true; }
   /// Fills keys whose default depends on others (compat), so that a printed config says all. Called after parsing, before validate().
   virtual void resolve() {}
+  /// Keys that name folders, for whoever makes them absolute.
+  virtual std::vector<std::optional<std::string>*> paths() { return {&init_from}; }
   /// Contradictions between keys, as ConfigError naming them: `method.r: ...`.
   virtual void validate() const;
 };
@@ -39,6 +42,7 @@ class MethodSection {
   void visit(Fields& fields);
   const MethodConfig& operator*() const { return *config_; }
   const MethodConfig* operator->() const { return config_.get(); }
+  std::vector<std::optional<std::string>*> paths() { return config_->paths(); }
   MethodSection();
   MethodSection(const MethodSection& other) : config_(other.config_->clone()) {}
   MethodSection& operator=(const MethodSection& other);

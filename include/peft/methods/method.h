@@ -98,10 +98,15 @@ class Method : public Sockets {
   /// The same without a gradient and outside parameters(): a constant of the bank.
   at::Tensor make_bank(std::vector<int64_t> shape, const Fill& fill) const;
 
-  /// Banks of the head's layers that train (those that modules_to_save names, else the architecture's): parameters "<module>.weight"
-  /// [K,N,C] and ".bias" [K,N], starting from the checkpoint's own where its shape fits, else N(0, init_std^2) (null: initializer_range) and zero. The
-  /// layer that gives the labels is stored with the adapter even when it does not train.
-  void add_trained_head(std::optional<double> init_std = std::nullopt);
+  /// Throws ConfigError when so many virtual tokens leave no position for a text: before their tables take memory.
+  void check_positions(int64_t num_virtual_tokens) const;
+
+  /// Modules of the head that train: the architecture's and those that modules_to_save names; none when that is an empty list.
+  std::vector<std::string> trained_modules() const;
+  /// Banks of these: parameters "<module>.weight" [K,N,C] and ".bias" [K,N], starting from the checkpoint's own where its shape fits,
+  /// else N(0, init_std^2) (null: initializer_range) and zero. The layer that gives the labels is stored with the adapter even when it
+  /// does not train; `fill_missing`: so are layers that the checkpoint has not, with a warning.
+  void add_trained_head(std::optional<double> init_std = std::nullopt, bool fill_missing = false);
   /// The heads as files hold them: "<prefix><module>.weight" and ".bias".
   void fold_head(int64_t k, const std::string& prefix, AdapterFiles& files) const;
   void load_head(int64_t k, const std::string& prefix, const AdapterFiles& files);
@@ -118,7 +123,7 @@ class Method : public Sockets {
   const DropoutContext* context_ = nullptr;
 
  private:
-  std::vector<std::string> trained_layers(const std::vector<HeadLayer>& layers) const;
+  const std::vector<HeadLayer>& head_layers() const { return head() != nullptr ? *head() : model_.spec().head; }
   std::vector<std::string> saved_modules() const;
 
   int64_t adapters_;
