@@ -30,7 +30,8 @@ std::optional<SweepArguments> parse(int argc, char** argv) {
                         "FILE")("set", "set a key of the config: VALUE is JSON, else a string; repeatable",
                                 cxxopts::value<std::vector<std::string>>(), "KEY.PATH=VALUE")(
       "resume", "go on: finished runs stay, the others go on from their checkpoints, new ones start")(
-      "bank-size", "runs that train together at most; default: as many as fill a step with 256 examples",
+      "bank-size",
+      "runs that train together at most; default: as many as fill a step with 256 examples or 16,384 tokens",
       cxxopts::value<int64_t>(), "N")("dry-run", "print the runs and their banks; train nothing");
   const auto arguments = parse_command_line(options, argc, argv);
   if (!arguments) return std::nullopt;
@@ -95,6 +96,7 @@ int sweep_main(int argc, char** argv) {
   Progress progress("sweep, thousandths of runs", kParts * static_cast<int64_t>(sweep.jobs.size()));
   std::vector<SweepOutcome> outcomes(sweep.jobs.size());
   std::size_t finished = 0, failed = 0;
+  std::optional<Error> refused;  // the last bank that could not begin
   for (const auto& bank : banks) {
     std::vector<RunConfig> configs;
     for (const std::size_t i : bank) configs.push_back(sweep.jobs[i].config);
@@ -103,7 +105,18 @@ int sweep_main(int argc, char** argv) {
       progress.update(static_cast<int64_t>(runs * kParts),
                       fmt::format("{} of {} finished, {}", finished, sweep.jobs.size(), note));
     };
-    const std::vector<JobResult> results = train_bank(configs, {.resume = true, .progress = report});
+    std::vector<JobResult> results;
+    try {
+      results = train_bank(configs, {.resume = true, .progress = report});
+    } catch (const Error& error) {
+      // The model or the data refuse these runs; the others need not wait.
+      if (error.code() != ExitCode::config && error.code() != ExitCode::data) throw;
+      for (const std::size_t i : bank) outcomes[i].failure = error.what();
+      if (refused) log_warning("{}", refused->what());
+      refused = error;
+      finished += bank.size();
+      continue;
+    }
     for (std::size_t j = 0; j < bank.size(); ++j) {
       if (results[j].code == ExitCode::interrupted)
         throw Error(
@@ -119,6 +132,10 @@ int sweep_main(int argc, char** argv) {
     write_summary(folder, summarise(sweep.jobs, outcomes));
   }
   const SweepSummary summary = summarise(sweep.jobs, outcomes);
+  if (refused) {
+    write_summary(folder, summary);
+    throw *refused;
+  }
   print_result(summary.markdown());
   if (failed == sweep.jobs.size())
     throw Error(fmt::format("{}: every run was stopped by a guard", sweep.output), ExitCode::guard);

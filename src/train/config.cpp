@@ -155,6 +155,9 @@ RunConfig RunConfig::from_json(const Json& json, const std::string& origin) {
   config.model.path = absolute(config.model.path);
   config.task.data = absolute(config.task.data);
   for (auto& [split, file] : config.data.files) file = absolute(file);
+  for (std::optional<std::string>* path : config.method.paths()) {
+    if (*path) *path = absolute(**path);
+  }
   config.output = absolute(config.output);
   return config;
 }

@@ -130,20 +130,21 @@ bool Job::due(const std::optional<int64_t>& every, bool epoch_ends) const {
   return *every > 0 && state_.step % *every == 0;
 }
 
-void Job::finish_step(Bank& bank, const Step& step, double seconds) {
+bool Job::finish_step(Bank& bank, const Step& step, double seconds) {
   seconds_ += seconds;
   const bool epoch_ends = state_.step == total_steps() || sampler_.at(state_.step).epoch != step.epoch;
   if (state_.step % config_.train.logging_steps == 0 || state_.step == total_steps()) log_training();
   if (diverged()) {
-    return stop(ExitCode::guard,
-                fmt::format("{}: step {}: the loss diverged: {:.4g} (smoothed) after {:.4g} in the first {} steps",
-                            config_.output, state_.step, state_.smoothed_loss, state_.first_losses / kReferenceSteps,
-                            kReferenceSteps));
+    stop(ExitCode::guard,
+         fmt::format("{}: step {}: the loss diverged: {:.4g} (smoothed) after {:.4g} in the first {} steps",
+                     config_.output, state_.step, state_.smoothed_loss, state_.first_losses / kReferenceSteps,
+                     kReferenceSteps));
+    return true;
   }
   const bool evaluates = due(config_.train.eval_steps, epoch_ends);
   if (state_.step >= kGradientCheckStep && !state_.unmoved_reported) check_gradients();
   if (evaluates && dev_ != nullptr) evaluate_now(bank);
-  if (patience_ended() || due(config_.train.save_steps, epoch_ends)) save(bank);
+  return patience_ended() || due(config_.train.save_steps, epoch_ends);
 }
 
 void Job::update(Bank& bank, const Step& step, double loss, int64_t tokens) {
@@ -280,6 +281,10 @@ void Job::stop(ExitCode code, std::string message) {
   result_.message = std::move(message);
 }
 
+void Job::record_stop() const {
+  write_atomic(folder_.stopped(), to_pretty_string({{"step", state_.step}, {"message", result_.message}}));
+}
+
 /// last/, best/, predictions and metrics.json, the last of which marks the run as finished.
 void Job::complete(Bank& bank) {
   write_adapter_folder(bank, "last");
@@ -308,14 +313,8 @@ void Job::complete(Bank& bank) {
   }
   if (dev_ != nullptr) {
     if (!best_ && state_.best_step != state_.step) {  // the bank's slice is free now: score what best/ holds
-      AdapterFiles best;
-      if (bank.method->writes_model_folder()) {
-        best.origin = (folder_.path() / "best").string();
-        const SafetensorsFile file(folder_.path() / "best" / "model.safetensors");
-        for (const auto& [name, entry] : file.entries()) best.tensors[name] = file.tensor(name);
-      } else {
-        best = read_adapter(folder_.path() / "best");
-      }
+      const std::filesystem::path folder = folder_.path() / "best";
+      const AdapterFiles best = bank.method->writes_model_folder() ? read_model_folder(folder) : read_adapter(folder);
       if (bank.method->folds()) {
         bank.method->load_trained(k_, best.trained, best.origin + "/trained.safetensors", true);
       } else {

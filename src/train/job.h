@@ -41,6 +41,8 @@ class Job {
 
   /// Step of the newest checkpoint, 0 without one.
   int64_t saved_step() const;
+  /// Not only the first save of its bank, between whose files a process may end.
+  bool saved_twice() const { return std::filesystem::exists(folder_.previous_checkpoint()); }
   /// Opens the run folder and goes on from its checkpoint of `step` where it has one (0: the start), else from the newest.
   void open(Bank& bank, int64_t k, const Json& provenance, int64_t step);
 
@@ -49,14 +51,17 @@ class Job {
   const EncodedSplit* dev_split() const { return dev_; }  ///< nullptr: nothing is evaluated
   /// After backward: clip and step this job's slice. A guard may end the job here.
   void update(Bank& bank, const Step& step, double loss, int64_t tokens);
-  /// Logs, evaluates and saves as the config says; `seconds` is this job's share of the step. A guard may end the job here.
-  void finish_step(Bank& bank, const Step& step, double seconds);
+  /// Logs and evaluates as the config says; `seconds` is this job's share of the step. A guard may end the job here. True: all jobs of the
+  /// bank should save now, since the job is due to or ends, and rows depend in their last bits on the rows beside them.
+  bool finish_step(Bank& bank, const Step& step, double seconds);
   /// Adds to the time of training what was not a step.
   void charge(double seconds) { seconds_ += seconds; }
   /// Writes the results of a job that has done its last step or stopped early. All jobs of a bank have saved by then.
   void complete_if_due(Bank& bank);
   void save(Bank& bank);
   void stop(ExitCode code, std::string message);
+  /// A guard's stop for good, after the others have saved: --resume does not try it again.
+  void record_stop() const;
   std::string progress_note() const;
 
  private:

@@ -50,6 +50,7 @@ void clear_leftovers(const fs::path& run) {
 
 RunFolder::Found RunFolder::look() const {
   if (fs::exists(folder_ / "metrics.json")) return Found::finished;
+  if (fs::exists(stopped())) return Found::stopped;
   return fs::exists(checkpoint()) || fs::exists(previous_checkpoint()) ? Found::checkpoint : Found::nothing;
 }
 
@@ -63,7 +64,16 @@ RunFolder::RunFolder(fs::path folder, bool resume) : folder_(std::move(folder)) 
                                folder_.string(), name);
     }
   }
-  if (resume || (found_ == Found::nothing && !fs::exists(folder_ / "config.json"))) return;
+  const fs::path config = folder_ / "config.json";
+  if (found_ == Found::nothing && !fs::exists(config)) return;
+  if (resume) {
+    const Json stored = fs::exists(config) ? read_json_file<ConfigError>(config) : Json::object();
+    if (found_ == Found::nothing && !(stored.is_object() && stored.contains("method") && stored.contains("task"))) {
+      throw_error<ConfigError>("output: {} holds a config.json that is not of a run; choose another folder",
+                               folder_.string());
+    }
+    return;
+  }
   if (fs::exists(folder_ / ".lock")) const FolderLock unused(folder_);  // "in use" tells more than the advice to resume
   throw_error<ConfigError>("output: {} already holds a run; go on with --resume, or choose another folder",
                            folder_.string());
@@ -84,22 +94,29 @@ void RunFolder::open() {
   fs::remove(folder_ / "config.json");
 }
 
+void RunFolder::check_config(const Json& config) const {
+  const fs::path file = folder_ / "config.json";
+  // Keys that are newer than the file have their defaults.
+  const Json stored = RunConfig::from_json(read_json_file<ConfigError>(file), file.string()).to_json();
+  const std::string key = first_difference(stored, config);
+  if (key.empty()) return;
+  const Json::json_pointer pointer("/" + [&] {
+    std::string path = key;
+    for (char& c : path) c = c == '.' ? '/' : c;
+    return path;
+  }());
+  const auto shown = [&](const Json& json) { return json.contains(pointer) ? json[pointer].dump() : "nothing"; };
+  throw_error<ConfigError>("{}: {}: the run was started with {}, found {}; it cannot go on with another value",
+                           file.string(), key, shown(stored), shown(config));
+}
+
 void RunFolder::write_config(const Json& config, const Json& provenance) {
   Json complete = config;
   complete["provenance"] = provenance;
   const fs::path file = folder_ / "config.json";
   if (found_ == Found::checkpoint && fs::exists(file)) {
+    check_config(config);
     const Json stored = read_json_file<ConfigError>(file);
-    if (const std::string key = first_difference(stored, complete); !key.empty()) {
-      const Json::json_pointer pointer("/" + [&] {
-        std::string path = key;
-        for (char& c : path) c = c == '.' ? '/' : c;
-        return path;
-      }());
-      const auto shown = [&](const Json& json) { return json.contains(pointer) ? json[pointer].dump() : "nothing"; };
-      throw_error<ConfigError>("{}: {}: the run was started with {}, found {}; it cannot go on with another value",
-                               file.string(), key, shown(stored), shown(complete));
-    }
     for (const char* what : {"model", "tokenizer", "data"}) {
       const Json before = stored.value("provenance", Json::object()).value(what, Json());
       if (!before.is_null() && before != provenance.value(what, Json())) {

@@ -13,14 +13,16 @@ namespace peft {
 
 class RunFolder {
  public:
-  enum class Found { nothing, checkpoint, finished };
+  enum class Found { nothing, checkpoint, stopped, finished };
 
-  /// Only looks; creates nothing. Throws ConfigError when the folder holds a run and `resume` is false.
+  /// Only looks; creates nothing. Throws ConfigError when the folder holds a run and `resume` is false, or something else than a run.
   RunFolder(std::filesystem::path folder, bool resume);
   Found found() const { return found_; }
 
   /// Creates and locks the folder. A folder without a checkpoint is cleared of what an earlier start left.
   void open();
+  /// Throws ConfigError naming the first key in which `config` and the stored config.json differ.
+  void check_config(const Json& config) const;
   /// config.json; with a checkpoint it must say the same as the stored one (ConfigError naming the key) about the same model and data
   /// (DataError).
   void write_config(const Json& config, const Json& provenance);
@@ -37,6 +39,8 @@ class RunFolder {
   std::filesystem::path previous_checkpoint() const { return folder_ / "checkpoint" / "previous.safetensors"; }
   /// Seconds spent in steps so far, beside the checkpoint: the clock has no place in the state.
   std::filesystem::path runtime() const { return folder_ / "checkpoint" / "runtime.json"; }
+  /// Why a guard stopped the run: it would do so again.
+  std::filesystem::path stopped() const { return folder_ / "stopped.json"; }
   const std::filesystem::path& path() const { return folder_; }
 
  private:

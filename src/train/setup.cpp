@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <fmt/ranges.h>
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
@@ -46,6 +47,29 @@ at::Device parse_device(const std::string& name) {
   return name != "cpu" && available ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
 }
 
+using Tensors = std::map<std::string, at::Tensor>;
+
+/// What init_from holds and this method has no place for.
+void warn_of_unused(const Tensors& found, const Tensors& own, const std::string& origin) {
+  std::vector<std::string> unused;
+  for (const auto& [name, tensor] : found) {
+    if (!own.contains(name)) unused.push_back(name);
+  }
+  if (!unused.empty()) log_warning("method.init_from: {}: not used: {}", origin, fmt::join(unused, ", "));
+}
+
+/// Of the layers whose outputs a cache would hold.
+double body_dropout(const Bank& bank) {
+  const DropoutRates& rates = bank.model.spec().dropout;
+  return std::max(rates.hidden, rates.attention);
+}
+
+void check_caching(const Bank& bank) {  // before anything is written
+  if (bank.method->feature_caching() == FeatureCaching::always && body_dropout(bank) > 0)
+    throw_error<ConfigError>("method.cache_features: true needs model.dropout 0, the model's is {}",
+                             body_dropout(bank));
+}
+
 }  // namespace
 
 void check_bank(const std::vector<RunConfig>& configs) {
@@ -67,10 +91,10 @@ void check_bank(const std::vector<RunConfig>& configs) {
 
 std::string bank_key(const RunConfig& config) {
   Json json = without_free_keys(config);
-  json["train"].erase("num_threads");
-  // Where the file decides the labels, other files may mean another number of outputs.
-  if (config.task.name == "classification") json["task"]["data"] = config.task.data;
-  if (!config.data.files.empty()) json["data"] = config.to_json()["data"];
+  // Where the file decides the labels, other files and columns may mean another number of outputs.
+  const bool from_file = config.task.name == "classification";
+  if (from_file) json["task"]["data"] = config.task.data;
+  if (from_file || !config.data.files.empty()) json["data"] = config.to_json()["data"];
   return json.dump();
 }
 
@@ -119,6 +143,10 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
     train.push_back(&job->config().train);
   }
   bank.method = make_method(bank.model, spec);
+  if (bank.method->parameters().empty())
+    throw_error<ConfigError>("method.modules_to_save: found {}, but \"{}\" trains nothing else",
+                             spec.configs.front()->modules_to_save.dump(), spec.configs.front()->type);
+  check_caching(bank);
 
   const int64_t usable = bank.model.spec().embedding.usable_positions(), taken = bank.method->virtual_tokens();
   for (const auto& job : jobs) {
@@ -131,6 +159,10 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
   for (std::size_t k = 0; k < jobs.size(); ++k) {
     const MethodConfig& config = *jobs[k]->config().method;
     if (!config.init_from) continue;
+    if (bank.method->writes_model_folder()) {
+      bank.method->load(static_cast<int64_t>(k), read_model_folder(*config.init_from), config.init_head);
+      continue;
+    }
     const AdapterFiles files = read_adapter(find_adapter(*config.init_from));
     if (bank.method->folds()) {
       if (files.trained_type != config.type) {
@@ -142,6 +174,7 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
       }
       bank.method->load_trained(static_cast<int64_t>(k), files.trained, files.origin + "/trained.safetensors",
                                 config.init_head);
+      warn_of_unused(files.trained, bank.method->trained_tensors(static_cast<int64_t>(k)), files.origin);
       continue;
     }
     const auto source = recognise_adapter(files);
@@ -150,6 +183,7 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
                                config.type);
     }
     bank.method->load(static_cast<int64_t>(k), files, config.init_head);
+    warn_of_unused(files.tensors, bank.method->fold(static_cast<int64_t>(k)).tensors, files.origin);
   }
   bank.optimizer = std::make_unique<Optimizer>(*bank.method, train);
 }
@@ -157,14 +191,7 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
 void cache_features(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
   constexpr int64_t kLargest = int64_t{1} << 30;  // bytes of a split's features that are worth keeping unasked
   const FeatureCaching wanted = bank.method->feature_caching();
-  if (wanted == FeatureCaching::never) return;
-  const DropoutRates& rates = bank.model.spec().dropout;
-  if (rates.hidden > 0 || rates.attention > 0) {
-    if (wanted == FeatureCaching::always)
-      throw_error<ConfigError>("method.cache_features: true needs model.dropout 0, the model's is {}",
-                               std::max(rates.hidden, rates.attention));
-    return;
-  }
+  if (wanted == FeatureCaching::never || body_dropout(bank) > 0) return;
   const int64_t row_bytes = bank.model.spec().stack.width * static_cast<int64_t>(sizeof(float));
   for (const auto& job : jobs) {
     const auto add = [&](const EncodedSplit& split, bool gains) {

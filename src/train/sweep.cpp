@@ -71,7 +71,8 @@ std::string short_name(const Json& point) {
   std::string name;
   for (const auto& [path, value] : point.items()) {
     if (!name.empty()) name += '-';
-    name += value.is_object() ? short_text(value) : path.substr(path.rfind('.') + 1) + "=" + short_text(value);
+    const std::string last = path.substr(path.rfind('.') + 1), text = short_text(value);
+    name += !value.is_object() ? last + "=" + text : text.empty() ? last : text;
   }
   constexpr std::size_t kLongest = 120;  // of a file name's 255 bytes; what is cut off lives on in the hash
   if (name.size() > kLongest) name = name.substr(0, kLongest) + fmt::format("-{:016x}", hash64(name));
@@ -108,14 +109,15 @@ SweepConfig SweepConfig::read(const std::filesystem::path& file, const std::vect
 
   const Json grids = sweep.json["sweep"].is_array() ? sweep.json["sweep"] : Json::array({sweep.json["sweep"]});
   if (grids.empty()) throw_error<ConfigError>("{}: sweep: found an empty list", origin);
-  std::map<std::string, int> names;
+  std::set<std::string> names;
   for (const Json& grid : grids) {
     check_grid(grid, origin);
     for (const Json& point : product(grid)) {
       SweepJob job;
       job.point = point;
-      job.name = short_name(point);
-      if (const int before = names[job.name]++; before > 0) job.name += "-" + std::to_string(before + 1);
+      const std::string name = short_name(point);
+      job.name = name;
+      for (int n = 2; !names.insert(job.name).second; ++n) job.name = name + "-" + std::to_string(n);
       job.config = config_of(base, point, (std::filesystem::path(sweep.output) / job.name).string(), origin);
       sweep.jobs.push_back(std::move(job));
     }
@@ -129,8 +131,9 @@ std::vector<std::vector<std::size_t>> plan_banks(const std::vector<SweepJob>& jo
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     const RunConfig& config = jobs[i].config;
     const TrainConfig& train = config.train;
-    int64_t room =
-        largest > 0 ? largest : std::max<int64_t>(1, kBankExamples / train.batch_size.value_or(kBankExamples));
+    const int64_t fitting = train.batch_tokens ? kBankTokens / *train.batch_tokens
+                                               : kBankExamples / train.batch_size.value_or(kBankExamples);
+    int64_t room = largest > 0 ? largest : std::max<int64_t>(1, fitting);
     if (!config.method->shares_bank()) room = 1;
     const std::string key = bank_key(config);
     const auto found = open.find(key);

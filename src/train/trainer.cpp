@@ -8,6 +8,7 @@
 
 #include "peft/base/log.h"
 #include "peft/base/progress.h"
+#include "peft/data/task.h"
 #include "peft/train/batch.h"
 #include "peft/train/interrupt.h"
 #include "src/train/job.h"
@@ -86,30 +87,43 @@ void train_loop(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const
     std::vector<Step> steps(jobs.size());
     std::vector<double> losses(jobs.size(), 0.0);
     std::vector<int64_t> tokens(jobs.size(), 0);
-    int64_t running = 0;
+    std::vector<std::size_t> running;
     for (std::size_t k = 0; k < jobs.size(); ++k) {
       if (!jobs[k]->active()) continue;
       steps[k] = jobs[k]->next();
       dropout.steps[k] = jobs[k]->step();
-      ++running;
+      running.push_back(k);
     }
     run_step(bank, jobs, steps, dropout, losses, tokens);
-    for (std::size_t k = 0; k < jobs.size(); ++k) {
-      if (jobs[k]->active()) jobs[k]->update(bank, steps[k], losses[k], tokens[k]);
+    for (const std::size_t k : running) jobs[k]->update(bank, steps[k], losses[k], tokens[k]);
+    const double seconds =
+        std::chrono::duration<double>(Clock::now() - start).count() / static_cast<double>(running.size());
+    bool saves = false;
+    for (const std::size_t k : running) saves |= !jobs[k]->active() || jobs[k]->finish_step(bank, steps[k], seconds);
+    for (const std::size_t k : running) {
+      if (saves && jobs[k]->active()) jobs[k]->save(bank);
     }
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count() / static_cast<double>(running);
+    for (const std::size_t k : running) {
+      if (!jobs[k]->active()) jobs[k]->record_stop();
+    }
     done = 0;
-    for (std::size_t k = 0; k < jobs.size(); ++k) {
-      if (jobs[k]->active()) jobs[k]->finish_step(bank, steps[k], seconds);
-    }
     for (const auto& job : jobs) {
       job->complete_if_due(bank);
       done += job->active() ? job->step() : job->total_steps();
     }
-    const std::string note = jobs.size() == 1 ? jobs[0]->progress_note() : fmt::format("{} jobs", running);
+    const std::string note = jobs.size() == 1 ? jobs[0]->progress_note() : fmt::format("{} jobs", running.size());
     if (progress) progress->update(done, note);
     if (options.progress) options.progress(static_cast<double>(done) / static_cast<double>(total), note);
   }
+}
+
+/// A config with the keys that a job takes from its data, as the stored one has them: comparing needs no data.
+Json resolved_as_stored(RunConfig config, const std::filesystem::path& file) {
+  const RunConfig stored = RunConfig::from_json(read_json_file<ConfigError>(file), file.string());
+  config.task.name = resolve_task_name(config.task.name);
+  if (config.data.labels.empty()) config.data.labels = stored.data.labels;
+  if (!config.train.metric_for_best_model) config.train.metric_for_best_model = stored.train.metric_for_best_model;
+  return config.to_json();
 }
 
 }  // namespace
@@ -121,7 +135,13 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
   std::vector<std::size_t> open;
   for (std::size_t i = 0; i < configs.size(); ++i) {  // finished runs need no model
     const RunFolder folder(configs[i].output, options.resume);
-    if (folder.found() == RunFolder::Found::finished) {
+    if (folder.found() == RunFolder::Found::finished || folder.found() == RunFolder::Found::stopped)
+      folder.check_config(resolved_as_stored(configs[i], folder.path() / "config.json"));
+    if (folder.found() == RunFolder::Found::stopped) {
+      const Json stop = read_json_file<DataError>(folder.stopped());
+      results[i].code = ExitCode::guard;
+      results[i].message = stop.value("message", folder.stopped().string());
+    } else if (folder.found() == RunFolder::Found::finished) {
       results[i].metrics = read_json_file<DataError>(folder.path() / "metrics.json");
       log_info("{}: finished before", configs[i].output);
     } else {
@@ -139,9 +159,13 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
   attach_method(bank, jobs);
   const Json provenance = make_provenance(bank);
   // A row's values depend in their last bits on the rows beside it, so a bank goes on from one step: that of the job
-  // that lags behind.
+  // that lags behind. One without a checkpoint lags where the process ended between its bank's first saves; else it is
+  // new.
+  const bool begun = std::any_of(jobs.begin(), jobs.end(), [](const auto& job) { return job->saved_twice(); });
   int64_t step = std::numeric_limits<int64_t>::max();
-  for (const auto& job : jobs) step = std::min(step, job->saved_step());
+  for (const auto& job : jobs) {
+    if (!begun || job->saved_step() > 0) step = std::min(step, job->saved_step());
+  }
   for (std::size_t k = 0; k < jobs.size(); ++k) jobs[k]->open(bank, static_cast<int64_t>(k), provenance, step);
   const auto start = Clock::now();
   cache_features(bank, jobs);

@@ -211,6 +211,8 @@ CONFIGS = {
     "own kernels on a CPU": ({"model": {"use_kernels": True}, "train": {"device": "cpu"}}, ["model.use_kernels", "GPU"]),
     "unknown dtype": ({"model": {"dtype": "float16"}}, ["model.dtype", "float16", "bfloat16"]),
     "rank above the width": ({"method": {"type": "lora", "r": 33}}, ["method.r", "33", "32"]),
+    "nothing to train": ({"method": {"type": "linear_probe", "modules_to_save": []}}, ["method.modules_to_save", "linear_probe"]),
+    "features of a model with dropout": ({"method": {"type": "linear_probe", "cache_features": True}, "model": {"dropout": 0.1}}, ["method.cache_features"]),
     "rank 0": ({"method": {"type": "lora", "r": 0}}, ["method.r", "0"]),
     "unknown target": ({"method": {"type": "lora", "target_modules": ["qvery"]}}, ["target_modules", "qvery", "query"]),
     "broken expression": ({"method": {"type": "lora", "target_modules": "(query"}}, ["target_modules"]),

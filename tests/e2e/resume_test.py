@@ -184,6 +184,16 @@ def test_without_resume_a_folder_with_a_run_is_refused(world, done, stopped):
         assert contents(world.path / config["output"]) == before
 
 
+def test_a_folder_of_something_else_is_left_alone(world):
+    folder = world.path / "foreign"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    for arguments in ([], ["--resume"]):
+        refused = world.train(world.config("lora", folder), *arguments)
+        assert refused.returncode == 2 and str(folder) in refused.stderr and refused.stderr.count("\n") == 1
+        assert contents(folder) == {"config.json": b'{"model_type": "bert"}'}
+
+
 CHANGES = [
     ("train.learning_rate=0.02", "train.learning_rate"),
     ("train.seed=7", "train.seed"),

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from e2e_runs import World, assert_same_results, run, start  # noqa: E402
+from e2e_runs import World, assert_same_results, contents, run, start  # noqa: E402
 
 GRID = {"train.learning_rate": [3e-3, 1e-2], "train.seed": [1, 2], "method": [{"type": "lora", "r": 2}, {"type": "prompt", "num_virtual_tokens": 3}, {"type": "full"}]}
 JOBS = 12
@@ -111,12 +111,34 @@ def test_a_longer_list_only_adds_runs(world):
     assert (world.path / "longer" / "seed=1" / "metrics.json").stat().st_mtime_ns == before
 
 
+def test_a_finished_run_is_not_taken_for_one_with_other_numbers(world):
+    config = sweep_config(world, "other", {"train.seed": [1]})
+    assert run("peft-sweep", "--config", config).returncode == 0
+    before = contents(world.path / "other" / "seed=1")
+    again = run("peft-sweep", "--config", config, "--resume", "--set", "train.learning_rate=0.5")
+    assert again.returncode == 2 and again.stderr.count("\n") == 1 and "train.learning_rate" in again.stderr, again.stderr
+    assert contents(world.path / "other" / "seed=1") == before
+    assert run("peft-sweep", "--config", config, "--resume").returncode == 0
+
+
+def test_a_refused_bank_keeps_no_other_waiting(world):
+    config = sweep_config(world, "refused", {"method.r": [100, 2], "train.seed": [1]})
+    done = run("peft-sweep", "--config", config)
+    assert done.returncode == 2 and "method.r" in done.stderr.splitlines()[-1], done.stderr
+    assert finished(world.path / "refused") == ["r=2-seed=1"]
+
+
 def test_a_diverging_run_leaves_its_bank_alone(world):
     config = sweep_config(world, "diverging", {"train.learning_rate": [1e-2, 1e30]})
     done = run("peft-sweep", "--config", config)
     assert done.returncode == 0 and "learning_rate=1e+30" in done.stderr
     assert finished(world.path / "diverging") == ["learning_rate=0.01"]
     assert "1 without a score" in done.stdout
+    stopped = json.loads((world.path / "diverging" / "learning_rate=1e+30" / "stopped.json").read_text())
+    before = contents(world.path / "diverging")
+    again = run("peft-sweep", "--config", config, "--resume")  # it would only stop again
+    assert again.returncode == 0 and again.stdout == done.stdout and stopped["message"] in again.stderr
+    assert contents(world.path / "diverging") == before
 
 
 def test_dry_run_writes_nothing(world):

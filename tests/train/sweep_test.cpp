@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+
 #include "tests/support/tiny_task.h"
 
 namespace peft {
@@ -58,6 +60,9 @@ TEST_F(Sweep, AListOfGridsIsTheirUnionAndSectionsAreReplacedWhole) {
 TEST_F(Sweep, EqualNamesAreNumberedAndLongOnesCut) {
   EXPECT_THAT(names(read({{"train.learning_rate", {0.1, 0.1}}})),
               ElementsAre("learning_rate=0.1", "learning_rate=0.1-2"));
+  EXPECT_THAT(names(read({{"model.path", {"a/m", "b/m", "c/m-2"}}})), ElementsAre("path=m", "path=m-2", "path=m-2-2"));
+  EXPECT_THAT(names(read({{"data", {Json::object(), {{"limit", {{"train", 9}}}}}}})),
+              ElementsAre("data", "limit=train=9"));
   const std::string text(300, 'x');
   const SweepConfig sweep = read({{"method.prompt_tuning_init_text", {text + "a", text + "b"}}},
                                  {{"type", "prompt"}, {"prompt_tuning_init", "TEXT"}});
@@ -115,8 +120,8 @@ TEST_F(Sweep, SummaryHasBestMedianAndSpreadOverSeeds) {
   EXPECT_THAT(summary.header, ElementsAre("train.learning_rate", "task", "metric", "runs", "best", "median", "spread",
                                           "trained parameters", "note"));
   ASSERT_EQ(summary.rows.size(), 3U);
-  EXPECT_THAT(summary.rows[0],
-              ElementsAre("0.2", "t", "accuracy", "3", "0.8000", "0.8000", "0.0000", "5", "1 without a score"));
+  EXPECT_THAT(summary.rows[0], ElementsAre("0.2", "t", "accuracy", "3", "0.8000", "0.8000", "0.0000", "5",
+                                           "1 without a score: diverged"));
   // median of .5 .6 .7 .9; standard deviation with n - 1: sqrt(.0875 / 3)
   EXPECT_THAT(summary.rows[1], ElementsAre("0.1", "t", "accuracy", "4", "0.9000", "0.6500", "0.1708", "5", ""));
   EXPECT_EQ(summary.rows[2][3], "0");
@@ -130,6 +135,26 @@ TEST_F(Sweep, OfALossTheSmallestIsBest) {
       {{metrics(2.0, "loss"), ""}, {metrics(4.0, "loss"), ""}, {metrics(1.0, "loss"), ""}, {metrics(1.5, "loss"), ""}});
   EXPECT_EQ(summary.rows[0][0], "0.2");
   EXPECT_EQ(summary.rows[0][4], "1.0000");
+}
+
+TEST_F(Sweep, SummarySaysWhyARunHasNoScore) {
+  const SweepConfig sweep = read({{"train.learning_rate", {0.1, 0.2, 0.3}}});
+  Json undefined = metrics(0.0, "loss");
+  undefined["eval_loss"] = nullptr;
+  const SweepSummary summary =
+      summarise(sweep.jobs, {{Json::object(), "diverged"}, {undefined, ""}, {{{"trainable_parameters", 5}}, ""}});
+  ASSERT_EQ(summary.rows.size(), 3U);
+  EXPECT_EQ(summary.rows[0].back(), "1 without a score: diverged");
+  EXPECT_EQ(summary.rows[1].back(), "1 without a score: loss is not finite");
+  EXPECT_EQ(summary.rows[2].back(), "1 without a score: no dev split");
+}
+
+TEST_F(Sweep, AnyValueStaysWithinItsCell) {
+  const SweepConfig sweep = read({{"method.target_modules", {"query|value"}}});
+  const std::string text = summarise(sweep.jobs, {SweepOutcome{Json::object(), "one\ntwo|three"}}).markdown();
+  EXPECT_THAT(text, HasSubstr("| query\\|value |"));
+  EXPECT_THAT(text, HasSubstr(": one two\\|three |\n"));
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3);
 }
 
 TEST(SweepSummaryText, CsvQuotesWhatNeedsIt) {

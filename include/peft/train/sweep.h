@@ -31,8 +31,8 @@ struct SweepConfig {
 };
 
 /// Jobs that train together, as indices in `jobs`: equal but for what one bank lets differ (methods.md 0.1), in their order. A bank is no
-/// larger than `largest` jobs; 0: as many as fill a step with kBankExamples examples, beyond which a CPU gains nothing.
-inline constexpr int64_t kBankExamples = 256;
+/// larger than `largest` jobs; 0: as many as fill a step with kBankExamples examples or kBankTokens tokens, beyond which a CPU gains nothing.
+inline constexpr int64_t kBankExamples = 256, kBankTokens = 16384;
 std::vector<std::vector<std::size_t>> plan_banks(const std::vector<SweepJob>& jobs, int64_t largest);
 
 /// How one job of a sweep ended; `metrics` is empty for a job that failed or has not finished.
