@@ -20,12 +20,15 @@ namespace peft::cuda {
 template <int kWidth>
 struct PackedForwardTile {
   static constexpr int kThreads = 2 * kPackedRows;
+  /// Blocks of a multiprocessor, 0: as many as ptxas finds; above D 64 shared memory has room for two.
+  static constexpr int kMinBlocks = kWidth <= 64 ? 0 : 2;
   static constexpr std::size_t kSharedBytes =
       2 * (tile_values(kPackedRows, kWidth) + 4 * tile_values(kKeyTile, kWidth));
 };
 
 template <class T, int kWidth>
-__global__ void __launch_bounds__(PackedForwardTile<kWidth>::kThreads) packed_forward_kernel(PackedForward args) {
+__global__ void __launch_bounds__(PackedForwardTile<kWidth>::kThreads, PackedForwardTile<kWidth>::kMinBlocks)
+    packed_forward_kernel(PackedForward args) {
   constexpr int kThreads = PackedForwardTile<kWidth>::kThreads, kKeys = 2 * tile_values(kKeyTile, kWidth);
   const RowItem item = args.items[blockIdx.x];
   const int head = static_cast<int>(blockIdx.y), warp = static_cast<int>(threadIdx.x) / 32,
