@@ -35,6 +35,12 @@ void fill_and_replace(const fs::path& folder, const Fill& fill) {
   }
 }
 
+std::map<std::string, at::Tensor> all_tensors(const SafetensorsFile& file) {
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [name, entry] : file.entries()) tensors[name] = file.tensor(name);
+  return tensors;
+}
+
 /// Rows of the trained layer that gives the labels, under either prefix that peft uses; nothing when the files hold none.
 std::optional<int64_t> head_rows(const Transformer& model, const AdapterFiles& files) {
   for (const HeadLayer& layer : model.spec().head) {
@@ -127,8 +133,7 @@ AdapterFiles read_model_folder(const fs::path& path) {
     if (!fs::exists(folder / kModel)) continue;
     AdapterFiles files;
     files.origin = folder.string();
-    const SafetensorsFile file(folder / kModel);
-    for (const auto& [name, entry] : file.entries()) files.tensors[name] = file.tensor(name);
+    files.tensors = all_tensors(SafetensorsFile(folder / kModel));
     return files;
   }
   throw_error<DataError>("{}: no {}, nor best/ or last/ with one", path.string(), kModel);
@@ -151,11 +156,10 @@ AdapterFiles read_adapter(const fs::path& folder) {
   if (!fs::exists(folder / kTensors) && fs::exists(folder / "adapter_model.bin")) {
     const SafetensorsFile refused(folder / "adapter_model.bin");  // throws with the advice how to convert
   }
-  const SafetensorsFile file(folder / kTensors);
-  for (const auto& [name, entry] : file.entries()) files.tensors[name] = file.tensor(name);
+  files.tensors = all_tensors(SafetensorsFile(folder / kTensors));
   if (fs::exists(folder / kTrained)) {
     const SafetensorsFile trained(folder / kTrained);
-    for (const auto& [name, entry] : trained.entries()) files.trained[name] = trained.tensor(name);
+    files.trained = all_tensors(trained);
     if (const auto type = trained.metadata().find("method"); type != trained.metadata().end())
       files.trained_type = type->second;
   }

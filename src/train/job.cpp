@@ -102,7 +102,7 @@ void Job::open(Bank& bank, int64_t k, const Json& provenance, int64_t step) {
   folder_.open();
   Json own = provenance;
   own["data"] = data_->fingerprint;
-  folder_.write_config(config_.to_json(), own);
+  folder_.write_config(config_, own);
   const std::filesystem::path checkpoint =
       folder_.found() == RunFolder::Found::checkpoint ? checkpoint_of(step) : std::filesystem::path();
   if (!checkpoint.empty()) {

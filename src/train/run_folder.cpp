@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "peft/base/error.h"
-#include "peft/train/config.h"
+#include "peft/data/task.h"
 
 namespace peft {
 
@@ -94,11 +94,15 @@ void RunFolder::open() {
   fs::remove(folder_ / "config.json");
 }
 
-void RunFolder::check_config(const Json& config) const {
+void RunFolder::check_config(RunConfig config) const {
   const fs::path file = folder_ / "config.json";
   // Keys that are newer than the file have their defaults.
-  const Json stored = RunConfig::from_json(read_json_file<ConfigError>(file), file.string()).to_json();
-  const std::string key = first_difference(stored, config);
+  const RunConfig before = RunConfig::from_json(read_json_file<ConfigError>(file), file.string());
+  config.task.name = resolve_task_name(config.task.name);
+  if (config.data.labels.empty()) config.data.labels = before.data.labels;
+  if (!config.train.metric_for_best_model) config.train.metric_for_best_model = before.train.metric_for_best_model;
+  const Json stored = before.to_json(), found = config.to_json();
+  const std::string key = first_difference(stored, found);
   if (key.empty()) return;
   const Json::json_pointer pointer("/" + [&] {
     std::string path = key;
@@ -107,11 +111,11 @@ void RunFolder::check_config(const Json& config) const {
   }());
   const auto shown = [&](const Json& json) { return json.contains(pointer) ? json[pointer].dump() : "nothing"; };
   throw_error<ConfigError>("{}: {}: the run was started with {}, found {}; it cannot go on with another value",
-                           file.string(), key, shown(stored), shown(config));
+                           file.string(), key, shown(stored), shown(found));
 }
 
-void RunFolder::write_config(const Json& config, const Json& provenance) {
-  Json complete = config;
+void RunFolder::write_config(const RunConfig& config, const Json& provenance) {
+  Json complete = config.to_json();
   complete["provenance"] = provenance;
   const fs::path file = folder_ / "config.json";
   if (found_ == Found::checkpoint && fs::exists(file)) {

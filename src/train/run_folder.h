@@ -8,6 +8,7 @@
 #include "peft/base/files.h"
 #include "peft/base/json.h"
 #include "peft/base/tensorboard.h"
+#include "peft/train/config.h"
 
 namespace peft {
 
@@ -21,11 +22,12 @@ class RunFolder {
 
   /// Creates and locks the folder. A folder without a checkpoint is cleared of what an earlier start left.
   void open();
-  /// Throws ConfigError naming the first key in which `config` and the stored config.json differ.
-  void check_config(const Json& config) const;
+  /// Throws ConfigError naming the first key in which `config` and the stored config.json differ. What a job takes from its data and
+  /// `config` leaves open is as stored: comparing needs no data.
+  void check_config(RunConfig config) const;
   /// config.json; with a checkpoint it must say the same as the stored one (ConfigError naming the key) about the same model and data
   /// (DataError).
-  void write_config(const Json& config, const Json& provenance);
+  void write_config(const RunConfig& config, const Json& provenance);
 
   /// Cuts the log back to `bytes` and goes on from there; TensorBoard's files get a new session that starts at `step`.
   void start_log(int64_t bytes, int64_t step);

@@ -8,7 +8,6 @@
 
 #include "peft/base/log.h"
 #include "peft/base/progress.h"
-#include "peft/data/task.h"
 #include "peft/train/batch.h"
 #include "peft/train/interrupt.h"
 #include "src/train/job.h"
@@ -117,15 +116,6 @@ void train_loop(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const
   }
 }
 
-/// A config with the keys that a job takes from its data, as the stored one has them: comparing needs no data.
-Json resolved_as_stored(RunConfig config, const std::filesystem::path& file) {
-  const RunConfig stored = RunConfig::from_json(read_json_file<ConfigError>(file), file.string());
-  config.task.name = resolve_task_name(config.task.name);
-  if (config.data.labels.empty()) config.data.labels = stored.data.labels;
-  if (!config.train.metric_for_best_model) config.train.metric_for_best_model = stored.train.metric_for_best_model;
-  return config.to_json();
-}
-
 }  // namespace
 
 std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const TrainOptions& options) {
@@ -136,7 +126,7 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
   for (std::size_t i = 0; i < configs.size(); ++i) {  // finished runs need no model
     const RunFolder folder(configs[i].output, options.resume);
     if (folder.found() == RunFolder::Found::finished || folder.found() == RunFolder::Found::stopped)
-      folder.check_config(resolved_as_stored(configs[i], folder.path() / "config.json"));
+      folder.check_config(configs[i]);
     if (folder.found() == RunFolder::Found::stopped) {
       const Json stop = read_json_file<DataError>(folder.stopped());
       results[i].code = ExitCode::guard;

@@ -38,7 +38,7 @@ std::vector<std::vector<std::size_t>> plan_banks(const std::vector<SweepJob>& jo
 /// How one job of a sweep ended; `metrics` is empty for a job that failed or has not finished.
 struct SweepOutcome {
   Json metrics;
-  std::string failure;  ///< message of a guard
+  std::string failure;  ///< message of a guard, or of what refused its bank
 };
 
 /// The table of a sweep: one row per point without its seed, best score first. Nothing in it depends on clocks, so a sweep that was
