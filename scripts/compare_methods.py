@@ -98,8 +98,11 @@ class Comparison:
         found = []
         for metrics in sorted(folder.glob("*/metrics.json")):
             train = json.loads((metrics.parent / "config.json").read_text())["train"]
-            if train["learning_rate"] in rates and train["seed"] in seeds:  # else of an earlier list
-                found.append(json.loads(metrics.read_text()) | {"learning_rate": train["learning_rate"]})
+            if train["learning_rate"] not in rates or train["seed"] not in seeds:  # of an earlier list
+                continue
+            found.append(json.loads(metrics.read_text()) | {"learning_rate": train["learning_rate"]})
+            if found[-1].get("best_metric") is None:
+                raise Failed(f"compare_methods: {metrics.parent}: no score: {task} has no dev split with labels\n", 1)
         return found
 
     def sweeps(self, stage, wanted):

@@ -72,8 +72,10 @@ class Adapted(torch.nn.Module):
         self.model = model
 
     def load_base_tensors(self, tensors):
-        """Heads and other tensors stored under names of the model."""
+        """Heads and other tensors stored under names of the model; the layer of the labels is in every file."""
         parameters = dict(self.model.named_parameters())
+        for part in ("weight", "bias"):
+            tensors[f"{self.prefix}classifier.{part}"]
         for name, tensor in tensors.items():
             if name.startswith(self.prefix) and name.removeprefix(self.prefix) in parameters:
                 parameters[name.removeprefix(self.prefix)].data = tensor.to(self.model.dtype)  # the labels' number may differ
@@ -123,7 +125,10 @@ def adept_offset(config, tensors):
 def scale_of(config, r):
     """offset_scaling: a number, "none", or "code" = lora_alpha / sqrt(r) with the alpha of DePT's script, 8."""
     scaling = config.get("offset_scaling", "none")
-    return {"none": 1.0, "code": 8 / math.sqrt(r), None: 1.0}[scaling] if isinstance(scaling, str | None) else scaling
+    named = {"none": 1.0, "code": 8 / math.sqrt(r), None: 1.0}
+    if isinstance(scaling, str | None) and scaling not in named:
+        raise ValueError(f'{config.file}: offset_scaling {scaling!r}, expected a number, "none" or "code"')
+    return named.get(scaling, scaling)
 
 
 class LinearStates(Adapted):

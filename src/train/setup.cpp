@@ -58,6 +58,34 @@ void warn_of_unused(const Tensors& found, const Tensors& own, const std::string&
   if (!unused.empty()) log_warning("method.init_from: {}: not used: {}", origin, fmt::join(unused, ", "));
 }
 
+/// Slice k starts from init_from, where the config names one.
+void start_from(Method& method, int64_t k, const MethodConfig& config) {
+  if (!config.init_from) return;
+  if (method.writes_model_folder()) {
+    method.load(k, read_model_folder(*config.init_from), config.init_head);
+    return;
+  }
+  const AdapterFiles files = read_adapter(find_adapter(*config.init_from));
+  if (method.folds()) {
+    if (files.trained_type != config.type) {
+      throw_error<ConfigError>("method.init_from: {} holds {}, the method is {}", files.origin,
+                               files.trained.empty() ? "no trained.safetensors (a folded adapter cannot be trained on)"
+                                                     : "trained values of " + files.trained_type,
+                               config.type);
+    }
+    method.load_trained(k, files.trained, files.origin + "/trained.safetensors", config.init_head);
+    warn_of_unused(files.trained, method.trained_tensors(k), files.origin);
+    return;
+  }
+  const auto source = recognise_adapter(files);
+  if (!method.starts_from(*source)) {
+    throw_error<ConfigError>("method.init_from: {} holds a {} adapter, the method is {}", files.origin, source->type,
+                             config.type);
+  }
+  method.load(k, files, config.init_head);
+  warn_of_unused(files.tensors, method.fold(k).tensors, files.origin);
+}
+
 /// Of the layers whose outputs a cache would hold.
 double body_dropout(const Bank& bank) {
   const DropoutRates& rates = bank.model.spec().dropout;
@@ -125,7 +153,7 @@ Bank load_backbone(const RunConfig& config) {
   return bank;
 }
 
-void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
+void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, int64_t step) {
   BankSpec spec;
   spec.outputs = jobs.front()->data().task.outputs();
   spec.max_length = jobs.front()->config().task.max_length;
@@ -157,33 +185,7 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
     }
   }
   for (std::size_t k = 0; k < jobs.size(); ++k) {
-    const MethodConfig& config = *jobs[k]->config().method;
-    if (!config.init_from) continue;
-    if (bank.method->writes_model_folder()) {
-      bank.method->load(static_cast<int64_t>(k), read_model_folder(*config.init_from), config.init_head);
-      continue;
-    }
-    const AdapterFiles files = read_adapter(find_adapter(*config.init_from));
-    if (bank.method->folds()) {
-      if (files.trained_type != config.type) {
-        throw_error<ConfigError>("method.init_from: {} holds {}, the method is {}", files.origin,
-                                 files.trained.empty()
-                                     ? "no trained.safetensors (a folded adapter cannot be trained on)"
-                                     : "trained values of " + files.trained_type,
-                                 config.type);
-      }
-      bank.method->load_trained(static_cast<int64_t>(k), files.trained, files.origin + "/trained.safetensors",
-                                config.init_head);
-      warn_of_unused(files.trained, bank.method->trained_tensors(static_cast<int64_t>(k)), files.origin);
-      continue;
-    }
-    const auto source = recognise_adapter(files);
-    if (!bank.method->starts_from(*source)) {
-      throw_error<ConfigError>("method.init_from: {} holds a {} adapter, the method is {}", files.origin, source->type,
-                               config.type);
-    }
-    bank.method->load(static_cast<int64_t>(k), files, config.init_head);
-    warn_of_unused(files.tensors, bank.method->fold(static_cast<int64_t>(k)).tensors, files.origin);
+    if (jobs[k]->saved_step() == 0 || step == 0) start_from(*bank.method, static_cast<int64_t>(k), *spec.configs[k]);
   }
   bank.optimizer = std::make_unique<Optimizer>(*bank.method, train);
 }

@@ -156,6 +156,15 @@ def test_runs_of_earlier_lists_are_ignored(comparison, tmp_path):
     assert found == [run_of(1.2, learning_rate=0.2)]
 
 
+def test_a_task_without_a_dev_split_is_refused(comparison, tmp_path):
+    folder = tmp_path / "out" / "runs" / "m" / "t" / "run"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"train": {"learning_rate": 0.1, "seed": 1}}))
+    (folder / "metrics.json").write_text(json.dumps({"trainable_parameters": 1000}))
+    with pytest.raises(compare_methods.Failed, match="t has no dev split with labels"):
+        comparison("exit 0").sweep("runs", "m", "t", [0.1], [1], 1)
+
+
 @pytest.mark.parametrize("metric, best", [("accuracy", 0.3), ("loss", 0.2)])
 def test_tuning_takes_the_best_rate_and_no_undefined_score(monkeypatch, comparison, metric, best):
     runs = [run_of(score, metric, learning_rate=rate) for rate, score in [(0.1, None), (0.2, 0.4), (0.3, 0.9)]]

@@ -163,7 +163,15 @@ def test_a_missing_key_is_named(make_bert, tmp_path, key):
         load_adapter(model, tmp_path / "adapter")
 
 
-MISSING = [("DEPT", "prompt_embeddings"), ("DEPT", "dept_A"), ("DEPT", "dept_B"), ("ADEPT", "adept_b1"), ("ADEPT", "adept_W2")]
+def test_an_unknown_scaling_is_refused(make_bert, tmp_path):
+    model = make_bert(664).model()
+    virtual_rows_adapter(tmp_path / "adapter", model, 664, "DEPT", offset_scaling="rslora")
+    with pytest.raises(ValueError, match="adapter_config.json: offset_scaling 'rslora', expected a number"):
+        load_adapter(model, tmp_path / "adapter")
+
+
+MISSING = [("DEPT", "classifier.weight"), ("NTK_ATTENTION", "classifier.bias")]
+MISSING += [("DEPT", "prompt_embeddings"), ("DEPT", "dept_A"), ("DEPT", "dept_B"), ("ADEPT", "adept_b1"), ("ADEPT", "adept_W2")]
 MISSING += [("NTK_ATTENTION", f"ntk_{name}") for name in ("Z", "den", "center", "z_a", "z_b")]
 
 
