@@ -6,8 +6,8 @@
 #include <memory>
 
 #include "benchmarks/kernels/harness.h"
+#include "peft/kernels/bank_adamw.h"
 #include "src/kernels/own/activation.h"
-#include "src/kernels/own/adamw.h"
 #include "src/kernels/own/cross_entropy.h"
 #include "src/kernels/own/embedding.h"
 #include "src/kernels/own/lora.h"
@@ -182,21 +182,19 @@ Case embedding_case(int64_t sequences, int64_t length, int64_t prompt, int64_t c
 Case adamw_case(int64_t jobs, int64_t tensors, int64_t numbers) {
   const double bytes = 38.0 * double(jobs * tensors * numbers);
   struct State {
-    std::unique_ptr<own::BankAdamW> bank;
+    std::unique_ptr<BankAdamW> bank;
     std::vector<Tensors> p, g, m, v, steps;  // [jobs][tensors]
   };
   auto state = std::make_shared<State>();
-  std::vector<own::BankAdamW::Trained> trained;
+  std::vector<BankAdamW::Trained> trained;
   Tensors start;
   for (int64_t i = 0; i < tensors; ++i) {
     start.push_back(at::randn({jobs, numbers}, on_gpu(at::kFloat)));
     trained.push_back(
         {start.back().clone().requires_grad_(true), std::vector<float>(jobs, 1e-3F), std::vector<float>(jobs, 0.01F)});
   }
-  cuda::AdamJob job;
-  job.schedule = cuda::ScheduleKind::constant;
-  job.max_grad_norm = 0.0F;
-  state->bank = std::make_unique<own::BankAdamW>(trained, std::vector<cuda::AdamJob>(jobs, job));
+  const BankAdamW::Job job{.lr_scheduler_type = "constant", .max_grad_norm = 0.0};
+  state->bank = std::make_unique<BankAdamW>(trained, std::vector<BankAdamW::Job>(jobs, job));
   for (int64_t j = 0; j < jobs; ++j) {
     Tensors p, zeros;
     for (const at::Tensor& x : start) p.push_back(x[j].clone());

@@ -7,6 +7,8 @@
 
 #include <cmath>
 
+#include "src/kernels/fused_optimizer.h"
+
 namespace peft {
 namespace {
 
@@ -30,18 +32,14 @@ double chunk_sum(const T* x, int64_t n) {
 
 void adamw_step(const at::Tensor& parameter, const at::Tensor& gradient, const at::Tensor& exp_avg,
                 const at::Tensor& exp_avg_sq, const AdamW& o) {
+  if (!parameter.device().is_cpu()) {
+    fused_adamw_step({{parameter}, {gradient}, {exp_avg}, {exp_avg_sq}}, o);
+    return;
+  }
   at::NoGradGuard no_grad;
   const double correction1 = 1.0 - std::pow(o.beta1, static_cast<double>(o.step)),
                correction2 = 1.0 - std::pow(o.beta2, static_cast<double>(o.step));
   const double step_size = o.learning_rate / correction1, root = std::sqrt(correction2);
-  if (!parameter.device().is_cpu()) {
-    const at::Tensor g = gradient * o.gradient_scale;
-    parameter.mul_(1.0 - o.learning_rate * o.weight_decay);
-    exp_avg.lerp_(g, 1.0 - o.beta1);
-    exp_avg_sq.mul_(o.beta2).addcmul_(g, g, 1.0 - o.beta2);
-    parameter.addcdiv_(exp_avg, (exp_avg_sq.sqrt() / root).add_(o.epsilon), -step_size);
-    return;
-  }
   AT_DISPATCH_FLOATING_TYPES(parameter.scalar_type(), "adamw_step", [&] {
     const auto* g = gradient.const_data_ptr<scalar_t>();
     auto *p = parameter.data_ptr<scalar_t>(), *m = exp_avg.data_ptr<scalar_t>(), *v = exp_avg_sq.data_ptr<scalar_t>();
@@ -61,6 +59,37 @@ void adamw_step(const at::Tensor& parameter, const at::Tensor& gradient, const a
   });
 }
 
+void adamw_step(const AdamWSlices& slices, const AdamW& options) {
+  if (!slices.parameters.empty() && !slices.parameters.front().is_cpu()) {
+    fused_adamw_step(slices, options);
+    return;
+  }
+  for (std::size_t i = 0; i < slices.parameters.size(); ++i)
+    adamw_step(slices.parameters[i], slices.gradients[i], slices.exp_avgs[i], slices.exp_avg_sqs[i], options);
+}
+
+void fused_adamw_step(const AdamWSlices& slices, const AdamW& o) {
+  at::NoGradGuard no_grad;
+  const at::Tensor step =
+      at::full({}, static_cast<double>(o.step), slices.parameters.front().options().dtype(at::kFloat));
+  const std::vector<at::Tensor> steps(slices.parameters.size(), step);
+  const auto gradients =
+      o.gradient_scale == 1.0 ? slices.gradients : at::_foreach_mul(slices.gradients, o.gradient_scale);
+  at::_fused_adamw_(slices.parameters, gradients, slices.exp_avgs, slices.exp_avg_sqs, {}, steps, o.learning_rate,
+                    o.beta1, o.beta2, o.weight_decay, o.epsilon, /*amsgrad=*/false, /*maximize=*/false);
+}
+
+double fused_sum_of_squares(const std::vector<at::Tensor>& slices) {
+  return at::stack(at::_foreach_norm(slices, 2, at::kDouble)).square().sum().item<double>();
+}
+
+double sum_of_squares(const std::vector<at::Tensor>& slices) {
+  if (!slices.empty() && !slices.front().is_cpu()) return fused_sum_of_squares(slices);
+  double total = 0.0;
+  for (const at::Tensor& slice : slices) total += sum_of_squares(slice);
+  return total;
+}
+
 void sgd_step(const at::Tensor& parameter, const at::Tensor& gradient, const at::Tensor& momentum_buffer,
               double learning_rate, double momentum, double weight_decay, double gradient_scale) {
   at::NoGradGuard no_grad;
@@ -70,7 +99,7 @@ void sgd_step(const at::Tensor& parameter, const at::Tensor& gradient, const at:
 }
 
 double sum_of_squares(const at::Tensor& slice) {
-  if (!slice.device().is_cpu()) return slice.to(at::kDouble).square().sum().item<double>();
+  if (!slice.device().is_cpu()) return fused_sum_of_squares({slice});
   const at::Tensor x = slice.contiguous();
   const int64_t chunks = (x.numel() + kGrain - 1) / kGrain;
   std::vector<double> sums(chunks);

@@ -44,9 +44,16 @@ struct LoraConfig : MethodConfig {
                  {.help = "index or indices of the layers whose targets count; null: all"});
     fields.field("init_lora_weights", init_lora_weights,
                  {.help = "true: A uniform in +-1/sqrt(C); \"gaussian\": A normal, std 1/r"});
-    fields.field("rank_pattern", rank_pattern, {.help = "module name or regular expression -> r", .min = 1});
-    fields.field("alpha_pattern", alpha_pattern,
-                 {.help = "module name or regular expression -> lora_alpha", .min = 0, .min_exclusive = true});
+    fields.field(
+        "rank_pattern", rank_pattern,
+        {.help = "module name or regular expression -> r; of several that match the first in alphabetical order",
+         .min = 1});
+    fields.field(
+        "alpha_pattern", alpha_pattern,
+        {.help =
+             "module name or regular expression -> lora_alpha; of several that match the first in alphabetical order",
+         .min = 0,
+         .min_exclusive = true});
   }
   void validate() const override {
     MethodConfig::validate();
@@ -157,7 +164,12 @@ class Lora : public Method {
       load_slice(site.a_KCR, k, files, kTunerPrefix + module + ".lora_A.weight", true);
       load_slice(site.b_KRO, k, files, kTunerPrefix + module + ".lora_B.weight", true);
     }
-    if (head) load_head(k, kTunerPrefix, files);
+    if (!head) return;
+    load_head(k, kTunerPrefix, files);
+    for (const HeadLayer& layer : model_.spec().head) {
+      if (layer.to_labels && files.tensors.contains(kTunerPrefix + layer.module + ".lora_A.weight"))
+        fold_into_labels(k, layer.module, files);
+    }
   }
 
  protected:
@@ -173,7 +185,28 @@ class Lora : public Method {
 
  private:
   Targets chosen_targets() const {
-    return {config_.target_modules, config_.exclude_modules, config_.layers_to_transform, trained_modules()};
+    Targets targets{config_.target_modules, config_.exclude_modules, config_.layers_to_transform, trained_modules()};
+    if (!bank_.from_files) return targets;
+    targets.modules = Json::array();  // whole paths
+    for (const Json& module : config_.target_modules) {
+      const auto labels = [&](const HeadLayer& layer) { return layer.to_labels && layer.module == module; };
+      const auto& head = model_.spec().head;
+      if (std::none_of(head.begin(), head.end(), labels)) targets.modules.push_back(module);
+    }
+    return targets;
+  }
+
+  /// peft gives the layer of the labels an addition, too, where its config names no task type. Here that layer is the method's own, with
+  /// weights for each adapter: they take it in.
+  void fold_into_labels(int64_t k, const std::string& module, const AdapterFiles& files) {
+    const at::Tensor weight_OC = trained_module(module)->weight_KOC.detach()[k];
+    const int64_t rank = config_.named_rank(module).value_or(config_.r);
+    const auto options = at::TensorOptions(model_.device()).dtype(at::kDouble);
+    const at::Tensor a_1RC = at::empty({1, rank, weight_OC.size(1)}, options),
+                     b_1OR = at::empty({1, weight_OC.size(0), rank}, options);
+    load_slice(a_1RC, 0, files, kTunerPrefix + module + ".lora_A.weight");
+    load_slice(b_1OR, 0, files, kTunerPrefix + module + ".lora_B.weight");
+    weight_OC.copy_(weight_OC.to(at::kDouble) + at::mm(b_1OR[0], a_1RC[0]) * config_.scaling(module));
   }
 
   const LoraConfig& config_;

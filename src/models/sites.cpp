@@ -2,6 +2,7 @@
 
 #include "peft/base/error.h"
 #include "peft/kernels/attention.h"
+#include "peft/kernels/own_kernels.h"
 #include "peft/models/transformer.h"
 
 namespace peft {
@@ -70,7 +71,8 @@ void Transformer::override_dropout(double p) {
 }
 
 void Transformer::use_own_kernels() {
-  if (!device().is_cuda()) throw_error<ConfigError>("model.use_kernels: they need a GPU, but the model is on the CPU");
+  if (!own_kernels_serve(device()))
+    throw_error<ConfigError>("model.use_kernels: they need a GPU, but the model is on the CPU");
   own_kernels_ = true;
 }
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "peft/kernels/cross_entropy.h"
+
 namespace peft {
 
 std::vector<std::vector<int64_t>> length_batches(const EncodedSplit& split, int64_t extra) {
@@ -43,14 +45,13 @@ ModelInput make_input(const std::vector<BatchRow>& rows, int64_t adapters, at::D
   return {ids.to(device), types.to(device), std::make_shared<PackedBatch>(sequences, adapters, device)};
 }
 
-at::Tensor sequence_losses(const at::Tensor& logits, const std::vector<double>& labels, bool regression) {
+at::Tensor sequence_losses(const at::Tensor& logits, const std::vector<double>& labels, bool regression,
+                           bool own_kernels) {
   if (regression) {
     const at::Tensor scores = at::tensor(at::ArrayRef<double>(labels)).to(logits.options());
     return at::square(logits.squeeze(1) - scores);
   }
-  const std::vector<int64_t> classes(labels.begin(), labels.end());
-  const at::Tensor ids = at::tensor(at::ArrayRef<int64_t>(classes), at::kLong).to(logits.device());
-  return -at::log_softmax(logits, 1).gather(1, ids.unsqueeze(1)).squeeze(1);
+  return cross_entropy(logits, {labels.begin(), labels.end()}, own_kernels);
 }
 
 }  // namespace peft

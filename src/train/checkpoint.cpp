@@ -44,9 +44,7 @@ Json JobState::to_json() const {
           {"smoothed_loss", smoothed_loss},
           {"samples", samples},
           {"tokens", tokens},
-          {"log_bytes", log_bytes},
-          {"unmoved", unmoved},
-          {"unmoved_reported", unmoved_reported}};
+          {"log_bytes", log_bytes}};
 }
 
 JobState JobState::from_json(const Json& json, const std::string& origin) {
@@ -67,8 +65,6 @@ JobState JobState::from_json(const Json& json, const std::string& origin) {
     json.at("samples").get_to(state.samples);
     json.at("tokens").get_to(state.tokens);
     json.at("log_bytes").get_to(state.log_bytes);
-    json.at("unmoved").get_to(state.unmoved);
-    json.at("unmoved_reported").get_to(state.unmoved_reported);
   } catch (const Json::exception& error) {
     throw_error<DataError>("{}: metadata \"state\": {}", origin, error.what());
   }

@@ -110,8 +110,6 @@ void Job::open(Bank& bank, int64_t k, const Json& provenance, int64_t step) {
     if (std::filesystem::exists(folder_.runtime()))
       seconds_ = read_json_file<DataError>(folder_.runtime()).value("train_seconds", 0.0);
     log_info("{}: going on from step {}", config_.output, state_.step);
-  } else {
-    for (const Parameter& p : bank.method->parameters()) state_.unmoved.push_back(p.name);
   }
   folder_.start_log(state_.log_bytes, state_.step);
   active_ = true;
@@ -142,20 +140,14 @@ bool Job::finish_step(Bank& bank, const Step& step, double seconds) {
     return true;
   }
   const bool evaluates = due(config_.train.eval_steps, epoch_ends);
-  if (state_.step >= kGradientCheckStep && !state_.unmoved_reported) check_gradients();
+  if (state_.step == kGradientCheckStep) check_gradients(bank);
   if (evaluates && dev_ != nullptr) evaluate_now(bank);
   return patience_ended() || due(config_.train.save_steps, epoch_ends);
 }
 
-void Job::update(Bank& bank, const Step& step, double loss, int64_t tokens) {
+void Job::update(const Optimizer::Report& report, const Step& step, double loss, int64_t tokens) {
   state_.samples += step.examples;
   state_.tokens += tokens;
-  const double factor = schedule_.factor(state_.step);
-  for (std::size_t i = 0; i < bank.method->parameters().size(); ++i) {
-    if (!state_.unmoved.empty() && bank.optimizer->gradient_norm(i, k_) != 0.0)
-      std::erase(state_.unmoved, bank.method->parameters()[i].name);
-  }
-  const Optimizer::Report report = bank.optimizer->step(k_, factor, state_.updates + 1);
   gradient_norm_ = report.gradient_norm;
   ++state_.step;
   if (report.finite && std::isfinite(loss)) {
@@ -205,9 +197,10 @@ void Job::log_training() {
   folder_.log(line);
 }
 
-void Job::check_gradients() {
-  state_.unmoved_reported = true;
-  for (const std::string& name : state_.unmoved) {
+void Job::check_gradients(const Bank& bank) {
+  for (std::size_t i = 0; i < bank.method->parameters().size(); ++i) {
+    if (bank.optimizer->moved(i, k_)) continue;
+    const std::string& name = bank.method->parameters()[i].name;
     log_warning("{}: the gradient of {} has been exactly zero for {} steps: it does not train", config_.output, name,
                 state_.step);
     folder_.log({{"alarm", "zero_gradient"}, {"parameter", name}, {"at_step", state_.step}});

@@ -36,6 +36,7 @@ class Job {
   bool active() const { return active_; }
   const JobResult& result() const { return result_; }
   int64_t step() const { return state_.step; }
+  const Schedule& schedule() const { return schedule_; }
   int64_t total_steps() const { return schedule_.total_steps(); }
   int64_t steps_in_epoch() const { return sampler_.steps_in_epoch(0); }
 
@@ -49,8 +50,9 @@ class Job {
   Step next() const { return sampler_.at(state_.step); }
   const EncodedSplit& train_split() const { return *train_; }
   const EncodedSplit* dev_split() const { return dev_; }  ///< nullptr: nothing is evaluated
-  /// After backward: clip and step this job's slice. A guard may end the job here.
-  void update(Bank& bank, const Step& step, double loss, int64_t tokens);
+  Optimizer::Due due_step() const { return {static_cast<std::size_t>(k_), state_.step, state_.updates}; }
+  /// After the optimiser's step: counts it. A guard may end the job here.
+  void update(const Optimizer::Report& report, const Step& step, double loss, int64_t tokens);
   /// Logs and evaluates as the config says; `seconds` is this job's share of the step. A guard may end the job here. True: all jobs of the
   /// bank should save now, since the job is due to or ends, and rows depend in their last bits on the rows beside them.
   bool finish_step(Bank& bank, const Step& step, double seconds);
@@ -69,7 +71,7 @@ class Job {
   double epochs_done() const;
   void log_training();
   void evaluate_now(Bank& bank);
-  void check_gradients();
+  void check_gradients(const Bank& bank);
   bool diverged() const;
   void write_adapter_folder(const Bank& bank, const char* name) const;
   void complete(Bank& bank);

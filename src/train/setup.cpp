@@ -159,7 +159,7 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, in
   spec.max_length = jobs.front()->config().task.max_length;
   spec.tokenizer = bank.tokenizer.get();
   spec.read_folder = [](const std::string& folder) { return read_adapter(find_adapter(folder)); };
-  std::vector<const TrainConfig*> train;
+  std::vector<Optimizer::Job> train;
   for (const auto& job : jobs) {
     if (job->data().task.outputs() != spec.outputs ||
         job->data().task.regression != jobs.front()->data().task.regression) {
@@ -168,7 +168,7 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, in
     }
     spec.configs.push_back(&*job->config().method);
     spec.seeds.push_back(static_cast<uint64_t>(job->config().train.seed));
-    train.push_back(&job->config().train);
+    train.push_back({&job->config().train, job->schedule()});
   }
   bank.method = make_method(bank.model, spec);
   if (bank.method->parameters().empty())
@@ -187,7 +187,7 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, in
   for (std::size_t k = 0; k < jobs.size(); ++k) {
     if (jobs[k]->saved_step() == 0 || step == 0) start_from(*bank.method, static_cast<int64_t>(k), *spec.configs[k]);
   }
-  bank.optimizer = std::make_unique<Optimizer>(*bank.method, train);
+  bank.optimizer = std::make_unique<Optimizer>(*bank.method, std::move(train), bank.model.uses_own_kernels());
 }
 
 void cache_features(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {

@@ -50,7 +50,7 @@ void run_step(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const s
   for (std::size_t m = 0; m < micro_batches; ++m) {
     const MicroBatch batch = gather(jobs, steps, m, ordinals);
     const at::Tensor logits = classify_rows(bank.model, *bank.method, batch.rows, dropout, bank.features);
-    const at::Tensor each = sequence_losses(logits, batch.labels, regression);
+    const at::Tensor each = sequence_losses(logits, batch.labels, regression, bank.model.uses_own_kernels());
     // A sum over adapters of means over their own examples: the gradients of one never depend on the others.
     (each * at::tensor(at::ArrayRef<double>(batch.weights)).to(each.options())).sum().backward();
     const at::Tensor values = each.detach().to(at::kCPU, at::kDouble);
@@ -94,7 +94,13 @@ void train_loop(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const
       running.push_back(k);
     }
     run_step(bank, jobs, steps, dropout, losses, tokens);
-    for (const std::size_t k : running) jobs[k]->update(bank, steps[k], losses[k], tokens[k]);
+    std::vector<Optimizer::Due> due;
+    for (const std::size_t k : running) due.push_back(jobs[k]->due_step());
+    const std::vector<Optimizer::Report> reports = bank.optimizer->step(due);
+    for (std::size_t i = 0; i < running.size(); ++i) {
+      const std::size_t k = running[i];
+      jobs[k]->update(reports[i], steps[k], losses[k], tokens[k]);
+    }
     const double seconds =
         std::chrono::duration<double>(Clock::now() - start).count() / static_cast<double>(running.size());
     bool saves = false;

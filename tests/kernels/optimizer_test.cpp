@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "src/kernels/fused_optimizer.h"
 #include "tests/support/tensors.h"
 
 namespace peft {
@@ -64,6 +65,33 @@ TEST(AdamW, EqualsTorchsOwnStep) {
   EXPECT_LT(relative_error(p, torch_p[0]), 1e-12);
   EXPECT_LT(relative_error(m, torch_m[0]), 1e-12);
   EXPECT_LT(relative_error(v, torch_v[0]), 1e-12);
+}
+
+/// What serves a GPU, here on the CPU's tensors.
+TEST(AdamW, FusedOperatorsEqualOurOwnLoop) {
+  const std::vector<std::vector<int64_t>> shapes{{5}, {3, 4}, {1}};
+  AdamWSlices ours, theirs;
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    for (AdamWSlices* slices : {&ours, &theirs}) {
+      slices->parameters.push_back(random_tensor(i, shapes[i]));
+      slices->exp_avgs.push_back(at::zeros(shapes[i], at::kDouble));
+      slices->exp_avg_sqs.push_back(at::zeros(shapes[i], at::kDouble));
+      slices->gradients.emplace_back();
+    }
+  }
+  for (int64_t t = 1; t <= kSteps; ++t) {
+    for (std::size_t i = 0; i < shapes.size(); ++i)
+      ours.gradients[i] = theirs.gradients[i] = random_tensor(100 * (i + 1) + t, shapes[i]);
+    EXPECT_NEAR(fused_sum_of_squares(theirs.gradients), sum_of_squares(ours.gradients), 1e-12);
+    const AdamW options{
+        .learning_rate = 1e-2, .weight_decay = 0.1, .step = t, .gradient_scale = t % 2 == 0 ? 0.3 : 1.0};
+    adamw_step(ours, options);
+    fused_adamw_step(theirs, options);
+  }
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    EXPECT_LT(relative_error(theirs.parameters[i], ours.parameters[i]), 1e-12);
+    EXPECT_LT(relative_error(theirs.exp_avg_sqs[i], ours.exp_avg_sqs[i]), 1e-12);
+  }
 }
 
 TEST(AdamW, StepsASliceAndNothingBesideIt) {

@@ -343,16 +343,18 @@ TEST_P(AdapterMethods, NonFiniteAdapterIsContained) {
     MethodBank bank(model, config(), {11, 12, 13});
     bank.perturb();
     const TrainConfig train;
-    Optimizer optimizer(*bank.method, {&train, &train, &train});
+    const Optimizer::Job job{&train, Schedule(train, 100)};
+    Optimizer optimizer(*bank.method, {job, job, job});
     std::vector<at::Tensor> before;
     for (const at::Tensor& leaf : bank.leaves()) before.push_back(leaf.detach().clone());
-    for (int64_t step = 1; step <= 2; ++step) {
+    for (int64_t step = 0; step < 2; ++step) {
       optimizer.zero_gradients();
       weighted_sum(bank.logits(model, input())).backward();
       for (const at::Tensor& leaf : bank.leaves()) {
         if (infinite && leaf.grad().defined()) leaf.grad()[1].flatten()[0].fill_(kInfinity);
       }
-      for (int64_t k = 0; k < 3; ++k) EXPECT_EQ(optimizer.step(k, 1.0, step).finite, !infinite || k != 1);
+      const auto reports = optimizer.step({{0, step, step}, {1, step, step}, {2, step, step}});
+      for (std::size_t k = 0; k < 3; ++k) EXPECT_EQ(reports.at(k).finite, !infinite || k != 1);
     }
     std::vector<at::Tensor> after;
     for (const at::Tensor& leaf : bank.leaves()) after.push_back(leaf.detach().clone());

@@ -26,6 +26,7 @@ std::vector<std::vector<int64_t>> length_batches(const EncodedSplit& split, int6
 ModelInput make_input(const std::vector<BatchRow>& rows, int64_t adapters, at::Device device);
 
 /// Loss of each sequence, differentiable: cross entropy of logits [B,N] against class ids, or the squared error of [B,1] for regression.
-at::Tensor sequence_losses(const at::Tensor& logits, const std::vector<double>& labels, bool regression);
+at::Tensor sequence_losses(const at::Tensor& logits, const std::vector<double>& labels, bool regression,
+                           bool own_kernels = false);
 
 }  // namespace peft

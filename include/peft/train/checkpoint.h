@@ -20,8 +20,6 @@ struct JobState {
   int64_t window_steps = 0;
   double first_losses = 0.0, smoothed_loss = 0.0;  ///< of the divergence guard
   int64_t samples = 0, tokens = 0, log_bytes = 0;
-  std::vector<std::string> unmoved;  ///< parameters whose gradient has been exactly zero so far
-  bool unmoved_reported = false;
 
   Json to_json() const;
   static JobState from_json(const Json& json, const std::string& origin);

@@ -4,35 +4,54 @@
 #include <ATen/core/Tensor.h>
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "peft/kernels/bank_adamw.h"
 #include "peft/methods/method.h"
 #include "peft/train/config.h"
+#include "peft/train/schedule.h"
 
 namespace peft {
 
 class Optimizer {
  public:
-  Optimizer(Method& method, std::vector<const TrainConfig*> configs);
+  struct Job {
+    const TrainConfig* config;
+    Schedule schedule;
+  };
+  /// `own_kernels`: AdamW by our CUDA kernel, all adapters at once; the parameters then move into its buffers.
+  Optimizer(Method& method, std::vector<Job> jobs, bool own_kernels = false);
 
+  /// Adapter k, which has done `step` steps, `updates` of them with finite gradients.
+  struct Due {
+    std::size_t k;
+    int64_t step, updates;
+  };
   struct Report {
     double gradient_norm = 0.0;
     bool finite = true;  ///< false: nothing was written
   };
-  /// Clips and steps adapter k: `factor` is the schedule's, `update` counts k's updates from 1. Other slices are not read or written.
-  Report step(int64_t k, double factor, int64_t update);
+  /// Clips and steps the adapters that are due. Other slices are not read or written.
+  std::vector<Report> step(const std::vector<Due>& due);
   void zero_gradients();
-  /// Norm of adapter k's gradient of one parameter; 0 where there is none.
-  double gradient_norm(std::size_t parameter, int64_t k) const;
+  /// Whether the gradient of a parameter of adapter k has been other than zero, in any update (SGD without momentum: in the last).
+  bool moved(std::size_t parameter, int64_t k) const;
 
   /// State of adapter k by name ("exp_avg/<parameter>", ...), sharing memory.
   std::map<std::string, at::Tensor> state(int64_t k) const;
 
  private:
+  void use_own_kernel();
+  std::vector<Report> step_all(const std::vector<Due>& due);
+  Report step_one(const Due& due);
+
   Method& method_;
-  std::vector<const TrainConfig*> configs_;
+  std::vector<Job> jobs_;
   std::vector<at::Tensor> first_, second_;  // exp_avg or momentum_buffer; exp_avg_sq
+  std::unique_ptr<BankAdamW> own_;
+  std::vector<bool> active_;  // in own_
 };
 
 }  // namespace peft

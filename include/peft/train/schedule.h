@@ -14,6 +14,7 @@ class Schedule {
   /// linear: s/W rising, then (S-s)/(S-W) falling; cosine: (1 + cos(pi (s-W)/(S-W)))/2; constant: 1.  W warm-up, S all steps.
   double factor(int64_t step) const;
   int64_t total_steps() const { return total_; }
+  int64_t warmup_steps() const { return warmup_; }
 
  private:
   std::string type_;

@@ -15,6 +15,8 @@
 
 namespace peft::cuda {
 
+bool kernels_are_emulated() { return false; }
+
 int bank_adamw(const BankAdamW&, void*) { return kBuiltWithoutCuda; }
 int bias_activation_forward(const BiasActivationForward&, Activation, Element, void*) { return kBuiltWithoutCuda; }
 int bias_activation_backward(const BiasActivationBackward&, Activation, Element, void*) { return kBuiltWithoutCuda; }

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include "peft/base/error.h"
+#include "peft/kernels/own_kernels.h"
 #include "src/kernels/cuda/common/status.h"
 
 namespace peft::own {
@@ -63,3 +64,9 @@ at::Tensor device_bytes(const void* data, std::size_t bytes, at::Device device) 
 }
 
 }  // namespace peft::own
+
+namespace peft {
+
+bool own_kernels_serve(at::Device device) { return device.is_cuda() || cuda::kernels_are_emulated(); }
+
+}  // namespace peft

@@ -28,12 +28,14 @@ struct Bank {
       jobs.push_back({.schedule = static_cast<ScheduleKind>(random() % 4),
                       .warmup = static_cast<int64_t>(random() % 5),
                       .total = 40,
-                      .max_grad_norm = random() % 3 == 0 ? 0.0F : static_cast<float>(uniform(0.1, 5.0))});
+                      .max_grad_norm = random() % 3 == 0 ? 0.0 : uniform(0.1, 5.0)});
       for (int s = 0; s < 3; ++s) {
-        const auto count = static_cast<int64_t>(s == 1 ? 1 + random() % 9 : 1 + random() % (3 * kAdamChunk));
+        auto count = static_cast<int64_t>(s == 1 ? 1 + random() % 9 : 1 + random() % (3 * kAdamChunk));
+        if (s == 0) count = (count + 3) / 4 * 4;
+        if (count % 4 == 0) offset = (offset + 3) / 4 * 4;
         segments.push_back(
             {offset, count, j, static_cast<float>(uniform(1e-4, 1e-2)), static_cast<float>(uniform(0.0, 0.2))});
-        offset += (count + 7) / 4 * 4;  // at least one element that belongs to nobody
+        offset += count + 1 + static_cast<int64_t>(random() % 3);  // at least one element that belongs to nobody
       }
     }
     for (std::vector<float>* x : {&p, &g, &m, &v}) x->assign(offset, -7.5F);

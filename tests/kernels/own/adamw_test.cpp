@@ -1,6 +1,6 @@
 /// K6 behind BankAdamW, beside torch's formula in float64.
 
-#include "src/kernels/own/adamw.h"
+#include "peft/kernels/bank_adamw.h"
 
 #include <gtest/gtest.h>
 
@@ -9,6 +9,7 @@
 
 #include "peft/base/error.h"
 #include "peft/kernels/optimizer.h"
+#include "src/kernels/cuda/common/rowmath.h"
 #include "tests/kernels/own/device.h"
 #include "tests/support/tensors.h"
 
@@ -23,7 +24,7 @@ const std::vector<std::vector<int64_t>> kShapes{{}, {7}, {3, 5}, {64, 70}, {8}};
 /// Jobs [first, first + count) of a bank: leaves, and a loss whose gradient is known.
 struct Bank {
   explicit Bank(int64_t first_job = 0, int64_t count = kJobs) : first(first_job), jobs(count) {
-    std::vector<own::BankAdamW::Trained> trained;
+    std::vector<BankAdamW::Trained> trained;
     for (std::size_t i = 0; i < kShapes.size(); ++i) {
       leaves.push_back(numbers(i).narrow(0, first, jobs).clone().requires_grad_(true));
       trained.push_back({leaves[i], {}, {}});
@@ -32,9 +33,9 @@ struct Bank {
         trained[i].weight_decay.push_back(decay(k));
       }
     }
-    std::vector<cuda::AdamJob> table;
+    std::vector<BankAdamW::Job> table;
     for (int64_t k = first; k < first + jobs; ++k) table.push_back(job(k));
-    adam = std::make_unique<own::BankAdamW>(trained, table);
+    adam = std::make_unique<BankAdamW>(trained, table);
   }
 
   static at::Tensor numbers(uint64_t seed) {
@@ -46,16 +47,20 @@ struct Bank {
     return 1e-3F * static_cast<float>(k + 1) / static_cast<float>(tensor + 1);
   }
   static float decay(int64_t k) { return 0.1F * static_cast<float>(k); }
-  static cuda::AdamJob job(int64_t k) {
-    return {.schedule = k == 0   ? cuda::ScheduleKind::linear
-                        : k == 1 ? cuda::ScheduleKind::constant
-                                 : cuda::ScheduleKind::cosine,
-            .warmup = 5 * k,
-            .total = 120,
-            .beta1 = 0.9F,
-            .beta2 = k == 1 ? 0.99F : 0.999F,
-            .epsilon = 1e-8F,
-            .max_grad_norm = k == 2 ? 0.0F : 1.5F};
+  static BankAdamW::Job job(int64_t k) {
+    return {.lr_scheduler_type = k == 0   ? "linear"
+                                 : k == 1 ? "constant"
+                                          : "cosine",
+            .warmup_steps = 5 * k,
+            .total_steps = 120,
+            .beta2 = k == 1 ? 0.99 : 0.999,
+            .max_grad_norm = k == 2 ? 0.0 : 1.5};
+  }
+  static double factor(int64_t k, int64_t step) {
+    const auto kind = k == 0   ? cuda::ScheduleKind::linear
+                      : k == 1 ? cuda::ScheduleKind::constant
+                               : cuda::ScheduleKind::cosine;
+    return cuda::schedule_factor(kind, step, 5 * k, 120);
   }
   /// Of all jobs at step `step`, from 0.
   static at::Tensor gradient(std::size_t tensor, int64_t step) {
@@ -85,7 +90,7 @@ struct Bank {
 
   int64_t first, jobs;
   std::vector<at::Tensor> leaves;
-  std::unique_ptr<own::BankAdamW> adam;
+  std::unique_ptr<BankAdamW> adam;
 };
 
 void expect_same(const std::vector<at::Tensor>& found, const std::vector<at::Tensor>& expected) {
@@ -97,7 +102,7 @@ TEST(OwnAdamW, EqualsTorchsFormulaInDoubleAfterHundredSteps) {
   for (int64_t step = 0; step < 100; ++step) bank.step(step);
   const auto counters = bank.adam->counters();
   for (int64_t k = 0; k < kJobs; ++k) {
-    const cuda::AdamJob job = Bank::job(k);
+    const BankAdamW::Job job = Bank::job(k);
     std::vector<at::Tensor> p, m, v;
     for (std::size_t i = 0; i < kShapes.size(); ++i) {
       p.push_back(Bank::numbers(i)[k].cpu().to(at::kDouble).contiguous());
@@ -114,16 +119,13 @@ TEST(OwnAdamW, EqualsTorchsFormulaInDoubleAfterHundredSteps) {
       norm = std::sqrt(squares);
       for (std::size_t i = 0; i < kShapes.size(); ++i) {
         adamw_step(p[i], g[i], m[i], v[i],
-                   {.learning_rate = static_cast<double>(Bank::rate(i, k)) *
-                                     cuda::schedule_factor(job.schedule, step, job.warmup, job.total),
+                   {.learning_rate = static_cast<double>(Bank::rate(i, k)) * Bank::factor(k, step),
                     .beta1 = job.beta1,
                     .beta2 = job.beta2,
                     .epsilon = job.epsilon,
                     .weight_decay = Bank::decay(k),
                     .step = step + 1,
-                    .gradient_scale = job.max_grad_norm > 0.0F
-                                          ? std::min(1.0, static_cast<double>(job.max_grad_norm) / (norm + 1e-6))
-                                          : 1.0});
+                    .gradient_scale = job.max_grad_norm > 0 ? std::min(1.0, job.max_grad_norm / (norm + 1e-6)) : 1.0});
       }
     }
     for (std::size_t i = 0; i < kShapes.size(); ++i) {
@@ -168,7 +170,7 @@ TEST(OwnAdamW, InactiveJobIsNotTouched) {
   Bank all, stopped;
   all.step(0);
   stopped.step(0);
-  stopped.adam->set_active(2, false);
+  stopped.adam->set_active({true, true, false});
   const auto before = stopped.of(2);
   all.step(1);
   stopped.step(1);
@@ -190,16 +192,30 @@ TEST(OwnAdamW, GradientsOfSeveralPassesAddUpInTheBuffer) {
   EXPECT_TRUE(same_values(bank.leaves[3].grad(), Bank::gradient(3, 0) + Bank::gradient(3, 1)));
 }
 
-TEST(OwnAdamW, SlicesLieOn16BytesAndKeepTheLeavesValues) {
+TEST(OwnAdamW, LeavesKeepValuesAndLayoutAndBeginOn16Bytes) {
   const Bank bank;
   for (std::size_t i = 0; i < kShapes.size(); ++i) {
     EXPECT_TRUE(same_values(bank.leaves[i], Bank::numbers(i)));
     EXPECT_TRUE(bank.leaves[i].is_leaf() && bank.leaves[i].requires_grad());
-    for (int64_t k = 0; k < kJobs; ++k) {
-      for (const at::Tensor& x : {bank.leaves[i].detach(), bank.leaves[i].grad(), bank.adam->exp_avg(i)})
-        EXPECT_EQ(reinterpret_cast<uintptr_t>(x[k].const_data_ptr()) % 16, 0U) << i << ", " << k;
+    for (const at::Tensor& x : {bank.leaves[i].detach(), bank.leaves[i].grad(), bank.adam->exp_avg(i)}) {
+      EXPECT_TRUE(x.is_contiguous());
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 16, 0U) << i;
     }
   }
+}
+
+TEST(OwnAdamW, GoesOnFromCountersAndMomentsOfAnother) {
+  Bank whole, first, second;
+  for (int64_t step = 0; step < 6; ++step) whole.step(step);
+  for (int64_t step = 0; step < 3; ++step) first.step(step);
+  second.adam->set_counters(first.adam->counters());
+  for (std::size_t i = 0; i < kShapes.size(); ++i) {
+    second.leaves[i].detach().copy_(first.leaves[i].detach());
+    second.adam->exp_avg(i).copy_(first.adam->exp_avg(i));
+    second.adam->exp_avg_sq(i).copy_(first.adam->exp_avg_sq(i));
+  }
+  for (int64_t step = 3; step < 6; ++step) second.step(step);
+  for (int64_t k = 0; k < kJobs; ++k) expect_same(second.of(k), whole.of(k));
 }
 
 TEST(OwnAdamW, Errors) {
@@ -209,13 +225,15 @@ TEST(OwnAdamW, Errors) {
   const auto leaf = [](at::ScalarType type) {
     return at::zeros({2, 3}, at::TensorOptions(kernel_device()).dtype(type)).requires_grad_(true);
   };
-  const std::vector<cuda::AdamJob> jobs(2);
-  EXPECT_NO_THROW(own::BankAdamW({{leaf(at::kFloat), {1, 1}, {0, 0}}}, jobs));
-  EXPECT_THROW(own::BankAdamW({{leaf(at::kDouble), {1, 1}, {0, 0}}}, jobs), Error);
-  EXPECT_THROW(own::BankAdamW({{leaf(at::kFloat), {1}, {0, 0}}}, jobs), Error);
-  EXPECT_THROW(own::BankAdamW({{leaf(at::kFloat), {1, 1}, {0, 0}}}, std::vector<cuda::AdamJob>(3)), Error);
-  EXPECT_THROW(own::BankAdamW({{leaf(at::kFloat).detach(), {1, 1}, {0, 0}}}, jobs), Error);
-  EXPECT_THROW(own::BankAdamW({}, jobs), Error);
+  const std::vector<BankAdamW::Job> jobs(2);
+  EXPECT_NO_THROW(BankAdamW({{leaf(at::kFloat), {1, 1}, {0, 0}}}, jobs));
+  EXPECT_THROW(BankAdamW({{leaf(at::kDouble), {1, 1}, {0, 0}}}, jobs), Error);
+  EXPECT_THROW(BankAdamW({{leaf(at::kFloat), {1}, {0, 0}}}, jobs), Error);
+  EXPECT_THROW(BankAdamW({{leaf(at::kFloat), {1, 1}, {0, 0}}}, std::vector<BankAdamW::Job>(3)), Error);
+  EXPECT_THROW(BankAdamW({{leaf(at::kFloat).detach(), {1, 1}, {0, 0}}}, jobs), Error);
+  EXPECT_THROW(BankAdamW({}, jobs), Error);
+  const std::vector<BankAdamW::Job> unknown(2, {.lr_scheduler_type = "polynomial"});
+  EXPECT_THROW(BankAdamW({{leaf(at::kFloat), {1, 1}, {0, 0}}}, unknown), Error);
 }
 
 }  // namespace

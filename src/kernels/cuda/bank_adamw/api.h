@@ -16,7 +16,7 @@
 namespace peft::cuda {
 
 struct AdamSegment {
-  int64_t offset;  ///< first element, a multiple of 4
+  int64_t offset;  ///< first element; a multiple of 4 where `count` is one
   int64_t count;
   int32_t job;
   float learning_rate, weight_decay;
@@ -26,8 +26,8 @@ struct AdamJob {
   ScheduleKind schedule = ScheduleKind::linear;
   int32_t active = 1;
   int64_t warmup = 0, total = 1;  ///< steps
-  float beta1 = 0.9F, beta2 = 0.999F, epsilon = 1e-8F;
-  float max_grad_norm = 1.0F;  ///< 0: no clipping
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+  double max_grad_norm = 1.0;  ///< 0: no clipping
 };
 
 /// Lives on the device, written by every step.

@@ -4,9 +4,9 @@
 /// Launch 1, one block of 256 threads a chunk: the chunk's sum of squares -> partial[chunk]. The block of a job's first chunk copies the
 /// job's counters, which launch 2 changes while others still read them.
 /// Launch 2, one block a chunk: every block adds the partial sums of its job in the same order, then steps its 4,096 elements with 16-byte
-/// accesses. 38 bytes an element: 3 reads and 3 writes of float, the zeroed gradient, the bfloat16 copy.
+/// accesses (one by one in segments of odd lengths, wherever they lie: sums have the same order alone and in a bank). 38 bytes an element: 3 reads and 3 writes of float, the zeroed gradient, the bfloat16 copy.
 /// Shared memory: 8 floats (launch 1), 8 doubles (launch 2), one a warp, and the
-/// step's eight scalars. Two and three barriers.
+/// step's seven scalars. Two and three barriers.
 
 #include "src/kernels/cuda/bank_adamw/api.h"
 #include "src/kernels/cuda/common/device.cuh"
@@ -27,11 +27,16 @@ __device__ __forceinline__ T block_sum(T x, T* scratch) {
   return sum;
 }
 
+/// Groups of four elements with 16-byte accesses.
+__device__ __forceinline__ int fours(const AdamChunk& chunk, const AdamSegment& segment) {
+  return segment.count % 4 == 0 ? chunk.count / 4 : 0;
+}
+
 inline __global__ void __launch_bounds__(kAdamThreads) adam_norms(BankAdamW bank) {
   const AdamChunk chunk = bank.chunks[blockIdx.x];
   if (!bank.jobs[chunk.job].active) return;
   const float* g = bank.gradients + chunk.offset;
-  const int thread = static_cast<int>(threadIdx.x), whole = chunk.count / 4;
+  const int thread = static_cast<int>(threadIdx.x), whole = fours(chunk, bank.segments[chunk.segment]);
   float sum = 0.0F;
   for (int i = thread; i < whole; i += kAdamThreads) {
     const float4 x = reinterpret_cast<const float4*>(g)[i];
@@ -45,7 +50,7 @@ inline __global__ void __launch_bounds__(kAdamThreads) adam_norms(BankAdamW bank
 }
 
 struct AdamScalars {
-  float decay, b1, b2, c2, scale, rate, root, epsilon;
+  float decay, b1, b2, scale, rate, root, epsilon;  // b: 1 - beta
 };
 
 __device__ __forceinline__ AdamScalars adam_scalars(const AdamJob& job, const AdamSegment& segment,
@@ -53,24 +58,23 @@ __device__ __forceinline__ AdamScalars adam_scalars(const AdamJob& job, const Ad
   const double rate =
       static_cast<double>(segment.learning_rate) * schedule_factor(job.schedule, before.step, job.warmup, job.total);
   const double t = static_cast<double>(before.updates + 1), beta1 = job.beta1, beta2 = job.beta2;
-  const double clip = static_cast<double>(job.max_grad_norm) / (norm + 1e-6);
+  const double clip = job.max_grad_norm / (norm + 1e-6);
   AdamScalars s;
   s.decay = static_cast<float>(rate * static_cast<double>(segment.weight_decay));
   s.b1 = static_cast<float>(1.0 - beta1);
-  s.b2 = static_cast<float>(beta2);
-  s.c2 = static_cast<float>(1.0 - beta2);
-  s.scale = static_cast<float>(job.max_grad_norm > 0.0F && clip < 1.0 ? clip : 1.0);
+  s.b2 = static_cast<float>(1.0 - beta2);
+  s.scale = static_cast<float>(job.max_grad_norm > 0.0 && clip < 1.0 ? clip : 1.0);
   s.rate = static_cast<float>(rate / (1.0 - pow(beta1, t)));
   s.root = static_cast<float>(sqrt(1.0 - pow(beta2, t)));
-  s.epsilon = job.epsilon;
+  s.epsilon = static_cast<float>(job.epsilon);
   return s;
 }
 
 __device__ __forceinline__ float adam_element(float p, float g, float& m, float& v, const AdamScalars& s) {
   const float d = g * s.scale;
   m += s.b1 * (d - m);
-  v = s.b2 * v + s.c2 * d * d;
-  // Not p (1 - decay): that factor rounded to float errs the same way in every step.
+  v += s.b2 * (d * d - v);
+  // Not v b2 and p (1 - decay): those factors rounded to float err the same way in every step.
   return p - (s.decay * p + s.rate * m / (sqrtf(v) / s.root + s.epsilon));
 }
 
@@ -98,7 +102,7 @@ inline __global__ void __launch_bounds__(kAdamThreads) adam_step(BankAdamW bank)
 
   float *p = bank.parameters + chunk.offset, *g = bank.gradients + chunk.offset, *m = bank.exp_avg + chunk.offset,
         *v = bank.exp_avg_sq + chunk.offset;
-  const int whole = chunk.count / 4;
+  const int whole = fours(chunk, segment);
   for (int i = thread; i < whole; i += kAdamThreads) {
     if (finite) {
       const float4 gradient = reinterpret_cast<float4*>(g)[i];
