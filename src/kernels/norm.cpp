@@ -28,8 +28,7 @@ at::Tensor normalise(const at::Tensor& x, const RowNorm& norm) {
 NormedSum normalised_sum(const at::Tensor& x_TC, const at::Tensor& branch_TC, const RowNorm& norm,
                          const DropoutSite& site, const Batch& rows, bool own) {
   if (own && own_norm_serves(x_TC, branch_TC, norm)) {
-    const auto kind = norm.kind == NormKind::layer_norm ? cuda::NormKind::layer_norm : cuda::NormKind::rms_norm;
-    return own::residual_norm(x_TC, branch_TC, {}, {kind, norm.eps, norm.weight_C, norm.bias_C}, site, rows);
+    return own::residual_norm(x_TC, branch_TC, {}, own::frozen_norm(norm), site, rows);
   }
   const at::Tensor sum = branch_TC.defined() ? x_TC + dropout(branch_TC, site, rows) : x_TC;
   return {normalise(sum, norm), sum};

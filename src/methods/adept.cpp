@@ -84,14 +84,14 @@ class Adept : public VirtualRows {
     add_trained_head();
   }
 
-  Embedded embed(Embedded tokens) override {
-    const int64_t only = only_adapter(*tokens.rows);
+  Embedded embed(const at::Tensor& ids_T, const Batch& rows) override {
+    const int64_t only = only_adapter(*rows);
     // A table has no gradient, and masks differ between tokens of one id.
     const bool through_table = !context_->training && !at::GradMode::is_enabled() && only >= 0 && folds_table();
     if (!through_table) table_VC_.reset();
-    const at::Tensor x_TC = through_table ? table(only).index_select(0, tokens.ids_T)
-                                          : shifted(tokens.x_TC, tokens.rows, tokens.rows->group_rows());
-    return in_front(prompt_KPC_, x_TC, tokens);
+    return in_front(prompt_KPC_, rows,
+                    through_table ? table(only).index_select(0, ids_T)
+                                  : shifted(at::embedding(model_.word_embeddings(), ids_T), rows, rows->group_rows()));
   }
 
   AdapterFiles fold(int64_t k) const override {

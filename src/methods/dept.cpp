@@ -98,10 +98,11 @@ class Dept : public VirtualRows {
     offsets_KSC_ = at::bmm(a_KSR_, b_KRC_) * config_.scaling();
   }
 
-  Embedded embed(Embedded tokens) override {
-    const at::Tensor index = at::tensor(at::ArrayRef<int64_t>(offset_rows(*tokens.rows)), at::kLong);
-    const at::Tensor added = at::embedding(offsets_KSC_.flatten(0, 1), index.to(tokens.x_TC.device()));
-    return in_front(prompt_KPC_, (tokens.x_TC + added).to(tokens.x_TC.scalar_type()), tokens);
+  Embedded embed(const at::Tensor& ids_T, const Batch& rows) override {
+    const at::Tensor index = at::tensor(at::ArrayRef<int64_t>(offset_rows(*rows)), at::kLong),
+                     words_TC = at::embedding(model_.word_embeddings(), ids_T);
+    const at::Tensor added = at::embedding(offsets_KSC_.flatten(0, 1), index.to(ids_T.device()));
+    return in_front(prompt_KPC_, rows, (words_TC + added).to(words_TC.scalar_type()));
   }
 
   AdapterFiles fold(int64_t k) const override {

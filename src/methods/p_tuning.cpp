@@ -110,8 +110,8 @@ class PTuning : public Method {
       return dropout(states.flatten(0, 1), site, rows).view(states.sizes());
     });
   }
-  Embedded embed(Embedded tokens) override {
-    return put_in_front(written_KPC_, tokens, {context_, "prompt.dropout", prompt_rates_});
+  Embedded embed(const at::Tensor& /*ids_T*/, const Batch& rows) override {
+    return put_in_front(written_KPC_, *rows, {context_, "prompt.dropout", prompt_rates_});
   }
 
   bool folds() const override { return !config_.folded; }

@@ -147,13 +147,13 @@ void PrefixMethod::begin_pass(const DropoutContext& context) {
   pairs_ = pairs_of(slots_);
 }
 
-Embedded PrefixMethod::embed(Embedded tokens) {
+Embedded PrefixMethod::embed(const at::Tensor& /*ids_T*/, const Batch& rows) {
   if (masks_per_sequence()) {
-    const at::Tensor rows_BPF = dropped_rows(at::cat(slots_, -1), *tokens.rows, {context_, kDropout, rates_});
+    const at::Tensor rows_BPF = dropped_rows(at::cat(slots_, -1), *rows, {context_, kDropout, rates_});
     pairs_ = pairs_of(unstacked(rows_BPF, static_cast<int64_t>(slots_.size())));
     for (PrefixKV& pair : pairs_) pair.per_sequence = pair.defined();
   }
-  return tokens;
+  return {};
 }
 
 std::vector<at::Tensor> PrefixMethod::masked_slots(const PrefixTensors& tensors) const {

@@ -15,7 +15,7 @@ class PrefixMethod : public Method {
   int64_t position_shift() const override { return virtual_tokens(); }
 
   void begin_pass(const DropoutContext& context) override;
-  Embedded embed(Embedded tokens) override;
+  Embedded embed(const at::Tensor& ids_T, const Batch& rows) override;
   PrefixKV prefix(int64_t layer) override { return pairs_.at(layer); }
 
   AdapterFiles fold(int64_t k) const override;

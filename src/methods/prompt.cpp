@@ -44,7 +44,7 @@ class Prompt : public VirtualRows {
     // One node for all layers: its backward writes each layer's gradient once.
     rows_KPC_ = deep() ? at::unbind(prompt_, 1) : std::vector<at::Tensor>{prompt_};
   }
-  Embedded embed(Embedded tokens) override { return in_front(rows_KPC_[0], tokens.x_TC, tokens); }
+  Embedded embed(const at::Tensor& /*ids_T*/, const Batch& rows) override { return in_front(rows_KPC_[0], rows); }
   at::Tensor layer_input(int64_t layer, const at::Tensor& x_TC, const Batch& rows) override {
     return deep() && layer > 0 ? in_place(rows_KPC_[layer], x_TC, rows, layer) : x_TC;
   }

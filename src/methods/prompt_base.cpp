@@ -49,8 +49,8 @@ at::Tensor VirtualRows::add_prompt(std::vector<int64_t> shape) {
   });
 }
 
-Embedded VirtualRows::in_front(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Embedded& tokens) const {
-  return put_in_front(bank_KPC, {x_TC, tokens.ids_T, tokens.rows, 0}, site("prompt.dropout"));
+Embedded VirtualRows::in_front(const at::Tensor& bank_KPC, const Batch& rows, at::Tensor x_TC) const {
+  return put_in_front(bank_KPC, *rows, site("prompt.dropout"), std::move(x_TC));
 }
 
 at::Tensor VirtualRows::in_place(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Batch& rows,

@@ -27,8 +27,8 @@ class VirtualRows : public Method {
   VirtualRows(Transformer& model, const BankSpec& bank);
   at::Tensor add_prompt(std::vector<int64_t> shape);
 
-  /// The rows in front of `x_TC`, in its type.
-  Embedded in_front(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Embedded& tokens) const;
+  /// The rows in front of `x_TC` (undefined: word embeddings).
+  Embedded in_front(const at::Tensor& bank_KPC, const Batch& rows, at::Tensor x_TC = {}) const;
   /// The rows in the place of the first P rows, before layer `layer`.
   at::Tensor in_place(const at::Tensor& bank_KPC, const at::Tensor& x_TC, const Batch& rows, int64_t layer) const;
 

@@ -34,12 +34,10 @@ at::Tensor dropped_rows(const at::Tensor& rows_KPX, const PackedBatch& sequences
   return dropout(rows.flatten(0, 1), site, batch).unflatten(0, {-1, count});
 }
 
-Embedded put_in_front(const at::Tensor& rows_KPC, const Embedded& tokens, const DropoutSite& site) {
-  const int64_t count = rows_KPC.size(1);
-  const Batch longer = tokens.rows->lengthened(count);
-  const at::Tensor rows = site.active() ? dropped_rows(rows_KPC, *tokens.rows, site) : rows_KPC;
-  return {prepend_rows(rows.to(tokens.x_TC.scalar_type()), tokens.x_TC, tokens.rows, longer, site.active()),
-          tokens.ids_T, longer, count};
+Embedded put_in_front(const at::Tensor& rows_KPC, const PackedBatch& sequences, const DropoutSite& site,
+                      at::Tensor x_TC) {
+  const bool dropped = site.active();
+  return {std::move(x_TC), dropped ? dropped_rows(rows_KPC, sequences, site) : rows_KPC, dropped};
 }
 
 }  // namespace peft

@@ -18,7 +18,8 @@ Batch one_sequence_each(int64_t adapters, int64_t rows, at::Device device);
 /// The rows of its adapter for each sequence, under that sequence's own dropout mask.     rows_KPX -> [B,P,X]
 at::Tensor dropped_rows(const at::Tensor& rows_KPX, const PackedBatch& sequences, const DropoutSite& site);
 
-/// The embedding socket of a prompt: rows [K,P,C] in front of every sequence, under its own dropout mask.
-Embedded put_in_front(const at::Tensor& rows_KPC, const Embedded& tokens, const DropoutSite& site);
+/// The embedding socket of a prompt: rows [K,P,C] in front of every sequence, under its own dropout mask. `x_TC`: of the tokens.
+Embedded put_in_front(const at::Tensor& rows_KPC, const PackedBatch& sequences, const DropoutSite& site,
+                      at::Tensor x_TC = {});
 
 }  // namespace peft

@@ -32,16 +32,6 @@ at::Tensor sum_wide(const at::Tensor& y, const at::Tensor& addition) {
   return addition.scalar_type() == y.scalar_type() ? y + addition : (y + addition).to(y.scalar_type());
 }
 
-/// Token types of the longer sequences: virtual rows have type 0.
-at::Tensor lengthened_types(const at::Tensor& types_T, const PackedBatch& rows, const Embedded& embedded) {
-  at::Tensor longer = at::zeros({embedded.rows->rows()}, types_T.options());
-  for (int64_t b = 0; b < rows.sequences(); ++b) {
-    longer.narrow(0, embedded.rows->begin(b) + embedded.virtual_rows, rows.length(b))
-        .copy_(types_T.narrow(0, rows.begin(b), rows.length(b)));
-  }
-  return longer;
-}
-
 }  // namespace
 
 struct Transformer::Pass {
@@ -128,22 +118,25 @@ at::Tensor Transformer::run_layer(std::size_t index, const at::Tensor& x_TC, con
 }
 
 at::Tensor Transformer::pooled(const ModelInput& input, Sockets& sockets, const DropoutContext& context) const {
-  Embedded embedded =
-      sockets.embed({at::embedding(word_, input.ids_T, spec_.embedding.padding), input.ids_T, input.rows, 0});
-  at::Tensor x = embedded.x_TC;
-  if (token_type_.defined()) {
-    x = x + at::embedding(token_type_, embedded.virtual_rows > 0
-                                           ? lengthened_types(input.types_T, *input.rows, embedded)
-                                           : input.types_T);
-  }
-  if (position_.defined()) {
-    x = x + position_.index_select(
-                0, embedded.rows->position_T() + (spec_.embedding.position_offset + sockets.position_shift()));
-  }
-  const Pass pass{sockets,       context,
-                  embedded.rows, sockets.pooling() == PooledRow::text ? embedded.virtual_rows : 0,
-                  spec_.stack,   own_kernels_};
-  if (embedding_norm_.weight_C.defined()) x = pass.normed(embedding_norm_, x, pass.rows);
+  const Embedded embedded = sockets.embed(input.ids_T, input.rows);
+  const int64_t prompt_rows = embedded.prompt_rows();
+  const Pass pass{sockets,
+                  context,
+                  prompt_rows > 0 ? input.rows->lengthened(prompt_rows) : input.rows,
+                  sockets.pooling() == PooledRow::text ? prompt_rows : 0,
+                  spec_.stack,
+                  own_kernels_};
+  EmbeddingTables tables{.word_VC = word_,
+                         .word_padding = spec_.embedding.padding,
+                         .position_NC = position_,
+                         .type_UC = token_type_,
+                         .position_offset = spec_.embedding.position_offset + sockets.position_shift(),
+                         .norm = std::nullopt};
+  const Norm& norm = embedding_norm_;
+  const bool fused = own_kernels_ && norm.weight_C.defined() && !sockets.norm(norm, pass.rows).defined();
+  if (fused) tables.norm = {spec_.stack.norm, spec_.stack.norm_eps, norm.weight_C, norm.bias_C};
+  at::Tensor x = embed_rows(tables, embedded, input.ids_T, input.types_T, input.rows, pass.rows, own_kernels_);
+  if (norm.weight_C.defined() && !fused) x = pass.normed(norm, x, pass.rows);
   x = dropout(x, pass.site("embedding", spec_.dropout.hidden), pass.rows);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     x = sockets.layer_input(static_cast<int64_t>(i), x, pass.rows);

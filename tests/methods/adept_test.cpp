@@ -90,8 +90,8 @@ TEST_F(Adept, OffsetDependsOnIdOnly) {
   bank.perturb(0.3);
   const ModelInput input = make_input({{{7, 3, 7, 7, 5, 7, 9, 7}, std::vector<int64_t>(8, 0)}});
   const Embedded out = embedded(bank, input);
-  for (const int64_t position : {2, 3, 5, 7}) EXPECT_TRUE(same_values(out.x_TC[3 + position], out.x_TC[3])) << position;
-  EXPECT_FALSE(same_values(out.x_TC[3 + 1], out.x_TC[3]));
+  for (const int64_t position : {2, 3, 5, 7}) EXPECT_TRUE(same_values(out.x_TC[position], out.x_TC[0])) << position;
+  EXPECT_FALSE(same_values(out.x_TC[1], out.x_TC[0]));
 }
 
 TEST_F(Adept, NegativePreactivationsGiveBiasOnly) {

@@ -106,8 +106,8 @@ TEST(DeptFactors, Scaling) {
     MethodBank bank(model, dept({{"r", rank}, {"compat", "code"}, {"max_length", 64}}));
     for (const char* name : {"dept_A", "dept_B"}) bank->parameter(name).value.detach().fill_(1.0);
     bank->begin_pass(bank.context);
-    const Embedded out = bank->embed({word.unsqueeze(0), input.ids_T, input.rows, 0});
-    const double factor = (out.x_TC[3][0] - word[0]).item<double>() / static_cast<double>(rank);
+    const Embedded out = bank->embed(input.ids_T, input.rows);
+    const double factor = (out.x_TC[0][0] - word[0]).item<double>() / static_cast<double>(rank);
     EXPECT_NEAR(factor, expected, 1e-6);
     EXPECT_EQ(bank->fold(0).config["offset_scaling"], "code");
   }

@@ -60,7 +60,7 @@ TEST_F(Prefix, DropoutMasksKeysAndValuesSeparately) {
     at::NoGradGuard no_grad;
     for (const Parameter& p : bank->parameters()) p.value.fill_(1.0);
     bank->begin_pass(bank.context);
-    bank->embed({at::zeros({6, 8}, at::kDouble), at::zeros({6}, at::kLong), make_batch({4, 2}), 0});
+    bank->embed(at::zeros({6}, at::kLong), make_batch({4, 2}));
     return std::pair{at::stack({bank->prefix(0).k_KPGD, bank->prefix(1).k_KPGD}),
                      at::stack({bank->prefix(0).v_KPGD, bank->prefix(1).v_KPGD})};
   };
@@ -93,7 +93,7 @@ TEST_F(Prefix, DropoutActsBehindTheFrozenMaps) {
       const auto pairs = [&] {
         at::NoGradGuard no_grad;
         bank->begin_pass(bank.context);
-        bank->embed({at::zeros({6, 8}, at::kDouble), at::zeros({6}, at::kLong), make_batch({4, 2}), 0});
+        bank->embed(at::zeros({6}, at::kLong), make_batch({4, 2}));
         return at::stack({bank->prefix(1).k_KPGD, bank->prefix(1).v_KPGD});
       };
       const at::Tensor whole = pairs();

@@ -46,15 +46,9 @@ TEST_F(Prefix, InitialValues) {
 class InFront : public Sockets {
  public:
   InFront(const Transformer& model, std::vector<int64_t> ids) : model_(model), ids_(std::move(ids)) {}
-  Embedded embed(Embedded tokens) override {
-    const auto extra = static_cast<int64_t>(ids_.size());
-    const at::Tensor rows = model_.word_embeddings().index({at::tensor(at::ArrayRef<int64_t>(ids_), at::kLong)});
-    std::vector<at::Tensor> parts;
-    for (int64_t b = 0; b < tokens.rows->sequences(); ++b) {
-      parts.push_back(rows);
-      parts.push_back(tokens.x_TC.narrow(0, tokens.rows->begin(b), tokens.rows->length(b)));
-    }
-    return {at::cat(parts), tokens.ids_T, tokens.rows->lengthened(extra), extra};
+  Embedded embed(const at::Tensor& /*ids_T*/, const Batch& /*rows*/) override {
+    const at::Tensor ids = at::tensor(at::ArrayRef<int64_t>(ids_), at::kLong);
+    return {.x_TC = {}, .prompt_SPC = model_.word_embeddings().index({ids}).unsqueeze(0)};
   }
 
  private:

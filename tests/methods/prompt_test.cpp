@@ -144,7 +144,8 @@ TEST_F(Prompt, DropoutHasAMaskPerSequence) {
     EXPECT_TRUE(same_values(bank.logits(model_, twice), dropped));
     const Embedded rows = embedded(bank, twice);
     const at::Tensor prompt = std::string(depth) == "deep" ? values(bank, "prompt")[0] : values(bank, "prompt");
-    const at::Tensor first = rows.x_TC.narrow(0, 0, 3).detach();
+    EXPECT_TRUE(rows.prompt_per_sequence);
+    const at::Tensor first = rows.prompt_SPC[0].detach();
     const at::Tensor kept = (first - 2.0 * prompt).abs() < 1e-9, gone = first == 0.0;
     EXPECT_TRUE(at::logical_or(kept, gone).all().item<bool>());
     EXPECT_GT(kept.sum().item<int64_t>(), 3);

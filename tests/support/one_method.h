@@ -39,18 +39,15 @@ class OneMethod : public testing::Test {
     }
     return modules;
   }
-  /// What the embedding socket of a method makes of texts of these ids.     [rows, C]
+  /// What the embedding socket of a method makes of texts of these ids.
   Embedded embedded(MethodBank& bank, const ModelInput& input) {
     bank->begin_pass(bank.context);
-    return bank->embed({at::embedding(model_.word_embeddings(), input.ids_T), input.ids_T, input.rows, 0});
+    return bank->embed(input.ids_T, input.rows);
   }
-  /// The method's rows of the text of sequence b, without virtual rows, less its word embeddings.     [n_b, C]
+  /// The method's rows of the text of sequence b less its word embeddings.     [n_b, C]
   at::Tensor offsets(MethodBank& bank, const ModelInput& input, int64_t b) {
-    const Embedded out = embedded(bank, input);
     const at::Tensor words = at::embedding(model_.word_embeddings(), input.ids_T);
-    return (out.x_TC.narrow(0, out.rows->begin(b) + out.virtual_rows, input.rows->length(b)) -
-            words.narrow(0, input.rows->begin(b), input.rows->length(b)))
-        .detach();
+    return (embedded(bank, input).x_TC - words).narrow(0, input.rows->begin(b), input.rows->length(b)).detach();
   }
   static at::Tensor values(MethodBank& bank, const std::string& name, int64_t k = 0) {
     return bank->parameter(name).value.detach()[k];

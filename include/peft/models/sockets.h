@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "peft/kernels/attention.h"
+#include "peft/kernels/embedding.h"
 #include "peft/tensor/packed_batch.h"
 
 namespace peft {
@@ -20,14 +21,6 @@ struct Linear {
   at::Tensor bias_O;  ///< undefined: none
   int64_t in_features() const { return weight_OC.size(1); }
   int64_t out_features() const { return weight_OC.size(0); }
-};
-
-/// Word embeddings on their way into the first layer: before position, type and norm.
-struct Embedded {
-  at::Tensor x_TC;
-  at::Tensor ids_T;  ///< of the tokens of `x_TC` as they came in
-  Batch rows;
-  int64_t virtual_rows = 0;  ///< P rows in front of every sequence that stand for no token
 };
 
 struct Norm;
@@ -47,8 +40,8 @@ class Sockets {
  public:
   virtual ~Sockets() = default;
 
-  /// Embedding: new rows, and how many of them are virtual.
-  virtual Embedded embed(Embedded tokens) { return tokens; }
+  /// Embedding: other rows than the word embeddings of these ids, rows in front of every sequence; before position, type and norm.
+  virtual Embedded embed(const at::Tensor& /*ids_T*/, const Batch& /*rows*/) { return {}; }
   /// Rows: the input of a layer, where virtual rows may be overwritten.
   virtual at::Tensor layer_input(int64_t /*layer*/, const at::Tensor& x_TC, const Batch& /*rows*/) { return x_TC; }
   /// Attention: keys and values in front of those of a layer.

@@ -85,6 +85,11 @@ struct ResidualNorm : torch::autograd::Function<ResidualNorm> {
 
 }  // namespace
 
+FrozenNorm frozen_norm(const RowNorm& norm) {
+  const bool layer = norm.kind == NormKind::layer_norm;
+  return {layer ? cuda::NormKind::layer_norm : cuda::NormKind::rms_norm, norm.eps, norm.weight_C, norm.bias_C};
+}
+
 NormedSum residual_norm(const at::Tensor& x_TC, const at::Tensor& branch_TC, const at::Tensor& bias_C,
                         const FrozenNorm& norm, const DropoutSite& dropout, const Batch& rows) {
   constexpr std::string_view kName = "residual_norm";

@@ -13,6 +13,8 @@ struct FrozenNorm {
   at::Tensor weight_C = {}, bias_C = {};  ///< undefined: ones, zeros
 };
 
+FrozenNorm frozen_norm(const RowNorm& norm);
+
 /// s = x + dropout(branch + bias), rounded to the element type     y = norm(s)
 ///
 /// x_TC, branch_TC and what it gives are of one type: float32, bfloat16 or half; C a multiple of 8 up to 8192. bias_C may be undefined.

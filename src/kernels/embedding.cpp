@@ -1,0 +1,56 @@
+#include "peft/kernels/embedding.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "peft/kernels/grouped_matmul.h"
+#include "src/kernels/own/embedding.h"
+#include "src/kernels/own/tensors.h"
+
+namespace peft {
+namespace {
+
+/// Token types of the longer sequences: prompt rows have type 0.
+at::Tensor lengthened_types(const at::Tensor& types_T, const PackedBatch& rows, const PackedBatch& longer,
+                            int64_t prompt_rows) {
+  if (prompt_rows == 0) return types_T;
+  at::Tensor types = at::zeros({longer.rows()}, types_T.options());
+  for (int64_t b = 0; b < rows.sequences(); ++b) {
+    types.narrow(0, longer.begin(b) + prompt_rows, rows.length(b))
+        .copy_(types_T.narrow(0, rows.begin(b), rows.length(b)));
+  }
+  return types;
+}
+
+bool own_embedding_serves(const EmbeddingTables& tables, const Embedded& embedded) {
+  const at::Tensor& word = tables.word_VC;
+  const auto norm = tables.norm.value_or(RowNorm{});
+  const auto frozen = [](const at::Tensor& table) { return !table.defined() || !table.requires_grad(); };
+  return !embedded.x_TC.defined() && own::has_element(word.scalar_type()) && word.size(1) % 8 == 0 &&
+         word.size(1) <= own::kMaxColumns && frozen(word) && frozen(tables.position_NC) && frozen(tables.type_UC) &&
+         frozen(norm.weight_C) && frozen(norm.bias_C);
+}
+
+}  // namespace
+
+at::Tensor embed_rows(const EmbeddingTables& tables, const Embedded& embedded, const at::Tensor& ids_T,
+                      const at::Tensor& types_T, const Batch& rows, const Batch& longer, bool own) {
+  if (own && own_embedding_serves(tables, embedded)) {
+    own::EmbeddingTables frozen{tables.word_VC, tables.position_NC, tables.type_UC, tables.position_offset, {}};
+    if (const auto& norm = tables.norm) frozen.norm = own::frozen_norm(*norm);
+    return own::packed_embedding(frozen, ids_T, tables.type_UC.defined() ? types_T : at::Tensor(), embedded.prompt_SPC,
+                                 rows, embedded.prompt_per_sequence);
+  }
+  at::Tensor x = embedded.x_TC.defined() ? embedded.x_TC : at::embedding(tables.word_VC, ids_T, tables.word_padding);
+  const int64_t prompt_rows = embedded.prompt_rows();
+  if (prompt_rows > 0)
+    x = prepend_rows(embedded.prompt_SPC.to(x.scalar_type()), x, rows, longer, embedded.prompt_per_sequence);
+  if (tables.type_UC.defined())
+    x = x + at::embedding(tables.type_UC, lengthened_types(types_T, *rows, *longer, prompt_rows));
+  if (tables.position_NC.defined())
+    x = x + tables.position_NC.index_select(0, longer->position_T() + tables.position_offset);
+  return tables.norm ? normalise(x, *tables.norm) : x;
+}
+
+}  // namespace peft
