@@ -10,6 +10,8 @@
 #include "peft/base/rng.h"
 #include "peft/kernels/grouped_matmul.h"
 #include "src/kernels/cuda/common/dropout.h"
+#include "src/kernels/own/dropout.h"
+#include "src/kernels/own/tensors.h"
 
 namespace peft {
 namespace {
@@ -101,8 +103,9 @@ struct NamedDropout : torch::autograd::Function<NamedDropout> {
 
 }  // namespace
 
-at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows) {
+at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows, bool own) {
   if (!site.active()) return x_TC;
+  if (own && own::has_element(x_TC.scalar_type()) && x_TC.size(1) % 8 == 0) return own::row_dropout(x_TC, site, rows);
   const at::Tensor keep = keep_mask(site, *rows, x_TC.size(1));
   const bool one = std::all_of(site.p.begin(), site.p.end(), [&](double p) { return p == site.p.front(); });
   if (one) return NamedDropout::apply(x_TC, keep, keep_scale(site.p.front()));

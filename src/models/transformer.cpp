@@ -114,7 +114,8 @@ at::Tensor Transformer::run_layer(std::size_t index, const at::Tensor& x_TC, con
   }
   const at::Tensor out = pass.linear(layer.down, hidden, out_rows);
   const DropoutSite site = pass.site(name + ".feed_forward", spec_.dropout.hidden);
-  return pre ? x + dropout(out, site, out_rows) : pass.normed(layer.feed_forward_norm, x, out, site, out_rows).y_TC;
+  return pre ? x + dropout(out, site, out_rows, own_kernels_)
+             : pass.normed(layer.feed_forward_norm, x, out, site, out_rows).y_TC;
 }
 
 at::Tensor Transformer::pooled(const ModelInput& input, Sockets& sockets, const DropoutContext& context) const {
@@ -137,7 +138,7 @@ at::Tensor Transformer::pooled(const ModelInput& input, Sockets& sockets, const 
   if (fused) tables.norm = {spec_.stack.norm, spec_.stack.norm_eps, norm.weight_C, norm.bias_C};
   at::Tensor x = embed_rows(tables, embedded, input.ids_T, input.types_T, input.rows, pass.rows, own_kernels_);
   if (norm.weight_C.defined() && !fused) x = pass.normed(norm, x, pass.rows);
-  x = dropout(x, pass.site("embedding", spec_.dropout.hidden), pass.rows);
+  x = dropout(x, pass.site("embedding", spec_.dropout.hidden), pass.rows, own_kernels_);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     x = sockets.layer_input(static_cast<int64_t>(i), x, pass.rows);
     x = run_layer(i, x, pass, i + 1 == layers_.size());
@@ -151,7 +152,7 @@ at::Tensor Transformer::head_logits(const at::Tensor& pooled_BC, const Batch& ro
   at::Tensor x = pooled_BC;
   const std::vector<HeadLayer>* own = sockets.head();
   for (const HeadLayer& layer : own != nullptr ? *own : spec_.head) {
-    x = dropout(x, pass.site("head." + layer.module, layer.dropout), rows);
+    x = dropout(x, pass.site("head." + layer.module, layer.dropout), rows, own_kernels_);
     if (const TrainedLinear* trained = sockets.trained_module(layer.module)) {
       x = grouped_linear(x.to(trained->weight_KOC.scalar_type()), trained->weight_KOC, trained->bias_KO,
                          rows->group_rows());

@@ -58,9 +58,10 @@ void ModelConfig::visit(Fields& fields) {
       {.help = "what computes attention; auto: the fastest that serves device and dtype, own: prefixes, states "
                "and short sequences by our own CUDA kernels, which serve dropout on probabilities too",
        .choices = {kAttentionImplementations.begin(), kAttentionImplementations.end()}});
-  fields.field("use_kernels", use_kernels,
-               {.help = "first rows, norms, low-rank additions, loss and AdamW by our own CUDA kernels (attention: "
-                        "attn_implementation)"});
+  fields.field(
+      "use_kernels", use_kernels,
+      {.help = "first rows, norms, dropout, low-rank additions, loss and AdamW by our own CUDA kernels (attention: "
+               "attn_implementation)"});
   fields.field("dropout", dropout,
                {.help = "\"checkpoint\": the probabilities of the model's config.json; a number replaces them all"});
 }

@@ -33,7 +33,9 @@ struct DropoutSite {
 };
 
 /// x with every element kept with probability 1 - p and divided by 1 - p, p of the row's adapter.     x_TC, one row per row of `rows`; differentiable
-at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows);
+/// `own`: by our own kernel (K4, row_dropout), which forms the same masks on the device, where it serves: float32, bfloat16 or half, C a
+/// multiple of 8.
+at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows, bool own = false);
 
 /// Multipliers (0 or 1/(1-p)) of the attention probabilities of sequence b: of `prefix` pairs, then of its `keys` own, whose masks do not
 /// depend on the prefix.     [H, queries of b, prefix + keys], float32 on the CPU

@@ -1,7 +1,11 @@
 #include "src/kernels/own/dropout.h"
 
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
 #include "peft/base/error.h"
 #include "peft/base/hash.h"
+#include "src/kernels/cuda/grouped_matmul/api.h"
 #include "src/kernels/own/tensors.h"
 
 namespace peft::own {
@@ -18,6 +22,43 @@ std::vector<cuda::MaskRow> mask_rows(const PackedBatch& rows) {
   }
   return all;
 }
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+struct HeldMasks : torch::CustomClassHolder {
+  explicit HeldMasks(NamedMasks its_masks) : masks(std::move(its_masks)) {}
+  NamedMasks masks;
+};
+
+at::Tensor masked(const at::Tensor& x_given, const NamedMasks& masks) {
+  const at::Tensor x = packed(x_given);
+  at::Tensor y = at::empty_like(x);
+  const cuda::RowDropout arguments{.type = element_of(x.scalar_type()),
+                                   .rows = count(x.size(0)),
+                                   .wide = count(x.size(1)),
+                                   .x = x.const_data_ptr(),
+                                   .x_stride = x.stride(0),
+                                   .y = y.mutable_data_ptr(),
+                                   .y_stride = y.stride(0),
+                                   .accumulate = false,
+                                   .dropout = masks.arguments()};
+  if (x.numel() > 0) check(cuda::row_dropout(arguments, stream_of(x)), "row_dropout", x);
+  return y;
+}
+
+struct RowDropout : torch::autograd::Function<RowDropout> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x_TC, const c10::intrusive_ptr<HeldMasks>& held) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    ctx->saved_data["masks"] = at::IValue::make_capsule(held);
+    return masked(x_TC, held->masks);
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const auto held = ctx->saved_data["masks"].toCapsule();
+    return {masked(grads[0], static_cast<const HeldMasks&>(*held).masks), at::Tensor()};
+  }
+};
 
 }  // namespace
 
@@ -39,6 +80,13 @@ NamedMasks named_masks(const DropoutSite& site, const Batch& rows, const at::Ten
   const auto names =
       rows->derived<at::Tensor>("mask rows", [&] { return device_array(mask_rows(*rows), rows->device()); });
   return {*names, device_array(streams, x_TC.device()), device_array(context.steps, x_TC.device())};
+}
+
+at::Tensor row_dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows) {
+  if (!site.active()) return x_TC;
+  if (x_TC.dim() != 2 || x_TC.size(1) % 8 != 0)
+    throw_error("row_dropout: {} dimensions, {} columns, expected rows of a multiple of 8", x_TC.dim(), x_TC.size(-1));
+  return RowDropout::apply(x_TC, c10::make_intrusive<HeldMasks>(named_masks(site, rows, x_TC)));
 }
 
 }  // namespace peft::own

@@ -18,4 +18,7 @@ struct NamedMasks {
 /// Throws Error when `rows` counts other rows than x, or lies on another device.
 NamedMasks named_masks(const DropoutSite& site, const Batch& rows, const at::Tensor& x_TC);
 
+/// peft::dropout() of float32, bfloat16 or half in one launch each way; C a multiple of 8. Throws Error for other types and widths.
+at::Tensor row_dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows);
+
 }  // namespace peft::own
