@@ -78,6 +78,14 @@ Json brought_modules(const Transformer& model, const AdapterFiles& files) {
   return modules;
 }
 
+/// Whether a tensor belongs to the layer of the labels, which is the method's own.
+bool of_label_layer(const Transformer& model, const std::string& name) {
+  const auto& head = model.spec().head;
+  return std::any_of(head.begin(), head.end(), [&](const HeadLayer& layer) {
+    return layer.to_labels && name.starts_with(kTunerPrefix + layer.module + ".");
+  });
+}
+
 /// What the file holds beyond the method's own tensors.
 void apply_strays(Transformer& model, const Method& method, const AdapterFiles& files) {
   const AdapterFiles own = method.fold(0);
@@ -85,7 +93,7 @@ void apply_strays(Transformer& model, const Method& method, const AdapterFiles& 
   std::vector<std::string> ignored;
   const auto base = model.named_tensors();
   for (const auto& [name, tensor] : files.tensors) {
-    if (own.tensors.contains(name)) continue;
+    if (own.tensors.contains(name) || of_label_layer(model, name)) continue;
     std::string parameter = name;
     for (const std::string prefix : {kTunerPrefix, kPromptPrefix}) {
       if (name.starts_with(prefix)) {

@@ -50,7 +50,7 @@ at::Tensor embed_rows(const EmbeddingTables& tables, const Embedded& embedded, c
     x = x + at::embedding(tables.type_UC, lengthened_types(types_T, *rows, *longer, prompt_rows));
   if (tables.position_NC.defined())
     x = x + tables.position_NC.index_select(0, longer->position_T() + tables.position_offset);
-  return tables.norm ? normalise(x, *tables.norm) : x;
+  return tables.norm ? normalised_sum(x, {}, *tables.norm, {}, longer, own).y_TC : x;
 }
 
 }  // namespace peft

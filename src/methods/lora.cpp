@@ -95,7 +95,7 @@ class Lora : public Method {
   Lora(Transformer& model, const BankSpec& bank)
       : Method(model, bank), config_(dynamic_cast<const LoraConfig&>(*bank.configs.at(0))) {
     for (const MethodConfig* each : bank.configs) rates_.push_back(dynamic_cast<const LoraConfig&>(*each).lora_dropout);
-    for (const Linear* map : match_targets(model, chosen_targets())) {
+    for (const Linear* map : chosen_maps()) {
       const std::optional<int64_t> named_rank = config_.named_rank(map->module);
       const int64_t in = map->in_features(), out = map->out_features(), rank = named_rank.value_or(config_.r);
       if (rank > std::min(in, out) && !bank.from_files) {
@@ -184,29 +184,33 @@ class Lora : public Method {
   }
 
  private:
-  Targets chosen_targets() const {
+  std::vector<const Linear*> chosen_maps() const {
     Targets targets{config_.target_modules, config_.exclude_modules, config_.layers_to_transform, trained_modules()};
-    if (!bank_.from_files) return targets;
-    targets.modules = Json::array();  // whole paths
-    for (const Json& module : config_.target_modules) {
-      const auto labels = [&](const HeadLayer& layer) { return layer.to_labels && layer.module == module; };
+    if (!bank_.from_files) return match_targets(model_, targets);
+    targets.modules = Json::array();
+    for (const Json& path : config_.target_modules) {
       const auto& head = model_.spec().head;
-      if (std::none_of(head.begin(), head.end(), labels)) targets.modules.push_back(module);
+      const auto labels = [&](const HeadLayer& layer) { return layer.to_labels && layer.module == path; };
+      if (std::none_of(head.begin(), head.end(), labels)) targets.modules.push_back(path);  // else fold_into_labels
     }
-    return targets;
+    return targets.modules.empty() ? std::vector<const Linear*>() : match_targets(model_, targets);
   }
 
   /// peft gives the layer of the labels an addition, too, where its config names no task type. Here that layer is the method's own, with
   /// weights for each adapter: they take it in.
   void fold_into_labels(int64_t k, const std::string& module, const AdapterFiles& files) {
-    const at::Tensor weight_OC = trained_module(module)->weight_KOC.detach()[k];
-    const int64_t rank = config_.named_rank(module).value_or(config_.r);
+    const auto& own = dynamic_cast<const LoraConfig&>(*bank_.configs.at(k));
+    const TrainedLinear& labels = *trained_module(module);
+    const at::Tensor weight_OC = labels.weight_KOC.detach()[k];
+    const int64_t rank = own.named_rank(module).value_or(own.r);
     const auto options = at::TensorOptions(model_.device()).dtype(at::kDouble);
     const at::Tensor a_1RC = at::empty({1, rank, weight_OC.size(1)}, options),
                      b_1OR = at::empty({1, weight_OC.size(0), rank}, options);
     load_slice(a_1RC, 0, files, kTunerPrefix + module + ".lora_A.weight");
     load_slice(b_1OR, 0, files, kTunerPrefix + module + ".lora_B.weight");
-    weight_OC.copy_(weight_OC.to(at::kDouble) + at::mm(b_1OR[0], a_1RC[0]) * config_.scaling(module));
+    weight_OC.copy_(weight_OC.to(at::kDouble) + at::mm(b_1OR[0], a_1RC[0]) * own.scaling(module));
+    if (const std::string bias = kTunerPrefix + module + ".base_layer.bias"; files.tensors.contains(bias))
+      load_slice(labels.bias_KO, k, files, bias);
   }
 
   const LoraConfig& config_;

@@ -134,10 +134,11 @@ at::Tensor Transformer::pooled(const ModelInput& input, Sockets& sockets, const 
                          .position_offset = spec_.embedding.position_offset + sockets.position_shift(),
                          .norm = std::nullopt};
   const Norm& norm = embedding_norm_;
-  const bool fused = own_kernels_ && norm.weight_C.defined() && !sockets.norm(norm, pass.rows).defined();
-  if (fused) tables.norm = {spec_.stack.norm, spec_.stack.norm_eps, norm.weight_C, norm.bias_C};
+  const bool normed = norm.weight_C.defined();
+  if (normed) tables.norm = {spec_.stack.norm, spec_.stack.norm_eps, norm.weight_C, norm.bias_C};
   at::Tensor x = embed_rows(tables, embedded, input.ids_T, input.types_T, input.rows, pass.rows, own_kernels_);
-  if (norm.weight_C.defined() && !fused) x = pass.normed(norm, x, pass.rows);
+  if (const at::Tensor addition = normed ? sockets.norm(norm, pass.rows) : at::Tensor(); addition.defined())
+    x = sum_wide(x, addition);
   x = dropout(x, pass.site("embedding", spec_.dropout.hidden), pass.rows, own_kernels_);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     x = sockets.layer_input(static_cast<int64_t>(i), x, pass.rows);

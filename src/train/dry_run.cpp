@@ -30,7 +30,7 @@ std::string dry_run(const RunConfig& config) {
   std::vector<std::unique_ptr<Job>> jobs;
   resolved.output = config.output + ".dry-run";  // looked at only: a finished run may be dry-run again
   jobs.push_back(std::make_unique<Job>(resolved, TrainOptions{.resume = true}, *bank.tokenizer, datasets));
-  attach_method(bank, jobs, 0);
+  attach_method(bank, jobs);
   const Job& job = *jobs.front();
   resolved = job.config();
   resolved.output = config.output;

@@ -125,7 +125,12 @@ void Optimizer::zero_gradients() {
   }
 }
 
-bool Optimizer::moved(std::size_t parameter, int64_t k) const { return first_.at(parameter)[k].any().item<bool>(); }
+bool Optimizer::moved(std::size_t parameter, int64_t k) const {
+  const auto nonzero = [&](const std::vector<at::Tensor>& state) {
+    return !state.empty() && state.at(parameter)[k].any().item<bool>();
+  };
+  return nonzero(first_) || nonzero(second_);
+}
 
 std::map<std::string, at::Tensor> Optimizer::state(int64_t k) const {
   std::map<std::string, at::Tensor> tensors;

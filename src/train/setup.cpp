@@ -153,7 +153,7 @@ Bank load_backbone(const RunConfig& config) {
   return bank;
 }
 
-void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, int64_t step) {
+void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
   BankSpec spec;
   spec.outputs = jobs.front()->data().task.outputs();
   spec.max_length = jobs.front()->config().task.max_length;
@@ -184,9 +184,8 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, in
           job->config().task.max_length, usable - taken, usable, taken);
     }
   }
-  for (std::size_t k = 0; k < jobs.size(); ++k) {
-    if (jobs[k]->saved_step() == 0 || step == 0) start_from(*bank.method, static_cast<int64_t>(k), *spec.configs[k]);
-  }
+  // On --resume too: what a method holds frozen, such as the label layer of modules_to_save [], is in no checkpoint.
+  for (std::size_t k = 0; k < jobs.size(); ++k) start_from(*bank.method, static_cast<int64_t>(k), *spec.configs[k]);
   bank.optimizer = std::make_unique<Optimizer>(*bank.method, std::move(train), bank.model.uses_own_kernels());
 }
 

@@ -10,9 +10,8 @@ void check_bank(const std::vector<RunConfig>& configs);
 void set_threads(const TrainConfig& config);
 /// Model and tokenizer on the config's device. Throws ConfigError and DataError (vocabulary larger than the word table).
 Bank load_backbone(const RunConfig& config);
-/// The method with its start values, and the optimiser; `step` is where the bank goes on. What a checkpoint will fill is not read from
-/// init_from, which may be gone by then. Checks lengths against the model's positions.
-void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, int64_t step);
+/// The method with its start values, and the optimiser. Checks lengths against the model's positions.
+void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs);
 /// Fills the bank's feature cache when the method allows it and the jobs read their rows often enough to gain by it. Throws ConfigError
 /// when the config demands it of a network with dropout.
 void cache_features(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs);

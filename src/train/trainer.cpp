@@ -152,6 +152,8 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
   std::map<std::string, std::shared_ptr<const Dataset>> datasets;
   for (const std::size_t i : open)
     jobs.push_back(std::make_unique<Job>(configs[i], options, *bank.tokenizer, datasets));
+  attach_method(bank, jobs);
+  const Json provenance = make_provenance(bank);
   // A row's values depend in their last bits on the rows beside it, so a bank goes on from one step: that of the job
   // that lags behind. One without a checkpoint lags where the process ended between its bank's first saves; else it is
   // new.
@@ -160,8 +162,6 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
   for (const auto& job : jobs) {
     if (!begun || job->saved_step() > 0) step = std::min(step, job->saved_step());
   }
-  attach_method(bank, jobs, step);
-  const Json provenance = make_provenance(bank);
   for (std::size_t k = 0; k < jobs.size(); ++k) jobs[k]->open(bank, static_cast<int64_t>(k), provenance, step);
   const auto start = Clock::now();
   cache_features(bank, jobs);

@@ -3,7 +3,6 @@
 import json
 import math
 import random
-import shutil
 import signal
 
 import pytest
@@ -280,20 +279,6 @@ def test_init_from_goes_on_from_an_adapter(world, method):
     a, b = (load_file(f / "last" / "adapter_model.safetensors") for f in (first, fresh))
     same = {name for name in a if a[name].equal(b[name])}
     assert same == {name for name in a if "classifier" not in name}
-
-
-def test_going_on_does_not_need_the_adapter_that_a_run_began_from(world):
-    first = world.finished(world.config("lora", world.path / "gone", {"max_steps": 3}))
-    method = METHODS["lora"] | {"init_from": str(first)}
-    whole = world.finished(world.config(method, world.path / "began-whole", {"max_steps": 2000, "eval_steps": 0}))
-    config = world.config(method, world.path / "began", {"max_steps": 2000, "eval_steps": 0})
-    process = world.start(config)
-    wait_for_log(process, world.path / "began" / "log.jsonl", 300)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode == 75
-    shutil.rmtree(first)
-    assert_same_results(world.finished(config, "--resume"), whole)
 
 
 def test_metrics_have_the_names_of_the_trainer(world):

@@ -109,7 +109,7 @@ def test_without_a_task_type_the_checkpoint_keeps_its_head(make_bert, our_logits
     assert_peft_loads_here(folder, tmp_path / "adapter", our_logits, 310, 3)
 
 
-@pytest.mark.parametrize("options", [dict(target_modules="all-linear"), dict(target_modules=["classifier", "query"], rank_pattern={"classifier": 2}, alpha_pattern={"classifier": 9})])
+@pytest.mark.parametrize("options", [dict(target_modules="all-linear"), dict(target_modules="all-linear", bias="all"), dict(target_modules="all-linear", bias="lora_only"), dict(target_modules=["classifier"]), dict(target_modules=["classifier", "query"], rank_pattern={"classifier": 2}, alpha_pattern={"classifier": 9})])
 def test_without_a_task_type_the_label_layer_can_be_a_target(make_bert, our_logits, tmp_path, options):
     folder = make_bert(311, 3)
     write_adapter(folder, tmp_path / "adapter", LoraConfig(r=4, **options), 311, 3)
