@@ -90,6 +90,7 @@ int sweep_main(int argc, char** argv) {
   const fs::path folder = sweep.output;
   fs::create_directories(folder);
   const FolderLock lock(folder);
+  check_runs(sweep.jobs);
   write_atomic(folder / "sweep.json", to_pretty_string(sweep.json));
 
   constexpr int64_t kParts = 1000;  // of a run, so that the line moves within one

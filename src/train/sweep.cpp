@@ -7,6 +7,7 @@
 
 #include "peft/base/fields.h"
 #include "peft/base/hash.h"
+#include "src/train/run_folder.h"
 #include "src/train/setup.h"
 
 namespace peft {
@@ -123,6 +124,13 @@ SweepConfig SweepConfig::read(const std::filesystem::path& file, const std::vect
     }
   }
   return sweep;
+}
+
+void check_runs(const std::vector<SweepJob>& jobs) {
+  for (const SweepJob& job : jobs) {
+    const RunFolder folder(job.config.output, /*resume=*/true);
+    if (folder.found() != RunFolder::Found::nothing) folder.check_config(job.config);
+  }
 }
 
 std::vector<std::vector<std::size_t>> plan_banks(const std::vector<SweepJob>& jobs, int64_t largest) {

@@ -114,10 +114,10 @@ def test_a_longer_list_only_adds_runs(world):
 def test_a_finished_run_is_not_taken_for_one_with_other_numbers(world):
     config = sweep_config(world, "other", {"train.seed": [1]})
     assert run("peft-sweep", "--config", config).returncode == 0
-    before = contents(world.path / "other" / "seed=1")
+    before = contents(world.path / "other")
     again = run("peft-sweep", "--config", config, "--resume", "--set", "train.learning_rate=0.5")
     assert again.returncode == 2 and again.stderr.count("\n") == 1 and "train.learning_rate" in again.stderr, again.stderr
-    assert contents(world.path / "other" / "seed=1") == before
+    assert contents(world.path / "other") == before  # sweep.json too
     assert run("peft-sweep", "--config", config, "--resume").returncode == 0
 
 
