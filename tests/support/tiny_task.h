@@ -17,11 +17,11 @@ namespace peft {
 struct TinyTask {
   std::filesystem::path folder;
 
-  explicit TinyTask(const std::string& name, double dropout = 0.0)
+  explicit TinyTask(const std::string& name, double dropout = 0.0, int64_t width = 16)
       : folder(std::filesystem::path(testing::TempDir()) / name) {
     std::filesystem::remove_all(folder);
     TinyBert{
-        .width = 16, .heads = 2, .layers = 2, .feed_forward = 32, .vocabulary = 23, .labels = 0, .dropout = dropout}
+        .width = width, .heads = 2, .layers = 2, .feed_forward = 32, .vocabulary = 23, .labels = 0, .dropout = dropout}
         .write(folder / "model");
     std::string vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
     for (int i = 0; i < 18; ++i) vocab += "w" + std::to_string(i) + "\n";

@@ -1,5 +1,5 @@
-/// Whole training runs with model.use_kernels beside the same runs without: norms, low-rank additions, loss and optimiser. The kernels run
-/// on the emulator; on a GPU scripts/gpu_check compares the two.
+/// Whole training runs by our own kernels beside the same runs without. The kernels run on the emulator; on a GPU scripts/gpu_check compares
+/// the two.
 
 #include <gmock/gmock.h>
 
@@ -61,6 +61,36 @@ TEST_P(OwnTraining, EqualsStockOperators) {
 
 INSTANTIATE_TEST_SUITE_P(Methods, OwnTraining, testing::ValuesIn(kBankMethods),
                          [](const auto& instance) { return label_of(instance.param); });
+
+/// In bfloat16, attention too, with dropout on its probabilities: the masks are the same, the rounding is not.
+TEST(OwnTraining, AttentionEqualsStockOperators) {
+  const std::vector<Json> methods{{{"type", "lora"}, {"r", 2}},
+                                  {{"type", "prefix"}, {"num_virtual_tokens", 3}},
+                                  {{"type", "prompt"}, {"num_virtual_tokens", 3}}};
+  const TinyTask task("own_attention", 0.3, 64);
+  for (const Json& method : methods) {
+    std::vector<std::vector<Json>> logs;
+    for (const auto& [attention, dtype] : {std::pair{"own", "bfloat16"}, {"auto", "bfloat16"}, {"auto", "float32"}}) {
+      Json json = task.config(label_of(method) + attention + dtype, method, {{"max_steps", 6}, {"eval_steps", 3}});
+      const bool own = std::string(attention) == "own";
+      json["model"].update({{"dtype", dtype}, {"use_kernels", own}, {"attn_implementation", attention}});
+      const RunConfig config = RunConfig::from_json(json, "test.json");
+      expect_trained({config});
+      logs.push_back(log_of(config));
+    }
+    double ours = 0.0, stock = 0.0;
+    for (std::size_t i = 0; i < logs[2].size(); ++i) {
+      for (const char* key : {"loss", "eval_loss"}) {
+        if (!logs[2][i].contains(key)) continue;
+        const double expected = logs[2][i][key].get<double>();
+        ours = std::max(ours, std::abs(logs[0][i][key].get<double>() - expected));
+        stock = std::max(stock, std::abs(logs[1][i][key].get<double>() - expected));
+      }
+    }
+    EXPECT_LT(ours, 0.02) << label_of(method) << ", stock " << stock;
+    RecordProperty(label_of(method), std::to_string(ours) + " beside " + std::to_string(stock));
+  }
+}
 
 TEST(OwnTraining, FullFineTuningEqualsStockOperators) {
   const TinyTask task("own_full", 0.1);

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "peft/base/error.h"
+#include "peft/kernels/own_kernels.h"
 #include "src/kernels/attention/internal.h"
 #include "src/kernels/attention/own_packed.h"
 #include "src/kernels/attention/select.h"
@@ -56,6 +57,11 @@ void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const 
     throw_error("attention: causal needs as many queries as keys in every sequence");
 }
 
+/// Our kernels serve the CPU, too, in programs that link their emulator.
+bool on_gpu(at::Device device, AttentionImplementation wish) {
+  return device.is_cuda() || (wish == AttentionImplementation::own && own_kernels_serve(device));
+}
+
 }  // namespace
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
@@ -66,7 +72,7 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     return attention(q, k, v, bare);
   }
   const AttentionChoice choice = select_attention({.wish = args.implementation,
-                                                   .cuda = q.is_cuda(),
+                                                   .cuda = on_gpu(q.device(), args.implementation),
                                                    .type = q.scalar_type(),
                                                    .width = q.size(2),
                                                    .keys = args.keys->longest(),
@@ -98,8 +104,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
 std::string attention_backend(AttentionImplementation implementation, at::Device device, at::ScalarType type,
                               int64_t width) {
   constexpr int64_t kMany = 1 << 20;
-  const AttentionChoice choice =
-      select_attention({.wish = implementation, .cuda = device.is_cuda(), .type = type, .width = width, .keys = kMany});
+  const AttentionChoice choice = select_attention(
+      {.wish = implementation, .cuda = on_gpu(device, implementation), .type = type, .width = width, .keys = kMany});
   return fmt::format("{}{}", name_of(choice.backend),
                      choice.own_source ? ", own kernels for prefixes, states and short sequences" : "");
 }
