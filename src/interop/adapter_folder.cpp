@@ -78,11 +78,12 @@ Json brought_modules(const Transformer& model, const AdapterFiles& files) {
   return modules;
 }
 
-/// Whether a tensor belongs to the layer of the labels, which is the method's own.
+/// LoRA on the layer of the labels, and that layer's bias, which the method has taken in.
 bool of_label_layer(const Transformer& model, const std::string& name) {
   const auto& head = model.spec().head;
   return std::any_of(head.begin(), head.end(), [&](const HeadLayer& layer) {
-    return layer.to_labels && name.starts_with(kTunerPrefix + layer.module + ".");
+    const std::string path = kTunerPrefix + layer.module;
+    return layer.to_labels && (name.starts_with(path + ".lora_") || name == path + kWrapper + ".bias");
   });
 }
 
