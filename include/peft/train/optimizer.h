@@ -18,7 +18,7 @@ namespace peft {
 class Optimizer {
  public:
   struct Job {
-    const TrainConfig* config;
+    const TrainConfig* config = nullptr;
     Schedule schedule;
   };
   /// `own_kernels`: AdamW by our CUDA kernel, all adapters at once; the parameters then move into its buffers.
@@ -26,8 +26,8 @@ class Optimizer {
 
   /// Adapter k, which has done `step` steps, `updates` of them with finite gradients.
   struct Due {
-    std::size_t k;
-    int64_t step, updates;
+    std::size_t k = 0;
+    int64_t step = 0, updates = 0;
   };
   struct Report {
     double gradient_norm = 0.0;
