@@ -78,6 +78,18 @@ def test_a_trained_pooler_and_a_stray_tensor_are_merged(make_bert, our_logits, s
     assert_merged_equals(folder, adapter, tmp_path / "merged", random_rows(1050), our_logits)
 
 
+def test_lora_on_the_label_layer_is_merged(make_bert, our_logits, succeed, tmp_path):
+    """peft gives it one where the config names no task type."""
+    folder, adapter = make_bert(1055, 3), tmp_path / "adapter"
+    model = get_peft_model(folder.model(), LoraConfig(r=4, target_modules="all-linear", bias="all"))
+    randomise(model, 1055)
+    model.save_pretrained(adapter)
+    succeed("peft-tool", "merge", adapter, "--model", folder.path, "--output", tmp_path / "merged")
+    rows = random_rows(1055)
+    theirs = assert_merged_equals(folder, adapter, tmp_path / "merged", rows, our_logits)
+    assert_same(theirs, folder.logits(model.eval(), rows))
+
+
 def test_bitfit_with_random_values(make_bert, our_logits, succeed, tmp_path):
     folder, adapter = make_bert(1060, 2), tmp_path / "adapter"
     adapter.mkdir()
