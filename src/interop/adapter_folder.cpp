@@ -78,15 +78,6 @@ Json brought_modules(const Transformer& model, const AdapterFiles& files) {
   return modules;
 }
 
-/// LoRA on the layer of the labels, and that layer's bias, which the method has taken in.
-bool of_label_layer(const Transformer& model, const std::string& name) {
-  const auto& head = model.spec().head;
-  return std::any_of(head.begin(), head.end(), [&](const HeadLayer& layer) {
-    const std::string path = kTunerPrefix + layer.module;
-    return layer.to_labels && (name.starts_with(path + ".lora_") || name == path + kWrapper + ".bias");
-  });
-}
-
 /// What the file holds beyond the method's own tensors.
 void apply_strays(Transformer& model, const Method& method, const AdapterFiles& files) {
   const AdapterFiles own = method.fold(0);
@@ -94,7 +85,7 @@ void apply_strays(Transformer& model, const Method& method, const AdapterFiles& 
   std::vector<std::string> ignored;
   const auto base = model.named_tensors();
   for (const auto& [name, tensor] : files.tensors) {
-    if (own.tensors.contains(name) || of_label_layer(model, name)) continue;
+    if (own.tensors.contains(name) || method.took_in(name)) continue;
     std::string parameter = name;
     for (const std::string prefix : {kTunerPrefix, kPromptPrefix}) {
       if (name.starts_with(prefix)) {

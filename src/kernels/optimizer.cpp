@@ -28,14 +28,8 @@ double chunk_sum(const T* x, int64_t n) {
   return sum;
 }
 
-}  // namespace
-
-void adamw_step(const at::Tensor& parameter, const at::Tensor& gradient, const at::Tensor& exp_avg,
-                const at::Tensor& exp_avg_sq, const AdamW& o) {
-  if (!parameter.device().is_cpu()) {
-    fused_adamw_step({{parameter}, {gradient}, {exp_avg}, {exp_avg_sq}}, o);
-    return;
-  }
+void cpu_adamw_step(const at::Tensor& parameter, const at::Tensor& gradient, const at::Tensor& exp_avg,
+                    const at::Tensor& exp_avg_sq, const AdamW& o) {
   at::NoGradGuard no_grad;
   const double correction1 = 1.0 - std::pow(o.beta1, static_cast<double>(o.step)),
                correction2 = 1.0 - std::pow(o.beta2, static_cast<double>(o.step));
@@ -59,13 +53,36 @@ void adamw_step(const at::Tensor& parameter, const at::Tensor& gradient, const a
   });
 }
 
+double cpu_sum_of_squares(const at::Tensor& slice) {
+  const at::Tensor x = slice.contiguous();
+  const int64_t chunks = (x.numel() + kGrain - 1) / kGrain;
+  std::vector<double> sums(chunks);
+  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "sum_of_squares", [&] {
+    const auto* data = x.const_data_ptr<scalar_t>();
+    at::parallel_for(0, chunks, 1, [&](int64_t first, int64_t last) {
+      for (int64_t c = first; c < last; ++c)
+        sums[c] = chunk_sum(data + c * kGrain, std::min(kGrain, x.numel() - c * kGrain));
+    });
+  });
+  double total = 0.0;
+  for (const double sum : sums) total += sum;
+  return total;
+}
+
+}  // namespace
+
+void adamw_step(const at::Tensor& parameter, const at::Tensor& gradient, const at::Tensor& exp_avg,
+                const at::Tensor& exp_avg_sq, const AdamW& options) {
+  adamw_step({{parameter}, {gradient}, {exp_avg}, {exp_avg_sq}}, options);
+}
+
 void adamw_step(const AdamWSlices& slices, const AdamW& options) {
   if (!slices.parameters.empty() && !slices.parameters.front().is_cpu()) {
     fused_adamw_step(slices, options);
     return;
   }
   for (std::size_t i = 0; i < slices.parameters.size(); ++i)
-    adamw_step(slices.parameters[i], slices.gradients[i], slices.exp_avgs[i], slices.exp_avg_sqs[i], options);
+    cpu_adamw_step(slices.parameters[i], slices.gradients[i], slices.exp_avgs[i], slices.exp_avg_sqs[i], options);
 }
 
 void fused_adamw_step(const AdamWSlices& slices, const AdamW& o) {
@@ -86,9 +103,11 @@ double fused_sum_of_squares(const std::vector<at::Tensor>& slices) {
 double sum_of_squares(const std::vector<at::Tensor>& slices) {
   if (!slices.empty() && !slices.front().is_cpu()) return fused_sum_of_squares(slices);
   double total = 0.0;
-  for (const at::Tensor& slice : slices) total += sum_of_squares(slice);
+  for (const at::Tensor& slice : slices) total += cpu_sum_of_squares(slice);
   return total;
 }
+
+double sum_of_squares(const at::Tensor& slice) { return sum_of_squares(std::vector{slice}); }
 
 void sgd_step(const at::Tensor& parameter, const at::Tensor& gradient, const at::Tensor& momentum_buffer,
               double learning_rate, double momentum, double weight_decay, double gradient_scale) {
@@ -96,23 +115,6 @@ void sgd_step(const at::Tensor& parameter, const at::Tensor& gradient, const at:
   parameter.add_(parameter, -learning_rate * weight_decay);  // 1 - rate rounded to float32 would bias every step
   momentum_buffer.mul_(momentum).add_(gradient, gradient_scale);
   parameter.add_(momentum_buffer, -learning_rate);
-}
-
-double sum_of_squares(const at::Tensor& slice) {
-  if (!slice.device().is_cpu()) return fused_sum_of_squares({slice});
-  const at::Tensor x = slice.contiguous();
-  const int64_t chunks = (x.numel() + kGrain - 1) / kGrain;
-  std::vector<double> sums(chunks);
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "sum_of_squares", [&] {
-    const auto* data = x.const_data_ptr<scalar_t>();
-    at::parallel_for(0, chunks, 1, [&](int64_t first, int64_t last) {
-      for (int64_t c = first; c < last; ++c)
-        sums[c] = chunk_sum(data + c * kGrain, std::min(kGrain, x.numel() - c * kGrain));
-    });
-  });
-  double total = 0.0;
-  for (const double sum : sums) total += sum;
-  return total;
 }
 
 }  // namespace peft

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "peft/base/error.h"
 #include "peft/kernels/low_rank.h"
@@ -128,6 +129,8 @@ class Lora : public Method {
                              model_.uses_own_kernels());
   }
 
+  bool took_in(const std::string& tensor) const override { return taken_in_.contains(tensor); }
+
   AdapterFiles fold(int64_t k) const override {
     const auto& own = dynamic_cast<const LoraConfig&>(*bank_.configs.at(k));
     AdapterFiles files;
@@ -189,9 +192,7 @@ class Lora : public Method {
     if (!bank_.from_files) return match_targets(model_, targets);
     targets.modules = Json::array();
     for (const Json& path : config_.target_modules) {
-      const auto& head = model_.spec().head;
-      const auto labels = [&](const HeadLayer& layer) { return layer.to_labels && layer.module == path; };
-      if (std::none_of(head.begin(), head.end(), labels)) targets.modules.push_back(path);  // else fold_into_labels
+      if (!gives_labels(model_, path.get<std::string>())) targets.modules.push_back(path);  // else fold_into_labels
     }
     return targets.modules.empty() ? std::vector<const Linear*>() : match_targets(model_, targets);
   }
@@ -203,19 +204,22 @@ class Lora : public Method {
     const TrainedLinear& labels = *trained_module(module);
     const at::Tensor weight_OC = labels.weight_KOC.detach()[k];
     const int64_t rank = own.named_rank(module).value_or(own.r);
+    const std::string path = kTunerPrefix + module, a = path + ".lora_A.weight", b = path + ".lora_B.weight",
+                      bias = path + ".base_layer.bias";
     const auto options = at::TensorOptions(model_.device()).dtype(at::kDouble);
     const at::Tensor a_1RC = at::empty({1, rank, weight_OC.size(1)}, options),
                      b_1OR = at::empty({1, weight_OC.size(0), rank}, options);
-    load_slice(a_1RC, 0, files, kTunerPrefix + module + ".lora_A.weight");
-    load_slice(b_1OR, 0, files, kTunerPrefix + module + ".lora_B.weight");
+    load_slice(a_1RC, 0, files, a);
+    load_slice(b_1OR, 0, files, b);
     weight_OC.copy_(weight_OC.to(at::kDouble) + at::mm(b_1OR[0], a_1RC[0]) * own.scaling(module));
-    if (const std::string bias = kTunerPrefix + module + ".base_layer.bias"; files.tensors.contains(bias))
-      load_slice(labels.bias_KO, k, files, bias);
+    if (files.tensors.contains(bias)) load_slice(labels.bias_KO, k, files, bias);
+    taken_in_.insert({a, b, bias});
   }
 
   const LoraConfig& config_;
   std::map<std::string, LowRankBank> sites_;
-  std::vector<double> rates_;  // [K], of lora_dropout
+  std::vector<double> rates_;       // [K], of lora_dropout
+  std::set<std::string> taken_in_;  // by fold_into_labels
 };
 
 std::unique_ptr<MethodConfig> recognise_lora(const AdapterFiles& files) {

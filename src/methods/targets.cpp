@@ -81,6 +81,12 @@ std::vector<const Linear*> named_sites(const Transformer& model, std::vector<con
 
 }  // namespace
 
+bool gives_labels(const Transformer& model, const std::string& module) {
+  const auto& head = model.spec().head;
+  return std::any_of(head.begin(), head.end(),
+                     [&](const HeadLayer& layer) { return layer.to_labels && layer.module == module; });
+}
+
 bool matches_names(const Json& names, const std::string& module, const std::string& key) {
   if (names.is_null()) return false;
   if (names.is_string()) return std::regex_match(module, compile(names.get<std::string>(), key));
@@ -99,9 +105,7 @@ std::vector<const Linear*> match_targets(const Transformer& model, const Targets
   std::vector<const Linear*> sites = model.linear_sites();
   std::erase_if(sites, [&](const Linear* site) {
     const auto& own = targets.trained;
-    return std::find(own.begin(), own.end(), site->module) != own.end() ||
-           std::any_of(model.spec().head.begin(), model.spec().head.end(),
-                       [&](const HeadLayer& layer) { return layer.to_labels && layer.module == site->module; });
+    return std::find(own.begin(), own.end(), site->module) != own.end() || gives_labels(model, site->module);
   });
   std::vector<const Linear*> matched = named_sites(model, std::move(sites), targets.modules);
   std::erase_if(matched,

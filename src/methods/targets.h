@@ -25,6 +25,9 @@ struct Targets {
 /// matches, a listed name matches nothing, or there is no layer of an index.
 std::vector<const Linear*> match_targets(const Transformer& model, const Targets& targets);
 
+/// Whether the module is the layer that gives the labels.
+bool gives_labels(const Transformer& model, const std::string& module);
+
 /// Whether a list of names (whole paths or their ends) or a regular expression of whole paths means the module; null: no.
 bool matches_names(const Json& names, const std::string& module, const std::string& key);
 /// Throws ConfigError naming the key when `names` is neither null, a string nor a list of strings.

@@ -8,7 +8,8 @@
 
 namespace peft {
 
-/// The parameters, gradients and moments of K jobs, each in one flat float32 buffer. Each job has its own rates, decays, clip and schedule; a step is, for every active job,
+/// The parameters, gradients and moments of K jobs, each in one flat float32 buffer. Each job has its own rates, decays, clip and
+/// schedule; a step is, for every active job,
 ///   n = |g|_2 over the job's slices     g *= min(1, max_grad_norm / (n + 1e-6))     lr = learning_rate factor(step)
 ///   p -= lr weight_decay p     m += (1 - b1)(g - m)     v = b2 v + (1 - b2) g^2     p -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)
 /// and gradients are zero afterwards. Bitwise repeatable, and bitwise the same for a job alone and in a bank.

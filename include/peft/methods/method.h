@@ -73,6 +73,8 @@ class Method : public Sockets {
   virtual AdapterFiles fold(int64_t k) const = 0;
   /// The inverse: values of adapter k from files of the same shapes. Throws DataError. `head` false leaves the trained modules alone.
   virtual void load(int64_t k, const AdapterFiles& files, bool head) = 0;
+  /// Whether load() has used a tensor of its files that fold() does not write.
+  virtual bool took_in(const std::string& /*tensor*/) const { return false; }
   /// True when fold() leaves out trained values (a reparameterisation network): the run folder then keeps trained.safetensors beside
   /// the folded files, and only that can be trained on.
   virtual bool folds() const { return false; }

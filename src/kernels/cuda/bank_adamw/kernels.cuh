@@ -4,9 +4,9 @@
 /// Launch 1, one block of 256 threads a chunk: the chunk's sum of squares -> partial[chunk]. The block of a job's first chunk copies the
 /// job's counters, which launch 2 changes while others still read them.
 /// Launch 2, one block a chunk: every block adds the partial sums of its job in the same order, then steps its 4,096 elements with 16-byte
-/// accesses (one by one in segments of odd lengths, wherever they lie: sums have the same order alone and in a bank). 38 bytes an element: 3 reads and 3 writes of float, the zeroed gradient, the bfloat16 copy.
-/// Shared memory: 8 floats (launch 1), 8 doubles (launch 2), one a warp, and the
-/// step's seven scalars. Two and three barriers.
+/// accesses (one by one in segments of odd lengths, wherever they lie: sums have the same order alone and in a bank). 38 bytes an element:
+/// 3 reads and 3 writes of float, the zeroed gradient, the bfloat16 copy.
+/// Shared memory: 8 floats (launch 1), 8 doubles (launch 2), one a warp, and the step's seven scalars. Two and three barriers.
 
 #include "src/kernels/cuda/bank_adamw/api.h"
 #include "src/kernels/cuda/common/device.cuh"
