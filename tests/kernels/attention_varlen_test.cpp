@@ -134,6 +134,7 @@ TEST(SelectAttention, OwnInOnePass) {
   EXPECT_EQ(with([](auto& s) { s.keys = 512; }), (AttentionChoice{packed, true}));
   EXPECT_EQ(with([](auto& s) { s.keys = 513; }), (AttentionChoice{flash, true}));
   EXPECT_EQ(with([](auto& s) { s.state = true; }), (AttentionChoice{flash, true}));
+  EXPECT_EQ(with([](auto& s) { s.state = s.dropout = true; }), (AttentionChoice{packed, true}));
   EXPECT_EQ(with([](auto& s) { s.type = at::kFloat; }), (AttentionChoice{efficient, true}));
   // Nothing else knows positions, or masks that are named.
   EXPECT_EQ(with([](auto& s) {

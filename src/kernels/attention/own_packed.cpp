@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "src/kernels/attention/internal.h"
+#include "src/kernels/attention/own_source.h"
 #include "src/kernels/cuda/packed_attention/api.h"
 #include "src/kernels/own/dropout.h"
 #include "src/kernels/own/tensors.h"
@@ -76,14 +77,14 @@ struct PackedCall : torch::CustomClassHolder {
       bias = distance_bias(args, bias_zero, bias_zero + cuda::packed_tiles(args.keys->longest()), q.device());
     }
     masks = own::named_masks(args.dropout, args.queries, q);
+    if (args.state.defined()) state = own_source(args, q);
   }
 
-  cuda::PackedKeys keys(const at::Tensor& k, const at::Tensor& v, const at::Tensor& prefix_k,
-                        const at::Tensor& prefix_v) const {
+  cuda::PackedKeys keys(const at::Tensor& k, const at::Tensor& v, const SourceTensors& source) const {
     return {.k = own::head_rows(k),
             .v = own::head_rows(v),
-            .prefix_k = own::pointer(prefix_k),
-            .prefix_v = own::pointer(prefix_v),
+            .prefix_k = own::pointer(source.prefix_k),
+            .prefix_v = own::pointer(source.prefix_v),
             .sequences = own::array<cuda::PackedSequence>(work->sequences),
             .bias = bias.defined() ? own::floats(bias) : nullptr,
             .bias_zero = own::count(bias_zero),
@@ -96,30 +97,33 @@ struct PackedCall : torch::CustomClassHolder {
   at::Tensor bias;
   int64_t bias_zero = 0;
   own::NamedMasks masks;
+  std::unique_ptr<SourceRoute> state;  ///< merged behind the kernel; null: none
 };
 
 struct PackedAttention : torch::autograd::Function<PackedAttention> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q_given, const at::Tensor& k_given,
                             const at::Tensor& v_given, const std::optional<at::Tensor>& prefix_k_given,
-                            const std::optional<at::Tensor>& prefix_v_given,
-                            const c10::intrusive_ptr<PackedCall>& call) {
+                            const std::optional<at::Tensor>& prefix_v_given, const std::optional<at::Tensor>& z_given,
+                            const std::optional<at::Tensor>& den_given, const c10::intrusive_ptr<PackedCall>& call) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const at::Tensor q = own::aligned_rows(q_given), k = own::aligned_rows(k_given), v = own::aligned_rows(v_given);
-    const auto held = [&](const std::optional<at::Tensor>& x) {
-      return x ? own::packed(x->to(q.scalar_type())) : at::Tensor();
+    const auto held = [](const std::optional<at::Tensor>& x, at::ScalarType type) {
+      return x ? own::packed(x->to(type)) : at::Tensor();
     };
-    const at::Tensor prefix_k = held(prefix_k_given), prefix_v = held(prefix_v_given),
-                     lse_HT = own::float_tensor(q, {q.size(1), q.size(0)});
+    const SourceTensors source{held(prefix_k_given, q.scalar_type()), held(prefix_v_given, q.scalar_type()),
+                               held(z_given, at::kFloat), held(den_given, at::kFloat)};
+    const at::Tensor lse_HT = own::float_tensor(q, {q.size(1), q.size(0)});
     at::Tensor out = at::empty(q.sizes(), q.options());
     const cuda::PackedForward forward{.shape = call->shape,
-                                      .keys = call->keys(k, v, prefix_k, prefix_v),
+                                      .keys = call->keys(k, v, source),
                                       .q = own::head_rows(q),
                                       .out = own::head_rows(out),
                                       .lse = own::mutable_floats(lse_HT),
                                       .items = own::array<cuda::RowItem>(call->work->queries),
                                       .item_count = call->work->query_count};
     own::check(cuda::packed_attention_forward(forward, own::stream_of(q)), "packed_attention_forward", q);
-    ctx->save_for_backward({q, k, v, out, lse_HT, prefix_k, prefix_v});
+    if (call->state) call->state->merge(q, out, lse_HT, source);
+    ctx->save_for_backward({q, k, v, out, lse_HT, source.prefix_k, source.prefix_v, source.z, source.den});
     ctx->saved_data["call"] = at::IValue::make_capsule(call);
     return out;
   }
@@ -127,34 +131,36 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const auto saved = ctx->get_saved_variables();
-    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &lse_HT = saved[4],
-                     &prefix_k = saved[5], &prefix_v = saved[6];
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &lse_HT = saved[4];
+    const SourceTensors source{saved[5], saved[6], saved[7], saved[8]};
     const auto held = ctx->saved_data["call"].toCapsule();
     const auto& call = static_cast<const PackedCall&>(*held);
     const PackedWork& work = *call.work;
     const cuda::PackedShape& shape = call.shape;
-    const at::Tensor dout = own::aligned_rows(grads[0]), dq = at::empty(q.sizes(), q.options()),
-                     dk = at::empty(k.sizes(), k.options()), dv = at::empty(v.sizes(), v.options()),
-                     delta = own::float_tensor(q, lse_HT.sizes()),
+    std::array<at::Tensor, 3> d{at::empty(q.sizes(), q.options()), at::empty(k.sizes(), k.options()),
+                                at::empty(v.sizes(), v.options())};
+    const at::Tensor dout = own::aligned_rows(grads[0]), delta = own::float_tensor(q, lse_HT.sizes()),
                      partial = own::float_tensor(
                          q, {work.chunk_count, shape.heads, cuda::prefix_partial_floats(shape.prefix, shape.width)});
-    at::Tensor dprefix_k, dprefix_v;
-    if (prefix_k.defined()) {
-      dprefix_k = own::float_tensor(q, prefix_k.sizes());
-      dprefix_v = own::float_tensor(q, prefix_v.sizes());
+    SourceTensors of_source;
+    if (source.prefix_k.defined()) {
+      of_source.prefix_k = own::float_tensor(q, source.prefix_k.sizes());
+      of_source.prefix_v = own::float_tensor(q, source.prefix_v.sizes());
     }
+    const auto written = [](const at::Tensor& x) { return x.defined() ? own::mutable_floats(x) : nullptr; };
     const cuda::PackedBackward backward{.shape = shape,
-                                        .keys = call.keys(k, v, prefix_k, prefix_v),
+                                        .keys = call.keys(k, v, source),
                                         .dout = own::head_rows(dout),
                                         .q = own::head_rows(q),
                                         .out = own::head_rows(out),
-                                        .dq = own::head_rows(dq),
-                                        .dk = own::head_rows(dk),
-                                        .dv = own::head_rows(dv),
+                                        .dq = own::head_rows(d[0]),
+                                        .dk = own::head_rows(d[1]),
+                                        .dv = own::head_rows(d[2]),
                                         .lse = own::floats(lse_HT),
                                         .delta = own::mutable_floats(delta),
-                                        .dprefix_k = dprefix_k.defined() ? own::mutable_floats(dprefix_k) : nullptr,
-                                        .dprefix_v = dprefix_v.defined() ? own::mutable_floats(dprefix_v) : nullptr,
+                                        .merged = call.state != nullptr,
+                                        .dprefix_k = written(of_source.prefix_k),
+                                        .dprefix_v = written(of_source.prefix_v),
                                         .partial = own::mutable_floats(partial),
                                         .queries = own::array<cuda::RowItem>(work.queries),
                                         .key_items = own::array<cuda::RowItem>(work.keys),
@@ -164,7 +170,8 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
                                         .key_count = work.key_count,
                                         .chunk_count = work.chunk_count};
     own::check(cuda::packed_attention_backward(backward, own::stream_of(q)), "packed_attention_backward", q);
-    return {dq, dk, dv, dprefix_k, dprefix_v, at::Tensor()};
+    if (call.state) of_source = call.state->backward({dout, q, out, lse_HT}, source, d);
+    return {d[0], d[1], d[2], of_source.prefix_k, of_source.prefix_v, of_source.z, of_source.den, at::Tensor()};
   }
 };
 
@@ -172,8 +179,8 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
 
 at::Tensor attention_packed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
   const auto input = [](const at::Tensor& x) { return x.defined() ? std::optional(x) : std::nullopt; };
-  return PackedAttention::apply(q, k, v, input(args.prefix.k_KPGD), input(args.prefix.v_KPGD),
-                                c10::make_intrusive<PackedCall>(args, q, k));
+  return PackedAttention::apply(q, k, v, input(args.prefix.k_KPGD), input(args.prefix.v_KPGD), input(args.state.z_KHMD),
+                                input(args.state.den_KHM), c10::make_intrusive<PackedCall>(args, q, k));
 }
 
 }  // namespace peft

@@ -29,7 +29,7 @@ bool serves(AttentionBackend backend, const AttentionSituation& s) {
     case efficient:  // 16-byte rows
       return s.cuda && ((narrow && s.width % 8 == 0) || (s.type == at::kFloat && s.width % 4 == 0));
     case packed:
-      return s.cuda && narrow && cuda::packed_attention_supports(static_cast<int>(s.width)) && !s.state;
+      return s.cuda && narrow && cuda::packed_attention_supports(static_cast<int>(s.width));
   }
   return false;
 }
@@ -134,7 +134,7 @@ AttentionChoice select_attention(const AttentionSituation& s) {
   if (backend == reference) return {reference, false};
   // Masks are named by example and position; operators draw theirs by place in the batch.
   const bool served = !s.dropout && knows(backend, s.positions);
-  if (own && serves(packed, s) && knows(packed, s.positions) && (s.keys <= kOnePassKeys || !served))
+  if (own && serves(packed, s) && knows(packed, s.positions) && (!served || (s.keys <= kOnePassKeys && !s.state)))
     return {packed, true};
   if (!served) return {explicit_, false};
   return {backend, own};

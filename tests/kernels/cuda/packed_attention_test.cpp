@@ -5,23 +5,20 @@
 namespace peft::cuda {
 namespace {
 
-/// kernels.md 2.4: relative L2 in bfloat16, 2.5 times as much for amplitudes from 8 on; half has three bits more.
+/// kernels.md 2.4: relative L2 in bfloat16; half has three bits more. Amplitudes from 8 on may have 2.5 times as much; only dq, whose delta
+/// is that of the rounded O, needs it.
 template <class T>
 void expect_parity(const PackedCase& c) {
   SCOPED_TRACE(c.name());
   const PackedInputs in = packed_inputs<T>(c);
-  const PackedOracle oracle(c, in);
-  PackedReference r = oracle.run();
+  const PackedReference r = PackedOracle(c, in).run();
   PackedRun<T> run = run_packed<T>(c, in);
-  const double tolerance = (c.amplitude >= 8.0 ? 2.5 : 1.0) * (std::is_same_v<T, half> ? 0.25 : 1.0);
+  const double tolerance = std::is_same_v<T, half> ? 0.25 : 1.0;
   EXPECT_LT(relative_l2(values(run.out), r.out), 3.5e-3 * tolerance);
-  // Nearly one key a row: dO . v - delta is the rounding of O for most rows, so what the backward pass makes of that O
-  // is tested.
-  if (c.amplitude >= 8.0) oracle.backward(r, values(run.out), values(run.lse));
-  EXPECT_LT(relative_l2(values(run.dq), r.dq), 4e-3 * tolerance);
+  EXPECT_LT(relative_l2(values(run.dq), r.dq), (c.amplitude >= 8.0 ? 2.5 : 1.0) * 4e-3 * tolerance);
   EXPECT_LT(relative_l2(values(run.dk), r.dk), 5e-3 * tolerance);
   EXPECT_LT(relative_l2(values(run.dv), r.dv), 5e-3 * tolerance);
-  EXPECT_LT(relative_l2(values(run.dpk), r.dpk), 4e-3 * tolerance);
+  EXPECT_LT(relative_l2(values(run.dpk), r.dpk), 2.5e-3 * tolerance);
   EXPECT_LT(relative_l2(values(run.dpv), r.dpv), 2.5e-3 * tolerance);
   for (std::size_t i = 0; i < r.lse.size(); ++i) {
     if (std::isinf(r.lse[i]))
@@ -119,7 +116,7 @@ TEST(PackedAttention, RandomGeometry) {
 
 TEST(PackedAttention, Amplitudes) {
   for (const double amplitude : {8.0, 40.0})
-    expect_parity<bf16>(of_lengths({40, 30}, {.prefix = 30, .causal = true, .amplitude = amplitude, .seed = 4}));
+    expect_parity<bf16>(of_lengths({128, 100}, {.prefix = 30, .width = 64, .amplitude = amplitude, .seed = 4}));
 }
 
 TEST(PackedAttention, ExtremeLogits) {

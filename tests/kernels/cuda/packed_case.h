@@ -101,20 +101,20 @@ class PackedOracle {
         for (int x = 0; x < c_.width; ++x) r.out[q + x] += key.kept * p * (*key.v)[key.at + x];
       }
     });
-    backward(r, r.out, r.lse);
+    backward(r);
     return r;
   }
 
-  /// The gradients, from a given output and log-sum-exp.
-  void backward(PackedReference& r, const std::vector<double>& out, const std::vector<double>& lse) const {
+ private:
+  void backward(PackedReference& r) const {
     r.dq.assign(in_.q.size(), 0.0);
     for (auto* x : {&r.dk, &r.dv}) x->assign(in_.k.size(), 0.0);
     for (auto* x : {&r.dpk, &r.dpv}) x->assign(in_.pk.size(), 0.0);
     each_query([&](int b, int i, int h, std::size_t q, std::size_t row) {
-      const double delta = dot(&in_.dout[q], &out[q]);
+      const double delta = dot(&in_.dout[q], &r.out[q]);
       for (const Key& key : keys_of(b, i, h)) {
         std::vector<double>&dk = key.k == &in_.k ? r.dk : r.dpk, &dv = key.k == &in_.k ? r.dv : r.dpv;
-        const double p = std::exp(score(q, key) - lse[row]),
+        const double p = std::exp(score(q, key) - r.lse[row]),
                      ds = p * (key.kept * dot(&in_.dout[q], &(*key.v)[key.at]) - delta);
         for (int x = 0; x < c_.width; ++x) {
           r.dq[q + x] += c_.scale() * ds * (*key.k)[key.at + x];
@@ -124,8 +124,6 @@ class PackedOracle {
       }
     });
   }
-
- private:
   struct Key {
     const std::vector<double>*k, *v;
     std::size_t at;

@@ -7,19 +7,16 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-/// kernels.md 2.4: relative L2 in bfloat16, 2.5 times as much for amplitudes from 8 on; half has three bits more.
+/// kernels.md 2.4: relative L2 in bfloat16, 2.5 times as much for amplitudes from 8 on; half has three bits more. delta is that of the rounded
+/// O, as in the operator in front, so that dk is between what the plan has for own sums (2.5e-3) and for that operator's (5.5e-3).
 template <class T>
 void expect_parity(const PrefixCase& c, const PrefixOptions& options = {}) {
   SCOPED_TRACE(c.name());
   const PrefixInputs in = prefix_inputs<T>(c);
-  const PrefixOracle oracle(c, in);
-  PrefixReference r = oracle.run();
+  const PrefixReference r = PrefixOracle(c, in).run();
   PrefixRun<T> run = run_prefix<T>(c, in, r, options);
   const double tolerance = (c.amplitude >= 8.0 ? 2.5 : 1.0) * (std::is_same_v<T, half> ? 0.25 : 1.0);
   EXPECT_LT(relative_l2(values(run.out), r.out), 3.5e-3 * tolerance);
-  // Nearly one key a row: dO . v - delta is the rounding of O for most rows, so what the backward pass makes of that O
-  // is tested.
-  if (c.amplitude >= 8.0) oracle.backward(r, values(run.out), values(run.lse));
   EXPECT_LT(relative_l2(values(run.dq), r.dq), 4e-3 * tolerance);
   EXPECT_LT(relative_l2(values(run.dk), r.dk), 4e-3 * tolerance);
   EXPECT_LT(relative_l2(values(run.dv), r.dv), 2.5e-3 * tolerance);
@@ -90,8 +87,9 @@ TEST(PrefixAttention, SeveralChunksAndSharedHeads) {
 
 TEST(PrefixAttention, Amplitudes) {
   for (const double amplitude : {8.0, 40.0}) {
-    expect_parity<bf16>({.group_rows = {0, 40, 70}, .prefix = 30, .amplitude = amplitude, .seed = 4});
-    expect_parity<half>({.group_rows = {0, 40, 70}, .prefix = 30, .amplitude = amplitude, .seed = 5});
+    const PrefixCase c{.group_rows = {0, 128, 228}, .prefix = 30, .width = 64, .amplitude = amplitude, .seed = 4};
+    expect_parity<bf16>(c);
+    expect_parity<half>(c);
   }
 }
 

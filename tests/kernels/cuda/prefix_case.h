@@ -77,27 +77,8 @@ class PrefixOracle {
       r.own_lse[index] = attend(keys(-1, begin, end, t, h), t, h, &r.own[at(t, h)]);
       r.lse[index] = attend(keys(k, begin, end, t, h), t, h, &r.out[at(t, h)]);
     });
-    backward(r, r.out, r.lse);
+    backward(r);
     return r;
-  }
-
-  /// The gradients, from a given output and log-sum-exp.
-  void backward(PrefixReference& r, const std::vector<double>& out, const std::vector<double>& lse) const {
-    r.dq.assign(in_.q.size(), 0.0);
-    for (auto* x : {&r.dk, &r.dv}) x->assign(in_.pk.size(), 0.0);
-    each_row([&](int k, int begin, int end, int t, int h) {
-      const double* dout = &in_.dout[at(t, h)];
-      const double delta = dot(dout, &out[at(t, h)]), l = lse[static_cast<std::size_t>(h) * c_.rows() + t];
-      for (const Key& key : keys(k, begin, end, t, h)) {
-        const double p = std::exp(score(t, h, key) - l), ds = p * (dot(dout, key.v) - delta);
-        for (int i = 0; i < c_.width; ++i) {
-          r.dq[at(t, h) + i] += c_.scale() * ds * key.k[i];
-          if (key.prefix < 0) continue;
-          r.dk[key.prefix + i] += c_.scale() * ds * in_.q[at(t, h) + i];
-          r.dv[key.prefix + i] += p * dout[i];
-        }
-      }
-    });
   }
 
   /// The sequence's part of dq from a given output and log-sum-exp, as the softmax backward computes it.
@@ -115,6 +96,23 @@ class PrefixOracle {
   }
 
  private:
+  void backward(PrefixReference& r) const {
+    r.dq.assign(in_.q.size(), 0.0);
+    for (auto* x : {&r.dk, &r.dv}) x->assign(in_.pk.size(), 0.0);
+    each_row([&](int k, int begin, int end, int t, int h) {
+      const double* dout = &in_.dout[at(t, h)];
+      const double delta = dot(dout, &r.out[at(t, h)]), l = r.lse[static_cast<std::size_t>(h) * c_.rows() + t];
+      for (const Key& key : keys(k, begin, end, t, h)) {
+        const double p = std::exp(score(t, h, key) - l), ds = p * (dot(dout, key.v) - delta);
+        for (int i = 0; i < c_.width; ++i) {
+          r.dq[at(t, h) + i] += c_.scale() * ds * key.k[i];
+          if (key.prefix < 0) continue;
+          r.dk[key.prefix + i] += c_.scale() * ds * in_.q[at(t, h) + i];
+          r.dv[key.prefix + i] += p * dout[i];
+        }
+      }
+    });
+  }
   struct Key {
     const double *k, *v;
     std::ptrdiff_t prefix;  ///< where its gradient is; -1: of the sequence

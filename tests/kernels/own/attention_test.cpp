@@ -147,6 +147,14 @@ TEST(OwnAttention, OnePassByK5) {
   }
 }
 
+/// In both, the bias is a leaf no more.
+void freeze_bias(AttentionInputs& in, AttentionInputs& wide) {
+  for (AttentionInputs* x : {&in, &wide}) {
+    x->args.bias.table_NH = x->leaves.back().detach();
+    x->leaves.pop_back();
+  }
+}
+
 /// What expect_close does of the values, without the gradient of the bias, which is frozen.
 TEST(OwnAttention, OnePassWithPositions) {
   for (const bool causal : {false, true}) {
@@ -156,12 +164,7 @@ TEST(OwnAttention, OnePassWithPositions) {
         {.lengths = {70}, .heads = 2, .groups = 1, .width = 32, .causal = causal, .window = 3}};
     for (const AttentionCase& c : cases) {
       AttentionInputs in = make_inputs(c, at::kBFloat16, kernel_device()), wide = in.widened();
-      if (c.buckets > 0) {  // frozen in both
-        for (AttentionInputs* x : {&in, &wide}) {
-          x->args.bias.table_NH = x->leaves.back().detach();
-          x->leaves.pop_back();
-        }
-      }
+      if (c.buckets > 0) freeze_bias(in, wide);
       const auto found = outcome(attention_packed, in), expected = outcome(attention_reference, wide);
       for (std::size_t i = 0; i < found.size(); ++i)
         EXPECT_LE(relative_l2(found[i], expected[i]), kNarrow) << c.name() << ", result " << i;
@@ -179,6 +182,37 @@ TEST(OwnAttention, OnePassWithDropout) {
     in.args.dropout = {&context, "layer.0.attention", {0.4, 0.1}};
     const auto found = outcome(attention_packed, in), expected = outcome(attention_reference, in.widened());
     for (std::size_t i = 0; i < found.size(); ++i) EXPECT_LE(relative_l2(found[i], expected[i]), kNarrow) << i;
+  }
+}
+
+/// K1 merges the state behind K5, which knows masks and a bias; features dropped out are merged by plain operations.
+TEST(OwnAttention, OnePassBesideAState) {
+  const DropoutContext context{.training = true, .seeds = {3, 4}, .steps = {5, 6}};
+  for (const FeatureMap map : {FeatureMap::elu, FeatureMap::taylor1, FeatureMap::taylor2}) {
+    for (const bool dropout : {false, true}) {
+      AttentionInputs in = make_inputs({.lengths = {40, 1, 9, 70},
+                                        .adapters = 2,
+                                        .groups = 2,
+                                        .width = 32,
+                                        .causal = dropout,
+                                        .amplitude = 0.5,
+                                        .state = map,
+                                        .centered = true,
+                                        .buckets = 8},
+                                       at::kBFloat16, kernel_device()),
+                      wide = in.widened();
+      freeze_bias(in, wide);
+      for (AttentionInputs* x : {&in, &wide}) {
+        if (!dropout) continue;
+        x->args.dropout = {&context, "layer.0.attention", {0.4, 0.1}};
+        if (map == FeatureMap::elu) x->args.state.dropout = {&context, "layer.0.features", {0.2, 0.3}};
+      }
+      const auto found = outcome(attention_packed, in), expected = outcome(attention_reference, wide);
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        EXPECT_LE(relative_l2(found[i], expected[i]), i + 1 == found.size() ? 2.5 * kNarrow : kNarrow)
+            << "map " << static_cast<int>(map) << ", dropout " << dropout << ", result " << i;
+      }
+    }
   }
 }
 

@@ -241,9 +241,16 @@ __device__ __forceinline__ void row_deltas(float (&delta)[2], const T* dout, con
   delta[1] = row_sum(delta[1]);
 }
 
-/// sums += ds K of one tile of keys, ds = p (mask dO V^T - delta), p = e^{unit s - L}; `exponent` is log2(e) L.
+/// dq of a warp's 16 rows, without its scale, and sum_j p (mask dO . v)_j over the keys seen so far, this lane's share: over all keys of a
+/// row that is delta, without the rounding of O.
+template <int kWidth>
+struct QueryGradients {
+  float dq[kWidth / 8][4] = {}, delta[2] = {};
+};
+
+/// dq += ds K of one tile of keys, ds = p (mask dO V^T - delta), p = e^{unit s - L}; `exponent` is log2(e) L.
 template <int kWidth, class T, class Score>
-__device__ __forceinline__ void add_query_gradients(float (&sums)[kWidth / 8][4], const T* q, const T* dout,
+__device__ __forceinline__ void add_query_gradients(QueryGradients<kWidth>& sums, const T* q, const T* dout,
                                                     const T* keys, int row, const float (&exponent)[2],
                                                     const float (&delta)[2], float unit, const Kept& kept, int lane,
                                                     const Score& score) {
@@ -256,10 +263,12 @@ __device__ __forceinline__ void add_query_gradients(float (&sums)[kWidth / 8][4]
     PEFT_UNROLL
     for (int i = 0; i < 4; ++i) {
       const float s = score(i / 2, 8 * j + 2 * (lane % 4) + i % 2, scores[j][i]);
-      scores[j][i] = exp2f(kLog2E * unit * s - exponent[i / 2]) * (products[j][i] - delta[i / 2]);
+      const float p = exp2f(kLog2E * unit * s - exponent[i / 2]);
+      sums.delta[i / 2] += p * products[j][i];
+      scores[j][i] = p * (products[j][i] - delta[i / 2]);
     }
   }
-  multiply_results<kWidth>(sums, scores, keys, lane);
+  multiply_results<kWidth>(sums.dq, scores, keys, lane);
 }
 
 /// dq = scale sums, kAdd: and what is in `tile`, over the warp's own rows of it, and to `dq`; delta beside. All start at the block's first

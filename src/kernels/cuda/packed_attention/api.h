@@ -3,11 +3,13 @@
 /// No torch, no CUDA header. Tq query rows, Tk key rows, B sequences, P prefix rows, H heads, G key/value heads, D head width.
 ///
 ///   s_ij = scale q_i . k_j + bias(j - i)     L_i = log sum_j e^{s_ij}     O_i = sum_j e^{s_ij - L_i} v_j
-///   delta = rowsum(dO * O)     p = e^{s - L}     ds = p (dO . v - delta)
+///   p = e^{s - L}     delta_i = sum_j p_ij dO_i . v_j     ds = p (dO . v - delta)
 ///   dq_i = scale sum_j ds_ij k_j     dk_j = scale sum_i ds_ij q_i     dv_j = sum_i p_ij dO_i
 /// over the pairs of the sequence's prefix, all of which every query sees and which have no bias, and those of its own keys that it sees:
 /// causal: j <= i, window W: j > i - W. A query that sees nothing gets O = 0 and L = -inf. Dropout multiplies the probabilities in O and
 /// dv, and dO . v_j, by the named masks of attention_chunk(head, of the prefix or not, j); L does not know it.
+/// delta is also rowsum(dO * O), but for the rounding of O: dq is a sum over the same keys and has to take that; the gradients of keys and
+/// prefixes take the sum, which is much nearer where softmax is nearly one key.
 ///
 /// q, out, dout, dq [Tq,H,D] and k, v, dk, dv [Tk,G,D] as row_items.h has them; prefix tables [K,P,G,D] dense, 16-byte aligned.
 /// L, delta float [H,Tq]. Sums are float, results bitwise repeatable, and a sequence's do not depend on its neighbours.
@@ -77,6 +79,7 @@ struct PackedBackward {
   HeadRows dout = {}, q = {}, out = {}, dq = {}, dk = {}, dv = {};
   const float* lse = nullptr;                        ///< [H,Tq]
   float* delta = nullptr;                            ///< [H,Tq], written
+  bool merged = false;  ///< out and lse are of more than these keys: rowsum(dO * O) is the only delta
   float *dprefix_k = nullptr, *dprefix_v = nullptr;  ///< [K,P,G,D]
   float* partial = nullptr;  ///< [chunk_count,H,prefix_partial_floats], scratch, 16-byte aligned
   const RowItem *queries = nullptr, *key_items = nullptr, *chunks = nullptr;  ///< of the work list, on the device

@@ -50,7 +50,8 @@ __global__ void __launch_bounds__(PackedQueryTile<kWidth>::kThreads, PackedQuery
   const int64_t first = head * args.shape.query_rows + item.row0;
   const float exponent[2] = {exponent_of(args.lse + first, row + lane / 4, item.rows),
                              exponent_of(args.lse + first, row + lane / 4 + 8, item.rows)};
-  float delta[2] = {}, sums[kWidth / 8][4] = {};
+  float delta[2] = {};
+  QueryGradients<kWidth> sums;
   for (int tile = 0; tile < block.tiles; ++tile) {
     if (tile + 1 < block.tiles) copy_keys<kWidth, kThreads>(keys + (tile + 1) % 2 * kKeys, block, tile + 1);
     commit_copies();
@@ -69,7 +70,11 @@ __global__ void __launch_bounds__(PackedQueryTile<kWidth>::kThreads, PackedQuery
   wait_copies<0>();  // q, where there was no tile
   __syncthreads();
   if (row >= item.rows) return;
-  finish_query_gradients<kWidth, false>(sums, delta, args.shape.scale, q, row, rows_of<T>(args.dq, item.row0, head),
+  if (!args.merged) {
+    delta[0] = row_sum(sums.delta[0]);
+    delta[1] = row_sum(sums.delta[1]);
+  }
+  finish_query_gradients<kWidth, false>(sums.dq, delta, args.shape.scale, q, row, rows_of<T>(args.dq, item.row0, head),
                                         args.dq.row_stride, args.delta + first, item.rows, lane);
 }
 

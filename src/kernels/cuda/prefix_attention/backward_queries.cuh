@@ -51,7 +51,8 @@ __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_quer
   const int64_t first = head * shape.rows + item.row0;
   const float exponent[2] = {exponent_of(args.lse + first, row + lane / 4, item.rows),
                              exponent_of(args.lse + first, row + lane / 4 + 8, item.rows)};
-  float delta[2] = {}, sums[kWidth / 8][4] = {};
+  float delta[2] = {};
+  QueryGradients<kWidth> sums;
   for (int tile = 0; tile < tile_count; ++tile) {
     if (tile + 1 < tile_count) copy_keys<kWidth, kThreads>(keys + (tile + 1) % 2 * kKeys, prefix, tile + 1);
     commit_copies();
@@ -65,7 +66,7 @@ __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_quer
     __syncthreads();
   }
   if (row >= item.rows) return;
-  finish_query_gradients<kWidth, true>(sums, delta, shape.scale, dq, row, rows_of<T>(args.dq, item.row0, head),
+  finish_query_gradients<kWidth, true>(sums.dq, delta, shape.scale, dq, row, rows_of<T>(args.dq, item.row0, head),
                                        args.dq.row_stride, args.delta + first, item.rows, lane);
 }
 
