@@ -22,7 +22,7 @@ struct AttentionCase {
   bool centered = false;
   bool shared_state = false;        ///< one head of the state per key/value head
   int64_t window = 0, buckets = 0;  ///< buckets: of a position bias
-  bool covers_prefix = false;
+  bool covers_prefix = false, frozen_bias = false;
 
   std::string name() const {
     return fmt::format("{} sequences, first of {} rows, K {}, H {}, G {}, P {}, causal {}, amplitude {}, state {}{}{}",
@@ -34,7 +34,7 @@ struct AttentionCase {
 };
 
 struct AttentionInputs {
-  std::vector<at::Tensor> leaves;  ///< q, k, v, with a prefix pk and pv, with a state z and den
+  std::vector<at::Tensor> leaves;  ///< q, k, v, with a prefix pk and pv, with a state z and den, of a bias its table
   AttentionArgs args;
 
   /// Puts the leaves behind q, k and v into the arguments.
@@ -44,7 +44,7 @@ struct AttentionInputs {
       args.state.z_KHMD = leaves[3];
       args.state.den_KHM = leaves[4];
     }
-    if (args.bias.defined()) args.bias.table_NH = leaves.back();
+    if (args.bias.defined() && args.bias.table_NH.requires_grad()) args.bias.table_NH = leaves.back();
   }
   /// The same numbers as float64 leaves.
   AttentionInputs widened() const {
@@ -97,7 +97,8 @@ inline AttentionInputs make_inputs(const AttentionCase& c, at::ScalarType dtype 
   }
   in.args.window = c.window;
   if (c.buckets > 0) {
-    in.args.bias = {.table_NH = leaf(random_tensor(7, {c.buckets, c.heads}), at::kDouble),
+    const at::Tensor table = random_tensor(7, {c.buckets, c.heads}).to(device);
+    in.args.bias = {.table_NH = c.frozen_bias ? table : leaf(table, at::kDouble),
                     .bidirectional = !c.causal,
                     .max_distance = 20,
                     .covers_prefix = c.covers_prefix};

@@ -1,4 +1,4 @@
-/// What stands around the stock CUDA operators, as far as a CPU can show it: layouts of log-sum-exps, the choice of a backend. The route
+/// What stands around the stock CUDA operators, as far as a CPU can show it: the choice of a backend. The route
 /// itself is compared with the reference in attention_test.cpp and state_test.cpp.
 
 #include <gmock/gmock.h>
@@ -9,27 +9,6 @@
 
 namespace peft {
 namespace {
-
-TEST(AttentionVarlen, PaddedLogSumExpsComeBack) {
-  const Batch rows = make_batch({3, 0, 5, 1, 0});
-  const at::Tensor lse = random_tensor(1, {2, 9}), cu = rows->cu_seqlens();
-  EXPECT_EQ(cu.scalar_type(), at::kInt);
-  const at::Tensor padded = lse_to_padded(lse, cu, 8);
-  ASSERT_EQ(padded.sizes(), (std::vector<int64_t>{5, 2, 8}));
-  for (int64_t b = 0; b < 5; ++b) {
-    for (int64_t h = 0; h < 2; ++h) {
-      for (int64_t i = 0; i < 8; ++i) {
-        const auto found = padded[b][h][i].item<double>();
-        if (i < rows->length(b)) {
-          EXPECT_EQ(found, lse[h][rows->begin(b) + i].item<double>());
-        } else {
-          EXPECT_EQ(found, std::numeric_limits<double>::infinity());
-        }
-      }
-    }
-  }
-  EXPECT_TRUE(same_values(lse_of_padded(padded, cu, 9), lse));
-}
 
 TEST(AttentionVarlen, RowsWithoutKeys) {
   for (const bool state : {false, true}) {
@@ -48,7 +27,7 @@ TEST(AttentionVarlen, RepeatsBitForBit) {
 }
 
 constexpr PositionSupport kOfNone{.any = true}, kOfPacked{.any = true, .packed = true},
-    kOfFlash{.any = true, .flash = true};
+    kOfFlash{.any = true, .flash = true}, kOfEfficient{.any = true, .efficient = true};
 
 TEST(SelectAttention, Table) {
   using enum AttentionBackend;
@@ -96,28 +75,42 @@ TEST(SelectAttention, Table) {
   EXPECT_EQ(windowed(at::kHalf, Wish::efficient), just(explicit_));
   EXPECT_EQ(windowed(at::kFloat, Wish::automatic), just(explicit_));
   EXPECT_EQ(select_attention({.positions = kOfFlash}), just(explicit_));
+  for (const at::ScalarType type : {at::kFloat, at::kHalf}) {
+    const auto biased = [&](Wish wish, bool dropout = false, bool cuda = true) {
+      return select_attention(
+          {.wish = wish, .cuda = cuda, .type = type, .dropout = dropout, .positions = kOfEfficient});
+    };
+    EXPECT_EQ(biased(Wish::automatic), just(efficient));
+    EXPECT_EQ(biased(Wish::efficient), just(efficient));
+    EXPECT_EQ(biased(Wish::own), (AttentionChoice{efficient, true}));
+    EXPECT_EQ(biased(Wish::automatic, true), just(explicit_));
+    EXPECT_EQ(biased(Wish::automatic, false, false), just(explicit_));
+  }
+  EXPECT_EQ(select_attention({.wish = Wish::flash, .cuda = true, .type = at::kHalf, .positions = kOfEfficient}),
+            just(explicit_));
 }
 
 TEST(SelectAttention, WhoKnowsThePositions) {
   const auto known = [](const AttentionInputs& in) {
     const PositionSupport found = position_support(in.args);
-    return std::vector<bool>{found.any, found.packed, found.flash};
+    return std::vector<bool>{found.any, found.packed, found.flash, found.efficient};
   };
   const auto of = [&](const AttentionCase& c) { return known(make_inputs(c)); };
   using Known = std::vector<bool>;
-  EXPECT_EQ(of({.lengths = {4, 9}, .prefix = 2}), (Known{false, false, false}));
-  EXPECT_EQ(of({.lengths = {4, 9}, .window = 3}), (Known{true, true, true}));
-  EXPECT_EQ(of({.lengths = {4, 9}, .prefix = 2, .window = 3}), (Known{true, false, true}));
-  EXPECT_EQ(of({.lengths = {4, 9}, .buckets = 8}), (Known{true, false, false}));  // it has a gradient
+  EXPECT_EQ(of({.lengths = {4, 9}, .prefix = 2}), (Known{false, false, false, false}));
+  EXPECT_EQ(of({.lengths = {4, 9}, .window = 3}), (Known{true, true, true, false}));
+  EXPECT_EQ(of({.lengths = {4, 9}, .prefix = 2, .window = 3}), (Known{true, false, true, false}));
+  EXPECT_EQ(of({.lengths = {4, 9}, .buckets = 8}), (Known{true, false, false, false}));  // it has a gradient
   AttentionInputs frozen = make_inputs({.lengths = {4, 9}, .prefix = 2, .buckets = 8});
   frozen.args.bias.table_NH = frozen.args.bias.table_NH.detach();
-  EXPECT_EQ(known(frozen), (Known{true, true, false}));
+  EXPECT_EQ(known(frozen), (Known{true, true, false, true}));
   frozen.args.bias.covers_prefix = true;
-  EXPECT_EQ(known(frozen), (Known{true, false, false}));
+  EXPECT_EQ(known(frozen), (Known{true, false, false, true}));
 
   AttentionInputs picked = make_inputs({.lengths = {6, 6}, .window = 3});
-  for (const auto& [offset, expected] :
-       {std::pair{0, Known{true, true, false}}, {3, Known{true, false, false}}, {5, Known{true, false, true}}}) {
+  for (const auto& [offset, expected] : {std::pair{0, Known{true, true, false, false}},
+                                         {3, Known{true, false, false, false}},
+                                         {5, Known{true, false, true, false}}}) {
     picked.args.queries = picked.args.keys->picked(offset);
     EXPECT_EQ(known(picked), expected) << offset;
   }

@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "src/kernels/attention/varlen.h"
+#include "src/kernels/attention/dense.h"
 
 namespace peft {
 namespace {
@@ -68,15 +68,33 @@ std::array<at::Tensor, 3> flash_backward(const at::Tensor& dout, const at::Tenso
 /// The operator's masks: none, or aligned at the end of each sequence.
 int64_t mask_type(const VarlenArgs& a) { return a.causal ? 2 : 0; }
 
-/// [T,G,D] as [T,H,D], for operators that know no shared key heads.
-at::Tensor repeated_heads(const at::Tensor& x_TGD, int64_t heads) {
-  return x_TGD.repeat_interleave(heads / x_TGD.size(1), 1);
-}
 at::Tensor one_batch(const at::Tensor& x_TGD, int64_t heads) { return repeated_heads(x_TGD, heads).unsqueeze(0); }
-/// The sum over the query heads that share a key head.
-at::Tensor shared_heads(const at::Tensor& dx_THD, int64_t groups) { return dx_THD.unflatten(1, {groups, -1}).sum(2); }
+
+constexpr int64_t kEfficientPlaces = 32;  // its log-sum-exps are padded to a multiple of this
+
+/// A bias is known to it in dense batches only.
+const DenseOps kEfficientDense{
+    .forward =
+        [](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const DenseArgs& a) {
+          auto [out, lse, seed, offset, max_q, max_k] = at::_efficient_attention_forward(
+              q, k, v, a.bias_BHNM, std::nullopt, std::nullopt, std::nullopt, std::nullopt, 0.0, a.causal ? 1 : 0,
+              /*compute_log_sumexp=*/true, a.scale);
+          return DenseOut{out, lse};
+        },
+    .backward =
+        [](const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& out,
+           const at::Tensor& lse, const DenseArgs& a) {
+          const at::Tensor no_random = at::empty({}, q.options().dtype(at::kLong));
+          const Repeatable scope;
+          auto [dq, dk, dv, dbias] = at::_efficient_attention_backward(
+              dout, q, k, v, a.bias_BHNM, out, std::nullopt, std::nullopt, q.size(1), k.size(1), lse, 0.0, no_random,
+              no_random, a.causal ? 1 : 0, /*bias_requires_grad=*/false, a.scale);
+          return std::array{dq, dk, dv};
+        },
+    .multiple = kEfficientPlaces};
 
 VarlenOut efficient_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const VarlenArgs& a) {
+  if (a.bias_HNM.defined()) return dense_forward(kEfficientDense, q, k, v, a);
   auto [out, lse, seed, offset, max_q, max_k] = at::_efficient_attention_forward(
       q.unsqueeze(0), one_batch(k, q.size(1)), one_batch(v, q.size(1)), std::nullopt, a.cu_q, a.cu_k, a.longest_q,
       a.longest_k, 0.0, mask_type(a), /*compute_log_sumexp=*/true, a.scale);
@@ -86,8 +104,8 @@ VarlenOut efficient_forward(const at::Tensor& q, const at::Tensor& k, const at::
 std::array<at::Tensor, 3> efficient_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k,
                                              const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse_HT,
                                              const VarlenArgs& a) {
-  constexpr int64_t kPlaces = 32;  // its log-sum-exps are padded to a multiple of this
-  const int64_t places = (a.longest_q + kPlaces - 1) / kPlaces * kPlaces;
+  if (a.bias_HNM.defined()) return dense_backward(kEfficientDense, dout, q, k, v, out, lse_HT, a);
+  const int64_t places = (a.longest_q + kEfficientPlaces - 1) / kEfficientPlaces * kEfficientPlaces;
   const at::Tensor no_random = at::empty({}, q.options().dtype(at::kLong));
   const Repeatable scope;
   auto [dq, dk, dv, dbias] = at::_efficient_attention_backward(
@@ -97,42 +115,44 @@ std::array<at::Tensor, 3> efficient_backward(const at::Tensor& dout, const at::T
   return {dq.squeeze(0), shared_heads(dk.squeeze(0), k.size(1)), shared_heads(dv.squeeze(0), v.size(1))};
 }
 
-/// A batch of equal lengths is a dense one; cuDNN knows no windows and no sequences of one row. Its causal mask is aligned at the start,
-/// ours at the end: the same where both have one length.
+/// Batches of equal lengths go to cuDNN, which knows no windows and no sequences of one row. Under a causal mask a prefix makes a square of
+/// them: rows of zeros stand in front of the queries.
 bool is_dense(const at::Tensor& q, const at::Tensor& k, const VarlenArgs& a) {
   const int64_t sequences = a.cu_q.size(0) - 1;
   return q.size(0) == sequences * a.longest_q && k.size(0) == sequences * a.longest_k && a.longest_q > 1 &&
-         a.longest_k > 1 && a.window == 0 && (!a.causal || a.longest_q == a.longest_k);
+         a.longest_k > 1 && a.window == 0;
 }
-/// [T,G,D] as [B,H,N,D].
-at::Tensor dense(const at::Tensor& x_TGD, int64_t heads, int64_t length) {
-  return repeated_heads(x_TGD, heads).unflatten(0, {-1, length}).transpose(1, 2);
-}
-at::Tensor packed(const at::Tensor& x_BHND) { return x_BHND.transpose(1, 2).flatten(0, 1); }
+
+/// [B,N,H,D] as [B,H,N,D] and back.
+at::Tensor by_head(const at::Tensor& x) { return x.transpose(1, 2); }
+
+const DenseOps kCudnnDense{
+    .forward =
+        [](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const DenseArgs& a) {
+          const auto result = at::_scaled_dot_product_cudnn_attention(by_head(q), by_head(k), by_head(v), std::nullopt,
+                                                                      /*compute_log_sumexp=*/true, 0.0, a.causal,
+                                                                      /*return_debug_mask=*/false, a.scale);
+          return DenseOut{by_head(std::get<0>(result)), std::get<1>(result).squeeze(-1)};
+        },
+    .backward =
+        [](const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& out,
+           const at::Tensor& lse, const DenseArgs& a) {
+          const at::Tensor no_random = at::empty({}, q.options().dtype(at::kLong));
+          auto [dq, dk, dv] = at::_scaled_dot_product_cudnn_attention_backward(
+              by_head(dout), by_head(q), by_head(k), by_head(v), by_head(out), lse.unsqueeze(-1), no_random, no_random,
+              /*attn_bias=*/{}, /*cum_seq_q=*/{}, /*cum_seq_k=*/{}, q.size(1), k.size(1), 0.0, a.causal, a.scale);
+          return std::array{by_head(dq), by_head(dk), by_head(dv)};
+        }};
 
 VarlenOut cudnn_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const VarlenArgs& a) {
-  if (!is_dense(q, k, a)) return flash_forward(q, k, v, a);
-  const int64_t heads = q.size(1);
-  const auto result = at::_scaled_dot_product_cudnn_attention(
-      dense(q, heads, a.longest_q), dense(k, heads, a.longest_k), dense(v, heads, a.longest_k), std::nullopt,
-      /*compute_log_sumexp=*/true, 0.0, a.causal, /*return_debug_mask=*/false, a.scale);
-  const at::Tensor lse_BHN = std::get<1>(result).squeeze(-1);
-  return {packed(std::get<0>(result)).contiguous(), lse_BHN.transpose(0, 1).flatten(1).contiguous()};
+  return is_dense(q, k, a) ? dense_forward(kCudnnDense, q, k, v, a) : flash_forward(q, k, v, a);
 }
 
 std::array<at::Tensor, 3> cudnn_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k,
                                          const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse_HT,
                                          const VarlenArgs& a) {
-  if (!is_dense(q, k, a)) return flash_backward(dout, q, k, v, out, lse_HT, a);
-  const int64_t heads = q.size(1);
-  const at::Tensor lse = lse_HT.unflatten(1, {-1, a.longest_q}).transpose(0, 1).unsqueeze(-1).contiguous(),
-                   no_random = at::empty({}, q.options().dtype(at::kLong));
-  auto [dq, dk, dv] = at::_scaled_dot_product_cudnn_attention_backward(
-      dense(dout, heads, a.longest_q), dense(q, heads, a.longest_q), dense(k, heads, a.longest_k),
-      dense(v, heads, a.longest_k), dense(out, heads, a.longest_q), lse, no_random, no_random, /*attn_bias=*/{},
-      /*cum_seq_q=*/{}, /*cum_seq_k=*/{}, a.longest_q, a.longest_k, 0.0, a.causal, a.scale);
-  const auto key_heads = [&](const at::Tensor& dx) { return shared_heads(packed(dx), k.size(1)); };
-  return {packed(dq).contiguous(), key_heads(dk), key_heads(dv)};
+  return is_dense(q, k, a) ? dense_backward(kCudnnDense, dout, q, k, v, out, lse_HT, a)
+                           : flash_backward(dout, q, k, v, out, lse_HT, a);
 }
 
 }  // namespace

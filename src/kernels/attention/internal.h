@@ -71,6 +71,8 @@ at::Tensor position_buckets(const AttentionArgs& args, int64_t b, int64_t prefix
 /// args.bias with the table in the type of `options`; differentiable in it.     [H, n, P+m]
 at::Tensor position_bias(const AttentionArgs& args, const at::Tensor& table_NH, int64_t b, int64_t prefix,
                          const at::TensorOptions& options);
+/// args.bias, frozen, of the distances (key minus query) from -zero on.     [H, span]
+at::Tensor distance_bias(const AttentionArgs& args, int64_t zero, int64_t span, const at::TensorOptions& options);
 /// Keys that left args.window.     bool [n, P+m]
 at::Tensor outside_window(const AttentionArgs& args, int64_t b, int64_t prefix, const at::TensorOptions& options);
 

@@ -37,19 +37,6 @@ PackedWork packed_work(const AttentionArgs& args, const cuda::PackedShape& shape
           own::count(list.chunks.size())};
 }
 
-/// The bias of the distances from -zero on.     [H, span]
-at::Tensor distance_bias(const AttentionArgs& args, int64_t zero, int64_t span, at::Device device) {
-  const RelativeBias& bias = args.bias;
-  const int64_t buckets = bias.table_NH.size(0);
-  const auto name =
-      fmt::format("distance buckets {} {} {} {} {}", zero, span, bias.bidirectional, buckets, bias.max_distance);
-  const auto held = args.queries->derived<at::Tensor>(name, [&] {
-    return relative_buckets(at::arange(-zero, span - zero, at::TensorOptions(device).dtype(at::kLong)),
-                            bias.bidirectional, buckets, bias.max_distance);
-  });
-  return bias.table_NH.detach().to(device, at::kFloat).index_select(0, *held).t().contiguous();
-}
-
 /// One call, from its forward to its backward.
 struct PackedCall : torch::CustomClassHolder {
   PackedCall(const AttentionArgs& args, const at::Tensor& q, const at::Tensor& k) {
@@ -74,7 +61,8 @@ struct PackedCall : torch::CustomClassHolder {
     }
     if (args.bias.defined()) {
       bias_zero = cuda::packed_tiles(args.queries->longest());
-      bias = distance_bias(args, bias_zero, bias_zero + cuda::packed_tiles(args.keys->longest()), q.device());
+      bias = distance_bias(args, bias_zero, bias_zero + cuda::packed_tiles(args.keys->longest()),
+                           q.options().dtype(at::kFloat));
     }
     masks = own::named_masks(args.dropout, args.queries, q);
     if (args.state.defined()) state = own_source(args, q);

@@ -9,13 +9,13 @@
 namespace peft {
 namespace {
 
-/// K5: an exact prefix, which every query sees, merged behind the operator. Tables of sequences are groups of one sequence.
+/// K5: an exact prefix, which every query sees, without a bias, merged behind the operator. Tables of sequences are groups of one sequence.
 class OwnPrefix final : public SourceRoute {
  public:
   static bool serves(const AttentionArgs& args, const at::Tensor& q) {
     constexpr int64_t kLargestGrid = 65535;  // of tables times key heads
-    return args.prefix.defined() && args.window == 0 && q.scalar_type() != at::kFloat &&
-           cuda::prefix_supports(own::count(q.size(2))) &&
+    return args.prefix.defined() && args.window == 0 && !(args.bias.defined() && args.bias.covers_prefix) &&
+           q.scalar_type() != at::kFloat && cuda::prefix_supports(own::count(q.size(2))) &&
            args.prefix.k_KPGD.size(0) * args.prefix.k_KPGD.size(2) <= kLargestGrid;
   }
 

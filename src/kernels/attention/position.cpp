@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <cmath>
 #include <limits>
@@ -51,6 +52,18 @@ at::Tensor position_bias(const AttentionArgs& args, const at::Tensor& table_NH, 
                             .permute({2, 0, 1});
   if (args.bias.covers_prefix || prefix == 0) return bias_HNM;
   return at::cat({at::zeros_like(bias_HNM.narrow(2, 0, prefix)), bias_HNM.narrow(2, prefix, args.keys->length(b))}, 2);
+}
+
+at::Tensor distance_bias(const AttentionArgs& args, int64_t zero, int64_t span, const at::TensorOptions& options) {
+  const RelativeBias& bias = args.bias;
+  const int64_t buckets = bias.table_NH.size(0);
+  const auto name =
+      fmt::format("distance buckets {} {} {} {} {}", zero, span, bias.bidirectional, buckets, bias.max_distance);
+  const auto held = args.queries->derived<at::Tensor>(name, [&] {
+    return relative_buckets(at::arange(-zero, span - zero, options.dtype(at::kLong)), bias.bidirectional, buckets,
+                            bias.max_distance);
+  });
+  return bias.table_NH.detach().to(options).index_select(0, *held).t().contiguous();
 }
 
 at::Tensor outside_window(const AttentionArgs& args, int64_t b, int64_t prefix, const at::TensorOptions& options) {

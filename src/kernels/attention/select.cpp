@@ -45,8 +45,9 @@ bool knows(AttentionBackend backend, const PositionSupport& positions) {
     case flash:
     case cudnn:  // which leaves windows to flash
       return positions.flash;
-    case cpu:
     case efficient:
+      return positions.efficient;
+    case cpu:
       return false;
   }
   return false;
@@ -55,7 +56,7 @@ bool knows(AttentionBackend backend, const PositionSupport& positions) {
 /// The default; `cudnn` and our own kernels are not part of it until a GPU has shown them faster (docs/kernels.md).
 AttentionBackend fastest(const AttentionSituation& s) {
   for (const AttentionBackend backend : {cpu, flash, efficient}) {
-    if (serves(backend, s)) return backend;
+    if (serves(backend, s) && knows(backend, s.positions)) return backend;
   }
   return explicit_;
 }
@@ -121,19 +122,21 @@ PositionSupport position_support(const AttentionArgs& args) {
   const auto zero = [](int64_t) { return 0; };
   const auto at_end = [&](int64_t b) { return keys.length(b) - queries.length(b); };
   const bool of_prefix = prefix && (window || args.bias.covers_prefix),
-             trained = bias && args.bias.table_NH.requires_grad(), whole_keys = first_positions_are(keys, zero);
+             frozen = !bias || !args.bias.table_NH.requires_grad(), whole_keys = first_positions_are(keys, zero),
+             whole = whole_keys && first_positions_are(queries, zero);
   return {.any = true,
-          .packed = !of_prefix && !trained && whole_keys && first_positions_are(queries, zero),
-          .flash = !bias && whole_keys && first_positions_are(queries, at_end)};
+          .packed = !of_prefix && frozen && whole,
+          .flash = !bias && whole_keys && first_positions_are(queries, at_end),
+          .efficient = !window && frozen && whole};
 }
 
 AttentionChoice select_attention(const AttentionSituation& s) {
   const AttentionBackend backend = wished(s);
   const bool own = s.wish == Wish::own;
-  if (!serves(backend, s) || (own && (backend != flash && backend != efficient))) refuse(s);
+  if (!serves(backend, s) || (own && !serves(flash, s) && !serves(efficient, s))) refuse(s);
   if (backend == reference) return {reference, false};
   // Masks are named by example and position; operators draw theirs by place in the batch.
-  const bool served = !s.dropout && knows(backend, s.positions);
+  const bool served = backend != explicit_ && !s.dropout && knows(backend, s.positions);
   if (own && serves(packed, s) && knows(packed, s.positions) && (!served || (s.keys <= kOnePassKeys && !s.state)))
     return {packed, true};
   if (!served) return {explicit_, false};

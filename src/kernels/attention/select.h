@@ -16,6 +16,7 @@ struct PositionSupport {
   bool any = false;
   bool packed = false;  ///< ours: a frozen bias and a window of own keys, in sequences that begin at position 0
   bool flash = false;   ///< a window alone, of queries at the end of their sequences, over prefix pairs too
+  bool efficient = false;  ///< a frozen bias alone, in sequences that begin at position 0, of prefix pairs too
 };
 
 PositionSupport position_support(const AttentionArgs& args);

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "src/kernels/attention/dense.h"
 #include "src/kernels/attention/internal.h"
 
 namespace peft {
@@ -20,7 +21,8 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// One call, from its forward to its backward.
 struct Call : torch::CustomClassHolder {
-  Call(const AttentionArgs& args, const VarlenOps& operators, std::unique_ptr<SourceRoute> its_source)
+  Call(const AttentionArgs& args, const VarlenOps& operators, std::unique_ptr<SourceRoute> its_source,
+       const at::Tensor& q)
       : ops(operators), source(std::move(its_source)) {
     const Batch keys = source ? source->key_rows(args.keys) : args.keys;
     shape = {args.queries->cu_seqlens(),
@@ -30,6 +32,7 @@ struct Call : torch::CustomClassHolder {
              args.scale,
              args.causal,
              args.window};
+    if (args.bias.defined()) shape.bias_HNM = dense_bias(args, shape, keys->longest() - args.keys->longest(), q);
     for (int64_t b = 0; b < args.queries->sequences(); ++b) {
       const int64_t rows = keys->length(b) == 0 ? args.queries->length(b) : 0;
       if (rows > 0) keyless.emplace_back(args.queries->begin(b), rows);
@@ -83,31 +86,13 @@ struct VarlenAttention : torch::autograd::Function<VarlenAttention> {
   }
 };
 
-/// Number of each row in [B, places].
-at::Tensor padded_places(const at::Tensor& cu, int64_t rows, int64_t places) {
-  const at::Tensor row = at::arange(rows, cu.options().dtype(at::kLong)), ends = cu.slice(0, 1).to(at::kLong);
-  const at::Tensor sequence = at::searchsorted(ends, row, /*out_int32=*/false, /*right=*/true);
-  return sequence * places + row - cu.to(at::kLong).index_select(0, sequence);
-}
-
 }  // namespace
 
 at::Tensor attention_varlen(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args,
                             const VarlenOps& ops, std::unique_ptr<SourceRoute> source) {
   const auto input = [](const at::Tensor& x) { return x.defined() ? std::optional(x) : std::nullopt; };
   return VarlenAttention::apply(q, k, v, input(args.prefix.k_KPGD), input(args.prefix.v_KPGD), input(args.state.z_KHMD),
-                                input(args.state.den_KHM), c10::make_intrusive<Call>(args, ops, std::move(source)));
-}
-
-at::Tensor lse_of_padded(const at::Tensor& lse_BHN, const at::Tensor& cu, int64_t rows) {
-  return lse_BHN.transpose(0, 1).flatten(1).index_select(1, padded_places(cu, rows, lse_BHN.size(2)));
-}
-
-at::Tensor lse_to_padded(const at::Tensor& lse_HT, const at::Tensor& cu, int64_t places) {
-  const int64_t heads = lse_HT.size(0), sequences = cu.size(0) - 1;
-  at::Tensor padded = at::full({heads, sequences * places}, kInfinity, lse_HT.options());
-  padded.index_copy_(1, padded_places(cu, lse_HT.size(1), places), lse_HT);
-  return padded.view({heads, sequences, places}).transpose(0, 1).contiguous();
+                                input(args.state.den_KHM), c10::make_intrusive<Call>(args, ops, std::move(source), q));
 }
 
 }  // namespace peft

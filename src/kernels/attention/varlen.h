@@ -14,6 +14,8 @@ struct VarlenArgs {
   double scale = 1.0;
   bool causal = false;  ///< aligned at the end: the last query of a sequence sees its last key
   int64_t window = 0;   ///< the last keys up to the query's own, aligned likewise; 0: all. Not for efficient_ops().
+  /// Added to the scores, in the places of dense.h, in the type of q; undefined: none. For efficient_ops() only.
+  at::Tensor bias_HNM = {};
 };
 
 struct VarlenOut {
@@ -39,10 +41,5 @@ const VarlenOps& cudnn_ops();
 
 at::Tensor attention_varlen(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args,
                             const VarlenOps& ops, std::unique_ptr<SourceRoute> source);
-
-/// Log-sum-exps [B,H,N] as the efficient operator has them, from and to [H,T]; N is at least the longest sequence. Places behind a
-/// sequence's end become +inf.
-at::Tensor lse_of_padded(const at::Tensor& lse_BHN, const at::Tensor& cu, int64_t rows);
-at::Tensor lse_to_padded(const at::Tensor& lse_HT, const at::Tensor& cu, int64_t places);
 
 }  // namespace peft

@@ -34,12 +34,23 @@ std::vector<AttentionCase> cases(bool prefixes, bool states) {
       all.push_back({.lengths = lengths, .width = 64, .causal = causal});
       all.push_back({.lengths = lengths, .groups = 2, .width = 128, .causal = causal});
       all.push_back({.lengths = lengths, .width = 64, .causal = causal, .window = 7});
+      all.push_back({.lengths = lengths, .width = 64, .causal = causal, .buckets = 32, .frozen_bias = true});
       if (prefixes) {
         all.push_back({.lengths = lengths, .adapters = 2, .width = 32, .prefix = 20, .causal = causal});
         all.push_back({.lengths = lengths, .groups = 1, .width = 64, .prefix = 65, .causal = causal});
         all.push_back(
             {.lengths = lengths, .adapters = 2, .width = 64, .prefix = 4, .causal = causal, .per_sequence = true});
         all.push_back({.lengths = lengths, .groups = 2, .width = 64, .prefix = 20, .causal = causal, .window = 50});
+        for (const bool covers : {false, true}) {
+          all.push_back({.lengths = lengths,
+                         .groups = 2,
+                         .width = 32,
+                         .prefix = 20,
+                         .causal = causal,
+                         .buckets = 32,
+                         .covers_prefix = covers,
+                         .frozen_bias = true});
+        }
       }
       if (states) {
         all.push_back({.lengths = lengths, .adapters = 2, .width = 64, .causal = causal, .state = FeatureMap::elu});
