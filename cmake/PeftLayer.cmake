@@ -1,7 +1,7 @@
 # peft_layer(NAME DEPENDS lower... SOURCES a.cpp ... [TORCH] [NO_UNITY]): one layer of docs/DESIGN.md as an OBJECT library (a static
 # library would drop self-registering objects). NO_UNITY: a layer whose files name their private parts alike, as registered ones do.
 # peft_test(NAME SOURCES ... [TORCH] [EMULATED_KERNELS] [GPU]): one GoogleTest program, one ctest entry. EMULATED_KERNELS: the CUDA kernels
-# run on the CPU, as the emulator runs them. GPU: label gpu, with a main() of its own that exits with 77 where there is no GPU.
+# run on the CPU, as the emulator runs them. GPU: label gpu, suites named Slow* gpu_slow, with a main() of its own that exits with 77 where there is no GPU.
 
 function(_peft_options target)
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/include PRIVATE ${PROJECT_SOURCE_DIR})
@@ -80,12 +80,15 @@ function(peft_test name)
   endif()
   set_target_properties(${name}_test PROPERTIES UNITY_BUILD OFF)
   target_compile_options(${name}_test PRIVATE -O1)  # compiled often, run once
-  add_test(NAME ${name} COMMAND ${name}_test)
-  set_tests_properties(${name} PROPERTIES TIMEOUT 600)
   if(arg_GPU)
     target_link_libraries(${name}_test PRIVATE GTest::gmock)
-    set_tests_properties(${name} PROPERTIES LABELS gpu SKIP_RETURN_CODE 77)
+    add_test(NAME ${name} COMMAND ${name}_test --gtest_filter=-Slow*)
+    add_test(NAME ${name}_slow COMMAND ${name}_test --gtest_filter=Slow*)
+    set_tests_properties(${name} PROPERTIES TIMEOUT 600 LABELS gpu SKIP_RETURN_CODE 77)
+    set_tests_properties(${name}_slow PROPERTIES TIMEOUT 1800 LABELS gpu_slow SKIP_RETURN_CODE 77)
   else()
     target_link_libraries(${name}_test PRIVATE GTest::gtest_main GTest::gmock)
+    add_test(NAME ${name} COMMAND ${name}_test)
+    set_tests_properties(${name} PROPERTIES TIMEOUT 600)
   endif()
 endfunction()

@@ -1,6 +1,6 @@
 """What scripts/gpu_check does once there are programs; see there.
 
-    gpu_check.py FILE [--skip tests,sanitizer,benchmarks,losses]
+    gpu_check.py FILE [--skip tests,sanitizer,benchmarks,losses,slow]
 
 PEFT_RUN   the launcher of a bundle; without it the programs of build/cuda run
 """
@@ -54,9 +54,10 @@ def device():
     }  # fmt: skip
 
 
-def gpu_tests(folder):
+def gpu_tests(folder, suites="-Slow*"):
     report = folder / "tests.json"
-    done = run([*command("gpu_kernels_test"), f"--gtest_output=json:{report}"])
+    report.unlink(missing_ok=True)
+    done = run([*command("gpu_kernels_test"), f"--gtest_filter={suites}", f"--gtest_output=json:{report}"])
     if not report.is_file():
         return {"passed": False, "exit_code": done.returncode, "output": (done.stdout + done.stderr)[-2000:]}
     result = json.loads(report.read_text())
@@ -72,7 +73,7 @@ def sanitizer(folder):
     if not tool:
         return {"passed": None, "skipped": "compute-sanitizer is not installed"}
     outcome = {}
-    for check in ("memcheck", "synccheck", "racecheck"):
+    for check in ("memcheck", "initcheck", "synccheck", "racecheck"):
         done = run([tool, "--target-processes", "all", "--tool", check, "--error-exitcode", "9", *command("gpu_kernels_test"), f"--gtest_filter={SANITIZED}"])
         outcome[check] = {"exit_code": done.returncode, "last_line": (done.stdout.strip().splitlines() or [""])[-1]}
     return {"passed": all(o["exit_code"] == 0 for o in outcome.values()), **outcome}
@@ -145,7 +146,8 @@ def losses(folder):
     return {"passed": passed, "steps": STEPS, "tolerances": TOLERANCES, "methods": results}
 
 
-PARTS = {"tests": gpu_tests, "sanitizer": sanitizer, "benchmarks": benchmarks, "losses": losses}
+# In the order of what is wanted most: a lease may end.
+PARTS = {"tests": gpu_tests, "sanitizer": sanitizer, "benchmarks": benchmarks, "losses": losses, "slow": lambda folder: gpu_tests(folder, "Slow*")}
 
 
 def main():
@@ -172,7 +174,7 @@ def main():
             outcome = {True: "passed", False: "FAILED", None: "skipped"}[report[part]["passed"]]
             failed += [part] if report[part]["passed"] is False else []
             arguments.file.parent.mkdir(parents=True, exist_ok=True)
-            arguments.file.write_text(json.dumps(report, indent=1) + "\n")  # whole after every part: a lease may end
+            arguments.file.write_text(json.dumps(report, indent=1) + "\n")  # whole after every part
             print(f"gpu_check: {part}: {outcome}", flush=True)
     sys.exit(f"gpu_check: {', '.join(failed)} failed; see {arguments.file}" if failed else 0)
 
