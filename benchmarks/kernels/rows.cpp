@@ -148,8 +148,8 @@ Case lora_case(int64_t adapters, int64_t rows_each, int64_t c, int64_t r) {
       {t, c}, [=](const Tensors& x) { return own::lora_addition(x[0], x[1], x[2], scale, rows); }, plain, plain);
 }
 
-/// Prompt rows, embeddings and the first norm.
-Case embedding_case(int64_t sequences, int64_t length, int64_t prompt, int64_t c) {
+/// Prompt rows, embeddings and the first norm. given_rows: tokens bring their rows, which have a gradient.
+Case embedding_case(int64_t sequences, int64_t length, int64_t prompt, int64_t c, bool given_rows) {
   constexpr int64_t kVocabulary = 30522, kPositions = 512;
   std::vector<PackedBatch::Sequence> all;
   for (int64_t b = 0; b < sequences; ++b) all.push_back({length, 0, b});
@@ -162,20 +162,30 @@ Case embedding_case(int64_t sequences, int64_t length, int64_t prompt, int64_t c
   const Function plain = [=](const Tensors& x) {
     const at::ScalarType type = x[0].scalar_type() == at::kDouble ? at::kDouble : at::kBFloat16;
     const auto like = [&](const at::Tensor& w) { return w.to(type); };
-    const at::Tensor words = like(tables.word_VC.index_select(0, ids)).unflatten(0, {sequences, length});
+    const at::Tensor words =
+        (given_rows ? like(x[1]) : like(tables.word_VC.index_select(0, ids))).unflatten(0, {sequences, length});
     const at::Tensor rows_BNC = at::cat({like(like(x[0]).to(at::kBFloat16)).expand({sequences, prompt, c}), words}, 1) +
                                 like(tables.position_NC.narrow(0, 0, prompt + length));
     return at::layer_norm(rows_BNC, {c}, like(tables.norm->weight_C), like(tables.norm->bias_C), tables.norm->eps)
         .flatten(0, 1);
   };
   const int64_t t = sequences * (length + prompt);
+  // The rows go in and out; those of tokens and their gradients go in and out of the backward pass.
+  const double bytes = 2.0 * 2.0 * double(t * c) + (given_rows ? 3.0 * 2.0 * double(sequences * length * c) : 0.0);
   return pair_case(
-      "packed_embedding", {{"B", sequences}, {"N", length}, {"P", prompt}, {"C", c}, {"dtype", "bfloat16"}},
-      2.0 * 2.0 * double(t * c), 3.0,
+      "packed_embedding",
+      {{"B", sequences}, {"N", length}, {"P", prompt}, {"C", c}, {"given_rows", given_rows}, {"dtype", "bfloat16"}},
+      bytes, given_rows ? 2.0 : 3.0,
       [=] {
-        return Tensors{leaf({1, prompt, c}, at::kFloat)};
+        Tensors leaves{leaf({1, prompt, c}, at::kFloat)};
+        if (given_rows) leaves.push_back(leaf({sequences * length, c}, at::kBFloat16));
+        return leaves;
       },
-      {t, c}, [=](const Tensors& x) { return own::packed_embedding(tables, ids, {}, x[0], rows); }, plain, plain);
+      {t, c},
+      [=](const Tensors& x) {
+        return own::packed_embedding(tables, ids, {}, x[0], rows, false, given_rows ? x[1] : at::Tensor());
+      },
+      plain, plain);
 }
 
 /// One step of J jobs of `tensors` tensors each: own in two launches, ATen's fused operator once a job.
@@ -259,8 +269,9 @@ std::vector<MakeCase> row_cases() {
           [] { return lora_case(1, 4096, 768, 8); },
           [] { return lora_case(8, 1280, 768, 8); },
           [] { return lora_case(16, 512, 768, 16); },
-          [] { return embedding_case(32, 128, 20, 768); },
-          [] { return embedding_case(32, 64, 100, 384); },
+          [] { return embedding_case(32, 128, 20, 768, false); },
+          [] { return embedding_case(32, 64, 100, 384, false); },
+          [] { return embedding_case(32, 128, 20, 768, true); },
           [] { return adamw_case(1, 50, 7400); },
           [] { return adamw_case(16, 50, 7400); }};
 }

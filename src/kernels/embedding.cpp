@@ -24,12 +24,12 @@ at::Tensor lengthened_types(const at::Tensor& types_T, const PackedBatch& rows, 
 }
 
 bool own_embedding_serves(const EmbeddingTables& tables, const Embedded& embedded) {
-  const at::Tensor& word = tables.word_VC;
+  const at::Tensor &word = tables.word_VC, &x = embedded.x_TC;
   const auto norm = tables.norm.value_or(RowNorm{});
   const auto frozen = [](const at::Tensor& table) { return !table.defined() || !table.requires_grad(); };
-  return !embedded.x_TC.defined() && own::has_element(word.scalar_type()) && word.size(1) % 8 == 0 &&
-         word.size(1) <= own::kMaxColumns && frozen(word) && frozen(tables.position_NC) && frozen(tables.type_UC) &&
-         frozen(norm.weight_C) && frozen(norm.bias_C);
+  return (x.defined() ? x.scalar_type() == word.scalar_type() : frozen(word)) && own::has_element(word.scalar_type()) &&
+         word.size(1) % 8 == 0 && word.size(1) <= own::kMaxColumns && frozen(tables.position_NC) &&
+         frozen(tables.type_UC) && frozen(norm.weight_C) && frozen(norm.bias_C);
 }
 
 }  // namespace
@@ -40,7 +40,7 @@ at::Tensor embed_rows(const EmbeddingTables& tables, const Embedded& embedded, c
     own::EmbeddingTables frozen{tables.word_VC, tables.position_NC, tables.type_UC, tables.position_offset, {}};
     if (const auto& norm = tables.norm) frozen.norm = own::frozen_norm(*norm);
     return own::packed_embedding(frozen, ids_T, tables.type_UC.defined() ? types_T : at::Tensor(), embedded.prompt_SPC,
-                                 rows, embedded.prompt_per_sequence);
+                                 rows, embedded.prompt_per_sequence, embedded.x_TC);
   }
   at::Tensor x = embedded.x_TC.defined() ? embedded.x_TC : at::embedding(tables.word_VC, ids_T, tables.word_padding);
   const int64_t prompt_rows = embedded.prompt_rows();

@@ -29,8 +29,8 @@ struct Embedded {
 ///
 /// Rows are those of `longer`, which is rows->lengthened(P), `rows` itself where P = 0; positions count from a sequence's first row, prompt
 /// rows have type 0 and are rounded to the type of the tokens' rows. Differentiable in x, prompt and tables. `own`: in one launch by our own
-/// kernel (K7) where it serves: x undefined, frozen tables in float32, bfloat16 or half, C a multiple of 8 up to 8192; differentiable in the
-/// prompt.
+/// kernel (K7) where it serves: frozen tables in float32, bfloat16 or half, x of their type, C a multiple of 8 up to 8192; differentiable in x
+/// and the prompt.
 at::Tensor embed_rows(const EmbeddingTables& tables, const Embedded& embedded, const at::Tensor& ids_T,
                       const at::Tensor& types_T, const Batch& rows, const Batch& longer, bool own = false);
 

@@ -35,6 +35,9 @@ int ntk_attention_backward(const NtkBackward&, void*) { return kBuiltWithoutCuda
 int packed_attention_forward(const PackedForward&, void*) { return kBuiltWithoutCuda; }
 int packed_attention_backward(const PackedBackward&, void*) { return kBuiltWithoutCuda; }
 int packed_embedding_forward(const PackedEmbedding&, void*, Element, void*) { return kBuiltWithoutCuda; }
+int packed_embedding_token_gradient(const PackedEmbedding&, const void*, void*, Element, void*) {
+  return kBuiltWithoutCuda;
+}
 int packed_embedding_backward(const PackedEmbedding&, const PromptGradient&, Element, void*) {
   return kBuiltWithoutCuda;
 }

@@ -4,6 +4,8 @@
 #include <fmt/ranges.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <numeric>
+
 #include "peft/base/error.h"
 #include "src/kernels/cuda/packed_embedding/api.h"
 #include "src/kernels/own/tensors.h"
@@ -17,7 +19,7 @@ using torch::autograd::variable_list;
 constexpr int64_t kWordField = 0, kTypeField = 2;  // of cuda::EmbeddingRow, as 32-bit numbers
 
 struct EmbeddingWork {
-  at::Tensor rows;        ///< int32 [T',4]: cuda::EmbeddingRow, those of tokens without their word and type
+  at::Tensor rows;  ///< int32 [T',4]: cuda::EmbeddingRow, those of tokens with their own number as word and no type
   at::Tensor token_rows;  ///< int64 [T], in the output
   at::Tensor first_row, chunks, first_chunk;
   int32_t chunk_count, sources;
@@ -25,17 +27,17 @@ struct EmbeddingWork {
 
 EmbeddingWork make_work(const PackedBatch& batch, int64_t prompt_rows, bool per_sequence, int64_t position_offset,
                         at::Device device) {
-  std::vector<int64_t> adapter, token_rows;
+  std::vector<int64_t> adapter, token_rows, tokens(static_cast<std::size_t>(batch.rows()));
+  std::iota(tokens.begin(), tokens.end(), 0);
   for (int64_t b = 0; b < batch.sequences(); ++b) adapter.push_back(batch.adapter(b));
-  const cuda::EmbeddingPlan plan =
-      cuda::embedding_plan({.cu = batch.cu(),
-                            .adapter = adapter,
-                            .ids = std::vector<int64_t>(static_cast<std::size_t>(batch.rows()), 0),
-                            .types = {},
-                            .adapters = batch.adapters(),
-                            .prompt_rows = prompt_rows,
-                            .per_sequence = per_sequence,
-                            .position_offset = position_offset});
+  const cuda::EmbeddingPlan plan = cuda::embedding_plan({.cu = batch.cu(),
+                                                         .adapter = adapter,
+                                                         .ids = tokens,
+                                                         .types = {},
+                                                         .adapters = batch.adapters(),
+                                                         .prompt_rows = prompt_rows,
+                                                         .per_sequence = per_sequence,
+                                                         .position_offset = position_offset});
   for (int64_t b = 0; b < batch.sequences(); ++b) {
     for (int64_t t = 0; t < batch.length(b); ++t) token_rows.push_back(plan.first_row[b] + prompt_rows + t);
   }
@@ -48,13 +50,16 @@ EmbeddingWork make_work(const PackedBatch& batch, int64_t prompt_rows, bool per_
           count(static_cast<int64_t>(plan.first_chunk.size()) - 1)};
 }
 
-/// One call, from its forward to its backward.
+/// One call, from its forward to its backward. Without ids, the tokens bring their rows, as tables.word_VC.
 struct EmbeddingCall : torch::CustomClassHolder {
   EmbeddingCall(EmbeddingTables its_tables, std::shared_ptr<const EmbeddingWork> its_work, const at::Tensor& ids_T,
                 const at::Tensor& types_T)
-      : tables(std::move(its_tables)), work(std::move(its_work)), rows(work->rows.clone()) {
+      : tables(std::move(its_tables)),
+        work(std::move(its_work)),
+        rows(work->rows.clone()),
+        given_rows(!ids_T.defined()) {
     // On the device: a pass does not wait for ids, and a captured one reads new ones.
-    rows.select(1, kWordField).index_copy_(0, work->token_rows, ids_T.to(at::kInt));
+    if (!given_rows) rows.select(1, kWordField).index_copy_(0, work->token_rows, ids_T.to(at::kInt));
     if (types_T.defined()) rows.select(1, kTypeField).index_copy_(0, work->token_rows, types_T.to(at::kInt));
   }
 
@@ -79,11 +84,13 @@ struct EmbeddingCall : torch::CustomClassHolder {
   EmbeddingTables tables;
   std::shared_ptr<const EmbeddingWork> work;
   at::Tensor rows;
+  bool given_rows;
 };
 
 struct Embedding : torch::autograd::Function<Embedding> {
+  /// x_TC: what tables.word_VC is, for its gradient.
   static at::Tensor forward(AutogradContext* ctx, const std::optional<at::Tensor>& prompt_SPC,
-                            const c10::intrusive_ptr<EmbeddingCall>& call) {
+                            const std::optional<at::Tensor>& /*x_TC*/, const c10::intrusive_ptr<EmbeddingCall>& call) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const at::Tensor prompt = prompt_SPC ? packed(prompt_SPC->to(at::kFloat)) : at::Tensor(),
                      &word = call->tables.word_VC;
@@ -101,7 +108,16 @@ struct Embedding : torch::autograd::Function<Embedding> {
     const auto held = ctx->saved_data["call"].toCapsule();
     const auto& call = static_cast<const EmbeddingCall&>(*held);
     const EmbeddingWork& work = *call.work;
-    at::Tensor dprompt = float_tensor(dy, prompt.sizes());
+    at::Tensor dprompt, dx;
+    const bool prompted = prompt.defined();  // autograd does not count inputs that are absent
+    if (call.given_rows && ctx->needs_input_grad(prompted ? 1 : 0)) {
+      dx = at::empty_like(call.tables.word_VC);
+      check(cuda::packed_embedding_token_gradient(call.embedding(prompt), dy.const_data_ptr(), dx.mutable_data_ptr(),
+                                                  call.type(), stream_of(dy)),
+            "packed_embedding_token_gradient", dy);
+    }
+    if (!prompted || !ctx->needs_input_grad(0)) return {dprompt, dx, at::Tensor()};
+    dprompt = float_tensor(dy, prompt.sizes());
     const at::Tensor partial = float_tensor(dy, {work.chunk_count, prompt.size(1), prompt.size(2)});
     const cuda::PromptGradient gradient{.dy = dy.const_data_ptr(),
                                         .first_row = array<int32_t>(work.first_row),
@@ -115,7 +131,7 @@ struct Embedding : torch::autograd::Function<Embedding> {
                                         .accumulate = false};
     check(cuda::packed_embedding_backward(call.embedding(prompt), gradient, call.type(), stream_of(dy)),
           "packed_embedding_backward", dy);
-    return {dprompt, at::Tensor()};
+    return {dprompt, dx, at::Tensor()};
   }
 };
 
@@ -133,8 +149,11 @@ void check_table(const at::Tensor& x, const at::Tensor& word_VC, int64_t dims, s
 
 }  // namespace
 
-at::Tensor packed_embedding(const EmbeddingTables& tables, const at::Tensor& ids_T, const at::Tensor& types_T,
-                            const at::Tensor& prompt_SPC, const Batch& rows, bool prompt_per_sequence) {
+at::Tensor packed_embedding(const EmbeddingTables& given, const at::Tensor& ids_T, const at::Tensor& types_T,
+                            const at::Tensor& prompt_SPC, const Batch& rows, bool prompt_per_sequence,
+                            const at::Tensor& x_TC) {
+  EmbeddingTables tables = given;
+  if (x_TC.defined()) tables.word_VC = packed(x_TC.detach());
   const at::Tensor& word = tables.word_VC;
   check_table(word, word, 2, "word");
   check_table(tables.position_NC, word, 2, "position");
@@ -147,9 +166,10 @@ at::Tensor packed_embedding(const EmbeddingTables& tables, const at::Tensor& ids
     throw_error("packed_embedding: {} columns, expected a multiple of 8 up to {}", word.size(1), kMaxColumns);
   const int64_t sources = prompt_per_sequence ? rows->sequences() : rows->adapters();
   const bool prompted = prompt_SPC.defined();
-  if (ids_T.numel() != rows->rows() || (types_T.defined() && types_T.numel() != rows->rows()) ||
+  const int64_t tokens = x_TC.defined() ? word.size(0) : ids_T.numel();
+  if (tokens != rows->rows() || (types_T.defined() && types_T.numel() != rows->rows()) ||
       (prompted && (prompt_SPC.dim() != 3 || prompt_SPC.size(0) != sources || prompt_SPC.size(2) != word.size(1)))) {
-    throw_error("packed_embedding: {} ids, {} types, prompt {} of {} sources for {} rows of {} columns", ids_T.numel(),
+    throw_error("packed_embedding: {} tokens, {} types, prompt {} of {} sources for {} rows of {} columns", tokens,
                 types_T.defined() ? types_T.numel() : 0,
                 fmt::join(prompted ? prompt_SPC.sizes() : at::IntArrayRef(), "x"), sources, rows->rows(), word.size(1));
   }
@@ -161,8 +181,9 @@ at::Tensor packed_embedding(const EmbeddingTables& tables, const at::Tensor& ids
                                 prompt_per_sequence ? " of sequences" : "");
   auto work = rows->derived<EmbeddingWork>(
       name, [&] { return make_work(*rows, prompt_rows, prompt_per_sequence, tables.position_offset, word.device()); });
-  return Embedding::apply(prompted ? std::optional(prompt_SPC) : std::nullopt,
-                          c10::make_intrusive<EmbeddingCall>(tables, std::move(work), ids_T, types_T));
+  return Embedding::apply(
+      prompted ? std::optional(prompt_SPC) : std::nullopt, x_TC.defined() ? std::optional(x_TC) : std::nullopt,
+      c10::make_intrusive<EmbeddingCall>(tables, std::move(work), x_TC.defined() ? at::Tensor() : ids_T, types_T));
 }
 
 }  // namespace peft::own

@@ -11,6 +11,7 @@ namespace peft::cuda::row_tests {
 struct EmbeddingOptions {
   bool position = true, type = true, normalise = true, dropout = false, prompt_dropout = false;
   bool per_sequence = false, accumulate = false;
+  bool given_rows = false;  ///< tokens bring their rows: the word table is x
   NormKind kind = NormKind::layer_norm;
 };
 
@@ -30,6 +31,7 @@ struct EmbeddingCase {
   Masks masks, prompt_masks;  // of one step: the same rows, other streams
   Guarded<T> y, dy;
   Guarded<float> partial, dprompt;
+  Guarded<T> dx;
 
   EmbeddingCase(const std::vector<int64_t>& lengths, const std::vector<int64_t>& adapters, int64_t bank,
                 int64_t prompt_rows, int32_t column_count, EmbeddingOptions how, uint64_t seed)
@@ -39,7 +41,7 @@ struct EmbeddingCase {
         random(seed),
         batch(random_batch(lengths, adapters, bank, prompt_rows, how.per_sequence)),
         plan(embedding_plan(batch)),
-        word(table(kVocabulary)),
+        word(table(how.given_rows ? batch.cu.back() : kVocabulary)),
         position(table(kPositions)),
         type(table(kTypes)),
         gamma(random_elements<T>(width(), random, 0.3, 1.0)),
@@ -50,7 +52,8 @@ struct EmbeddingCase {
         y(plan.rows.size() * width()),
         dy(random_elements<T>(plan.rows.size() * width(), random)),
         partial(plan.chunks.size() * static_cast<std::size_t>(prompt_rows) * width()),
-        dprompt(prompt.size(), how.accumulate ? 0.5 : std::numeric_limits<double>::quiet_NaN()) {
+        dprompt(prompt.size(), how.accumulate ? 0.5 : std::numeric_limits<double>::quiet_NaN()),
+        dx(how.given_rows ? word.size() : 0, std::numeric_limits<double>::quiet_NaN()) {
     std::vector<int64_t> ordinals;
     for (std::size_t b = 0; b < lengths.size(); ++b) ordinals.push_back(static_cast<int64_t>(b) + 5);
     masks.rows = prompt_masks.rows = mask_rows(plan.cu, batch.adapter, ordinals);
@@ -88,11 +91,14 @@ struct EmbeddingCase {
   void forward() { ASSERT_EQ(launch_packed_embedding_forward(arguments(), y.data(), ElementOf<T>::value, nullptr), 0); }
   void backward() {
     ASSERT_EQ(launch_packed_embedding_backward(arguments(), gradient_arguments(), ElementOf<T>::value, nullptr), 0);
+    if (!options.given_rows) return;
+    ASSERT_EQ(launch_packed_embedding_token_gradient(arguments(), dy.data(), dx.data(), ElementOf<T>::value, nullptr),
+              0);
   }
 
   /// From the batch alone, not from the plan.
   struct Expected {
-    Doubles y, dprompt;
+    Doubles y, dprompt, dx;
   };
   Expected expected() const {
     Expected result;
@@ -125,8 +131,11 @@ struct EmbeddingCase {
           result.y.push_back(keep[i] * (options.normalise ? norm.y[i] : e[i]));
           g[i] = keep[i] * static_cast<double>(to_float(dy[static_cast<std::size_t>(row) * width() + i]));
         }
-        if (!is_prompt) continue;
         if (options.normalise) g = double_norm_gradient(norm, g.data(), options.kind, gammas);
+        if (!is_prompt) {
+          result.dx.insert(result.dx.end(), g.begin(), g.end());
+          continue;
+        }
         for (std::size_t i = 0; i < width(); ++i)
           result.dprompt[static_cast<std::size_t>(prompt_row) * width() + i] += prompt_keep[i] * g[i];
       }
@@ -147,7 +156,7 @@ struct EmbeddingCase {
     for (const int64_t length : lengths) b.cu.push_back(b.cu.back() + length);
     b.adapter = adapters;
     for (int64_t t = 0; t < b.cu.back(); ++t) {
-      b.ids.push_back(static_cast<int64_t>(random() % kVocabulary));
+      b.ids.push_back(options.given_rows ? t : static_cast<int64_t>(random() % kVocabulary));
       b.types.push_back(static_cast<int64_t>(random() % kTypes));
     }
     b.adapters = bank;

@@ -30,6 +30,7 @@ TYPED_TEST(PackedEmbeddingRows, EqualDoubleForwardAndBackward) {
                           .prompt_dropout = how % 4 < 2,
                           .per_sequence = how % 3 == 1,
                           .accumulate = how % 4 == 1,
+                          .given_rows = how % 2 == 1,
                           .kind = how % 5 < 3 ? NormKind::layer_norm : NormKind::rms_norm},
                          static_cast<uint64_t>(how));
       const auto expected = c.expected();
@@ -38,9 +39,10 @@ TYPED_TEST(PackedEmbeddingRows, EqualDoubleForwardAndBackward) {
       c.backward();
       // dy and the tables are exact here and the sums float32: nothing is rounded to T on this way.
       EXPECT_LE(relative_l2(c.dprompt.doubles(), expected.dprompt), 2e-6);
+      if (c.options.given_rows) expect_backward<T>(c.dx.doubles(), expected.dx);
       const auto used = static_cast<std::size_t>(c.plan.first_chunk.back() * c.batch.prompt_rows) * c.width();
       for (std::size_t i = 0; i < c.partial.size(); ++i) ASSERT_EQ(std::isnan(c.partial[i]), i >= used) << i;
-      for (const Guarded<T>* each : {&c.y, &c.dy, &c.word}) ASSERT_TRUE(each->guards_hold());
+      for (const Guarded<T>* each : {&c.y, &c.dy, &c.word, &c.dx}) ASSERT_TRUE(each->guards_hold());
       for (const Guarded<float>* each : {&c.prompt, &c.partial, &c.dprompt}) ASSERT_TRUE(each->guards_hold());
     }
   }
@@ -65,7 +67,7 @@ TYPED_TEST(PackedEmbeddingRows, GathersAreBitwise) {
 TYPED_TEST(PackedEmbeddingRows, ABankEqualsSeparateRunsBitwise) {
   using T = typename TypeParam::type;
   for (const int32_t columns : {136, 1288}) {
-    const EmbeddingOptions options{.dropout = true, .prompt_dropout = true};
+    const EmbeddingOptions options{.dropout = true, .prompt_dropout = true, .given_rows = true};
     EmbeddingCase<T> bank(kLengths, kAdapters, 3, 2, columns, options, 5);
     bank.forward();
     bank.backward();
@@ -91,7 +93,10 @@ TYPED_TEST(PackedEmbeddingRows, ABankEqualsSeparateRunsBitwise) {
       EXPECT_EQ(
           std::memcmp(single.y.data(), bank.y.data() + first_row * bank.width(), row_count * bank.width() * sizeof(T)),
           0);
-      const std::size_t own = static_cast<std::size_t>(adapter) * 2 * bank.width();
+      const std::size_t own = static_cast<std::size_t>(adapter) * 2 * bank.width(),
+                        token = static_cast<std::size_t>(first_token) * bank.width(),
+                        tokens = static_cast<std::size_t>(last_token - first_token) * bank.width();
+      EXPECT_EQ(std::memcmp(single.dx.data() + token, bank.dx.data() + token, tokens * sizeof(T)), 0);
       EXPECT_EQ(std::memcmp(single.dprompt.data() + own, bank.dprompt.data() + own, 2 * bank.width() * sizeof(float)),
                 0);
     }
@@ -104,11 +109,12 @@ TYPED_TEST(PackedEmbeddingRows, ThreadOrderDoesNotMatter) {
     std::optional<EmbeddingCase<T>> first;
     for (const uint64_t order : {1, 2, 3, 4}) {
       emulator::seed() = order;
-      EmbeddingCase<T> c(kLengths, kAdapters, 3, 2, columns, {.dropout = true, .prompt_dropout = true}, 7);
+      EmbeddingCase<T> c(kLengths, kAdapters, 3, 2, columns,
+                         {.dropout = true, .prompt_dropout = true, .given_rows = true}, 7);
       c.forward();
       c.backward();
       if (!first) first.emplace(c);
-      EXPECT_TRUE(c.y.same_bits(first->y) && c.dprompt.same_bits(first->dprompt));
+      EXPECT_TRUE(c.y.same_bits(first->y) && c.dprompt.same_bits(first->dprompt) && c.dx.same_bits(first->dx));
     }
     emulator::seed() = 1;
   }
@@ -125,6 +131,7 @@ TEST(PackedEmbeddingShapes, NoPromptsNoRowsAndOtherWidths) {
   e.columns = 60;
   EXPECT_NE(launch_packed_embedding_forward(e, c.y.data(), Element::float32, nullptr), 0);
   EXPECT_NE(launch_packed_embedding_backward(e, c.gradient_arguments(), Element::float32, nullptr), 0);
+  EXPECT_NE(launch_packed_embedding_token_gradient(e, c.dy.data(), c.y.data(), Element::float32, nullptr), 0);
   e.row_count = 0;
   EXPECT_EQ(launch_packed_embedding_forward(e, c.y.data(), Element::float32, nullptr), 0);
   EXPECT_TRUE(std::isnan(c.y[0]));

@@ -22,13 +22,14 @@ struct EmbeddingCase {
   std::vector<int64_t> lengths, adapter;
   int64_t adapters = 1, columns = 8, prompt = 1;
   bool position = true, type = true, per_sequence = false, bias = true;
+  bool given_rows = false;  ///< tokens bring their rows
   std::optional<cuda::NormKind> norm = cuda::NormKind::layer_norm;
 
   std::string name() const {
     return std::to_string(lengths.size()) + " sequences, K " + std::to_string(adapters) + ", C " +
            std::to_string(columns) + ", P " + std::to_string(prompt) + (position ? ", position" : "") +
-           (type ? ", type" : "") + (per_sequence ? ", per sequence" : "") + (bias ? ", bias" : "") + ", norm " +
-           (norm ? std::to_string(static_cast<int>(*norm)) : "none");
+           (type ? ", type" : "") + (per_sequence ? ", per sequence" : "") + (bias ? ", bias" : "") +
+           (given_rows ? ", given rows" : "") + ", norm " + (norm ? std::to_string(static_cast<int>(*norm)) : "none");
   }
 
   /// Adapters without a sequence or with one, sequences of one row, of none, and more than a chunk.
@@ -43,7 +44,8 @@ struct EmbeddingCase {
                     .position = seed % 3 != 0,
                     .type = seed % 4 != 0,
                     .per_sequence = seed % 3 == 1,
-                    .bias = seed % 5 != 0};
+                    .bias = seed % 5 != 0,
+                    .given_rows = seed % 2 == 0};
     if (seed % 4 == 1) c.norm = cuda::NormKind::rms_norm;
     if (seed % 4 == 2) c.norm.reset();
     for (int64_t k = 0; k < c.adapters; ++k) {
@@ -83,19 +85,23 @@ struct EmbeddingInputs {
     };
     ids = numbers(8, kWords);
     types = numbers(9, kTypes);
+    if (c.given_rows) x = table(10, {rows->rows(), c.columns}).requires_grad_(true);
   }
 
-  /// y and the prompt's gradient.
+  /// y and the gradients of the prompt and x.
   std::vector<at::Tensor> found() const {
     const at::Tensor y =
-        own::packed_embedding(tables, ids, c.type ? types : at::Tensor(), prompt, rows, c.per_sequence);
-    return {y, torch::autograd::grad({y}, {prompt}, {dy})[0]};
+        own::packed_embedding(tables, ids, c.type ? types : at::Tensor(), prompt, rows, c.per_sequence, x);
+    return with_gradients(y, prompt, x, dy);
   }
   std::vector<at::Tensor> expected() const {
-    const auto wide = [](const at::Tensor& x) { return x.defined() ? x.detach().cpu().to(at::kDouble) : at::Tensor(); };
-    const at::Tensor leaf = wide(prompt).requires_grad_(true);
-    at::Tensor y =
-        prepend_rows(leaf, wide(tables.word_VC).index_select(0, ids.cpu()), host_rows, longer, c.per_sequence);
+    const auto wide = [](const at::Tensor& of) {
+      return of.defined() ? of.detach().cpu().to(at::kDouble) : at::Tensor();
+    };
+    const at::Tensor leaf = wide(prompt).requires_grad_(true),
+                     tokens = c.given_rows ? wide(x).requires_grad_(true) : at::Tensor();
+    at::Tensor y = prepend_rows(leaf, c.given_rows ? tokens : wide(tables.word_VC).index_select(0, ids.cpu()),
+                                host_rows, longer, c.per_sequence);
     if (c.type) {
       const at::Tensor zeros = at::zeros({leaf.size(0), c.prompt, 1}, at::kDouble);
       const at::Tensor longer_types =
@@ -109,13 +115,20 @@ struct EmbeddingInputs {
       y = y * at::rsqrt(y.square().mean(-1, true) + kEps) * wide(tables.norm->weight_C);
       if (c.bias) y = y + wide(tables.norm->bias_C);
     }
-    return {y, torch::autograd::grad({y}, {leaf}, {wide(dy)})[0]};
+    return with_gradients(y, leaf, tokens, wide(dy));
+  }
+  static std::vector<at::Tensor> with_gradients(const at::Tensor& y, const at::Tensor& prompt, const at::Tensor& x,
+                                                const at::Tensor& dy) {
+    const std::vector<at::Tensor> leaves = x.defined() ? std::vector{prompt, x} : std::vector{prompt};
+    std::vector<at::Tensor> all{y};
+    for (const at::Tensor& g : torch::autograd::grad({y}, leaves, {dy})) all.push_back(g);
+    return all;
   }
 
   EmbeddingCase c;
   Batch rows, host_rows, longer;
   own::EmbeddingTables tables;
-  at::Tensor ids, types, prompt, dy;
+  at::Tensor ids, types, prompt, x, dy;
 };
 
 double tolerance(at::ScalarType type) { return type == at::kFloat ? 1e-6 : 4e-3; }
@@ -128,6 +141,9 @@ void expect_close(const EmbeddingCase& c, at::ScalarType type) {
   EXPECT_EQ(found[1].scalar_type(), at::kFloat);
   EXPECT_LE(relative_error(found[0].cpu(), expected[0]), tolerance(type));
   EXPECT_LE(relative_error(found[1].cpu(), expected[1]), 2e-6);  // float32 sums of numbers that are exact
+  if (!c.given_rows) return;
+  EXPECT_EQ(found[2].scalar_type(), type);
+  EXPECT_LE(relative_error(found[2].cpu(), expected[2]), tolerance(type));
 }
 
 class OwnEmbedding : public testing::TestWithParam<at::ScalarType> {};
@@ -192,6 +208,22 @@ TEST_P(OwnEmbedding, WithoutAPromptAndWithOtherIds) {
     EXPECT_LE(relative_error(y.cpu(), in.expected()[0].detach()), tolerance(GetParam()));
     in.ids = (in.ids + 1).remainder(kWords);
   }
+}
+
+/// Rows of tokens without a prompt have a gradient, and a prompt beside rows that need none.
+TEST_P(OwnEmbedding, OneOfBothTrained) {
+  EmbeddingInputs in({.lengths = {3, 2}, .adapter = {0, 0}, .columns = 40, .prompt = 2, .given_rows = true},
+                     GetParam());
+  const auto both = in.found();
+  in.x = in.x.detach();
+  const at::Tensor y = own::packed_embedding(in.tables, in.ids, in.types, in.prompt, in.rows, false, in.x);
+  EXPECT_TRUE(same_values(torch::autograd::grad({y}, {in.prompt}, {in.dy})[0], both[1]));
+
+  EmbeddingInputs bare({.lengths = {3, 2}, .adapter = {0, 0}, .columns = 40, .prompt = 0, .given_rows = true},
+                       GetParam());
+  const at::Tensor alone = own::packed_embedding(bare.tables, bare.ids, bare.types, {}, bare.rows, false, bare.x);
+  EXPECT_LE(relative_error(torch::autograd::grad({alone}, {bare.x}, {bare.dy})[0].cpu(), bare.expected()[2]),
+            tolerance(GetParam()));
 }
 
 TEST(OwnEmbeddingErrors, ShapesThatContradictEachOther) {

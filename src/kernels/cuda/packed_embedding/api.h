@@ -1,11 +1,13 @@
 #pragma once
-/// Embeddings of packed rows with prompt rows in front of every sequence and the first norm, in one launch; the prompts' gradient in two
-/// (kernels.md K7). No torch, no CUDA header.
+/// Embeddings of packed rows with prompt rows in front of every sequence and the first norm, in one launch; the prompts' gradient in two,
+/// that of the tokens' own rows in one (kernels.md K7). No torch, no CUDA header.
 ///
-///   e = word[id] or prompt_dropout(prompt[s, p])     y = dropout(norm(e + type[.] + position[.]))
+///   e = word[id], or x[t] of its own, or prompt_dropout(prompt[s, p])     y = dropout(norm(e + type[.] + position[.]))
 /// Sequence b of n tokens with prompts becomes P + n rows: prompt rows p = 0..P-1 of source s, then its tokens. Rows count positions from
-/// the sequence's start, prompt rows have token type 0. A source is an adapter, or each sequence has its own. Only prompts are trained:
+/// the sequence's start, prompt rows have token type 0. A source is an adapter, or each sequence has its own. Gradients go to prompts and to
+/// tokens that bring their own rows x [T,C], which then take the place of the word table with the token's number as the id:
 ///   dprompt[s, p] = sum over the sequences of s of the gradient of their row p            (through dropout, norm and prompt_dropout)
+///   dx[t] = the gradient of its row
 /// summed in float32 over chunks of kPromptChunk sequences and then over the chunks of a source, in that order: no atomics, and an
 /// adapter's sums do not depend on the others in the batch. Backward reads nothing that forward wrote.
 ///
@@ -61,7 +63,7 @@ int64_t prompt_chunk_bound(int64_t sequences, int64_t sources);
 
 /// All pointers are device pointers.
 struct PackedEmbedding {
-  const void* word = nullptr;          ///< [V,C]
+  const void* word = nullptr;          ///< [V,C], or x [T,C]
   const void* position = nullptr;      ///< [positions,C] or null
   const void* type = nullptr;          ///< [types,C] or null
   const float* prompt = nullptr;       ///< [S,P,C]
@@ -89,5 +91,8 @@ struct PromptGradient {
 int packed_embedding_forward(const PackedEmbedding& embedding, void* y, Element type, void* stream);
 int packed_embedding_backward(const PackedEmbedding& embedding, const PromptGradient& gradient, Element type,
                               void* stream);
+/// dx [T,C] of x, in the element type; every token of it is one row's. dy [T',C].
+int packed_embedding_token_gradient(const PackedEmbedding& embedding, const void* dy, void* dx, Element type,
+                                    void* stream);
 
 }  // namespace peft::cuda

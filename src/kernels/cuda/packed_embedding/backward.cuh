@@ -1,12 +1,13 @@
 #pragma once
-/// packed_embedding backward to the prompt rows: formula and layouts in api.h.
+/// packed_embedding backward to the prompt rows, and to rows that tokens bring: formula and layouts in api.h.
 ///
-/// Launch 1, one group of threads (a warp, or a block of 256 above 1024 columns) a chunk and prompt row p: for the chunk's sequences, one
+/// To prompts, launch 1, one group of threads (a warp, or a block of 256 above 1024 columns) a chunk and prompt row p: for the chunk's sequences, one
 /// after another, the input row is embedded and normalised again, dy goes back through dropout, norm and prompt dropout, and the sum stays
 /// in registers -> partial[chunk, p]. Launch 2, one thread four columns of prompt row (s, p): adds the partial sums of the source's chunks
 /// in order. Memory: two rows in a sequence and prompt row (dy, prompt; tables come from the cache), 1 / kPromptChunk row out and in again.
 /// Shared memory of a block in launch 1: [0, 17) normalise_row, [17, 41) the three sums of norm_gradient_row; none for warps. Four barriers a
 /// sequence; a region is written again only behind a later barrier of the next sequence, when every thread has read it.
+/// To tokens: one group of threads an output row, the same arithmetic. Memory: dy and x in, dx out.
 
 #include "src/kernels/cuda/packed_embedding/forward.cuh"
 
@@ -15,8 +16,43 @@ namespace peft::cuda {
 constexpr int kPromptSumThreads = 128;
 
 template <int Threads>
-constexpr int prompt_gradient_floats() {
+constexpr int row_gradient_floats() {
   return normalise_floats<Threads>() + norm_gradient_floats<Threads>();
+}
+
+/// The gradient of what embed_row gives, before prompt dropout.
+template <class T, int Threads, int Chunks>
+__device__ __forceinline__ void row_gradient(float (&g)[Chunks][kChunk], const PackedEmbedding& e, const void* dy,
+                                             int64_t row, float* scratch) {
+  const RowMask mask(e.dropout, row);
+  for (int i = 0; i < Chunks; ++i) {
+    const int column = chunk_column<Threads>(i);
+    for (int j = 0; j < kChunk; ++j) g[i][j] = 0.0F;
+    if (column < e.columns) load_chunk(static_cast<const T*>(dy) + row * e.columns + column, g[i]);
+    const MaskChunk keep = mask.chunk(column / kChunk);
+    for (int j = 0; j < kChunk; ++j) g[i][j] = keep.apply(j, g[i][j]);
+  }
+  if (!e.normalise) return;
+  float x[Chunks][kChunk];
+  embed_row<T, Threads>(e, row, x);
+  const RowStatistics statistics = normalise_row<Threads>(x, e.columns, e.norm.kind, e.norm.eps, scratch);
+  scale_by_gamma<T, Threads>(g, e.columns, e.norm);
+  norm_gradient_row<Threads>(g, x, e.columns, e.norm.kind, 1.0F, statistics.rstd, scratch + normalise_floats<Threads>());
+}
+
+template <class T, int Threads, int Chunks>
+__global__ void __launch_bounds__(group_block<Threads>())
+    token_gradient_kernel(PackedEmbedding e, const void* dy, void* dx) {
+  const int64_t row = group_index<Threads>();
+  if (row >= e.row_count) return;
+  const int64_t token = e.rows[row].word;
+  if (token < 0) return;
+  float g[Chunks][kChunk];
+  row_gradient<T, Threads>(g, e, dy, row, shared_memory<float>());
+  for (int i = 0; i < Chunks; ++i) {
+    const int column = chunk_column<Threads>(i);
+    if (column < e.columns) store_chunk(static_cast<T*>(dx) + token * e.columns + column, g[i]);
+  }
 }
 
 template <class T, int Threads, int Chunks>
@@ -31,24 +67,9 @@ __global__ void __launch_bounds__(group_block<Threads>())
   float sum[Chunks][kChunk] = {};
   for (int b = chunk.first; b < chunk.first + chunk.count; ++b) {
     const int64_t row = gradient.first_row[b] + p;
-    float g[Chunks][kChunk] = {};
-    for (int i = 0; i < Chunks; ++i) {
-      const int column = chunk_column<Threads>(i);
-      if (column < e.columns) load_chunk(static_cast<const T*>(gradient.dy) + row * e.columns + column, g[i]);
-    }
-    const RowMask mask(e.dropout, row), prompt_mask(e.prompt_dropout, row);
-    for (int i = 0; i < Chunks; ++i) {
-      const MaskChunk keep = mask.chunk(chunk_column<Threads>(i) / kChunk);
-      for (int j = 0; j < kChunk; ++j) g[i][j] = keep.apply(j, g[i][j]);
-    }
-    if (e.normalise) {
-      float x[Chunks][kChunk];
-      embed_row<T, Threads>(e, row, x);
-      const RowStatistics statistics = normalise_row<Threads>(x, e.columns, e.norm.kind, e.norm.eps, scratch);
-      scale_by_gamma<T, Threads>(g, e.columns, e.norm);
-      norm_gradient_row<Threads>(g, x, e.columns, e.norm.kind, 1.0F, statistics.rstd,
-                                 scratch + normalise_floats<Threads>());
-    }
+    float g[Chunks][kChunk];
+    row_gradient<T, Threads>(g, e, gradient.dy, row, scratch);
+    const RowMask prompt_mask(e.prompt_dropout, row);
     for (int i = 0; i < Chunks; ++i) {
       const MaskChunk keep = prompt_mask.chunk(chunk_column<Threads>(i) / kChunk);
       for (int j = 0; j < kChunk; ++j) sum[i][j] += keep.apply(j, g[i][j]);
@@ -79,12 +100,21 @@ inline __global__ void __launch_bounds__(kPromptSumThreads) prompt_sum_kernel(Pr
 }
 
 template <class T, int Threads>
+int token_gradient_rows(const PackedEmbedding& e, const void* dy, void* dx, void* stream) {
+  return with_chunks<Threads>(e.columns, [&](auto chunks) {
+    return launch(token_gradient_kernel<T, Threads, decltype(chunks)::value>, group_grid<Threads>(e.row_count),
+                  dim3{group_block<Threads>(), 1, 1}, row_gradient_floats<Threads>() * sizeof(float), stream, e, dy,
+                  dx);
+  });
+}
+
+template <class T, int Threads>
 int prompt_gradient_rows(const PackedEmbedding& e, const PromptGradient& gradient, void* stream) {
   const int64_t items = static_cast<int64_t>(gradient.chunk_count) * gradient.prompt_rows;
   if (items > 0) {
     const int error = with_chunks<Threads>(e.columns, [&](auto chunks) {
       return launch(prompt_partial_kernel<T, Threads, decltype(chunks)::value>, group_grid<Threads>(items),
-                    dim3{group_block<Threads>(), 1, 1}, prompt_gradient_floats<Threads>() * sizeof(float), stream, e,
+                    dim3{group_block<Threads>(), 1, 1}, row_gradient_floats<Threads>() * sizeof(float), stream, e,
                     gradient);
     });
     if (error != 0) return error;

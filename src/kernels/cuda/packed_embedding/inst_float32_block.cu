@@ -5,5 +5,6 @@ namespace peft::cuda {
 
 template int packed_embedding_forward_rows<float, kRowBlock>(const PackedEmbedding&, void*, void*);
 template int prompt_gradient_rows<float, kRowBlock>(const PackedEmbedding&, const PromptGradient&, void*);
+template int token_gradient_rows<float, kRowBlock>(const PackedEmbedding&, const void*, void*, void*);
 
 }  // namespace peft::cuda

@@ -1,6 +1,8 @@
 #pragma once
 /// Which instance serves which shape. The instances are compiled in inst_*.cu.
 
+#include <type_traits>
+
 #include "src/kernels/cuda/common/rows.cuh"
 #include "src/kernels/cuda/packed_embedding/api.h"
 
@@ -10,25 +12,39 @@ template <class T, int Threads>
 int packed_embedding_forward_rows(const PackedEmbedding& embedding, void* y, void* stream);
 template <class T, int Threads>
 int prompt_gradient_rows(const PackedEmbedding& embedding, const PromptGradient& gradient, void* stream);
+template <class T, int Threads>
+int token_gradient_rows(const PackedEmbedding& embedding, const void* dy, void* dx, void* stream);
+
+/// f(element, threads) of the instance that serves these columns.
+template <class F>
+int with_embedding_instance(const PackedEmbedding& e, Element type, const F& f) {
+  if (e.columns % kChunk != 0 || e.columns > kBlockColumns) return kInvalidValue;
+  return with_element(type, [&](auto element) {
+    return e.columns <= kWarpColumns ? f(element, std::integral_constant<int, kWarp>{})
+                                     : f(element, std::integral_constant<int, kRowBlock>{});
+  });
+}
 
 inline int launch_packed_embedding_forward(const PackedEmbedding& e, void* y, Element type, void* stream) {
   if (e.row_count == 0) return 0;
-  if (e.columns % kChunk != 0 || e.columns > kBlockColumns) return kInvalidValue;
-  return with_element(type, [&](auto element) {
-    using T = typename decltype(element)::type;
-    return e.columns <= kWarpColumns ? packed_embedding_forward_rows<T, kWarp>(e, y, stream)
-                                     : packed_embedding_forward_rows<T, kRowBlock>(e, y, stream);
+  return with_embedding_instance(e, type, [&](auto element, auto threads) {
+    return packed_embedding_forward_rows<typename decltype(element)::type, decltype(threads)::value>(e, y, stream);
   });
 }
 
 inline int launch_packed_embedding_backward(const PackedEmbedding& e, const PromptGradient& gradient, Element type,
                                             void* stream) {
   if (gradient.sources == 0 || gradient.prompt_rows == 0) return 0;
-  if (e.columns % kChunk != 0 || e.columns > kBlockColumns) return kInvalidValue;
-  return with_element(type, [&](auto element) {
-    using T = typename decltype(element)::type;
-    return e.columns <= kWarpColumns ? prompt_gradient_rows<T, kWarp>(e, gradient, stream)
-                                     : prompt_gradient_rows<T, kRowBlock>(e, gradient, stream);
+  return with_embedding_instance(e, type, [&](auto element, auto threads) {
+    return prompt_gradient_rows<typename decltype(element)::type, decltype(threads)::value>(e, gradient, stream);
+  });
+}
+
+inline int launch_packed_embedding_token_gradient(const PackedEmbedding& e, const void* dy, void* dx, Element type,
+                                                  void* stream) {
+  if (e.row_count == 0) return 0;
+  return with_embedding_instance(e, type, [&](auto element, auto threads) {
+    return token_gradient_rows<typename decltype(element)::type, decltype(threads)::value>(e, dy, dx, stream);
   });
 }
 

@@ -9,5 +9,9 @@ int packed_embedding_backward(const PackedEmbedding& embedding, const PromptGrad
                               void* stream) {
   return launch_packed_embedding_backward(embedding, gradient, type, stream);
 }
+int packed_embedding_token_gradient(const PackedEmbedding& embedding, const void* dy, void* dx, Element type,
+                                    void* stream) {
+  return launch_packed_embedding_token_gradient(embedding, dy, dx, type, stream);
+}
 
 }  // namespace peft::cuda
