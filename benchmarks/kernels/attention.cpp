@@ -1,4 +1,5 @@
-/// K1, K2 and K5: attention of one layer with a state or a prefix, forward and backward, on FlashAttention-2 or in one pass.
+/// K1, K2 and K5: attention of one layer with a state or a prefix, forward and backward, on FlashAttention-2 or in one pass; and what the
+/// selector decides between.
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -45,14 +46,12 @@ Inputs make_inputs(const Shape& s, bool state) {
     in.source.z = at::randn({s.adapters, s.heads, s.width, s.width}, wide);
     in.source.den = at::randn({s.adapters, s.heads, s.width}, wide).abs();
     in.args.state = {.z_KHMD = in.source.z, .den_KHM = in.source.den};
-  } else {
+  } else if (s.prefix > 0) {
     in.source.prefix_k = at::randn({s.adapters, s.prefix, s.groups, s.width}, narrow);
     in.source.prefix_v = at::randn_like(in.source.prefix_k);
     in.args.prefix = {in.source.prefix_k, in.source.prefix_v};
   }
-  const VarlenOut own = flash_ops().forward(
-      in.q, in.k, in.v,
-      {rows->cu_seqlens(), rows->cu_seqlens(), rows->longest(), rows->longest(), in.args.scale, false});
+  const VarlenOut own = flash_ops().forward(in.q, in.k, in.v, {rows, rows, in.args.scale, false});
   in.out = own.out_THD;
   in.lse = own.lse_HT;
   return in;
@@ -64,12 +63,7 @@ std::unique_ptr<SourceRoute> stock(const AttentionArgs& args, const at::Tensor&)
 /// The whole call: source, operator, and both backward.     out, dq, dk, dv, gradients of the source
 std::vector<at::Tensor> whole(const Inputs& in, SourceRoute& route) {
   const Batch keys = route.key_rows(in.args.keys);
-  const VarlenArgs shape{in.args.queries->cu_seqlens(),
-                         keys->cu_seqlens(),
-                         in.args.queries->longest(),
-                         keys->longest(),
-                         in.args.scale,
-                         false};
+  const VarlenArgs shape{in.args.queries, keys, in.args.scale, false};
   const auto [k, v] = route.keys_and_values(in.k, in.v, in.source);
   const VarlenOut result = flash_ops().forward(in.q, k, v, shape);
   route.merge(in.q, result.out_THD, result.lse_HT, in.source);
@@ -92,7 +86,7 @@ std::vector<at::Tensor> by_autograd(const Inputs& in, Route route, at::ScalarTyp
   if (args.prefix.defined()) {
     leaves.push_back(args.prefix.k_KPGD = leaf(in.source.prefix_k));
     leaves.push_back(args.prefix.v_KPGD = leaf(in.source.prefix_v));
-  } else {
+  } else if (args.state.defined()) {
     leaves.push_back(args.state.z_KHMD = leaf(in.source.z));
     args.state.den_KHM = in.source.den.to(type);
   }
@@ -135,6 +129,40 @@ Case layer_case(const Shape& s, bool state, double predicted,
   if (!state) {
     c.variants.push_back({"own, K5 in one pass",
                           [inputs](int set) { return by_autograd((*inputs)[set], attention_packed, at::kBFloat16); }});
+  }
+  return c;
+}
+
+/// The implementations of attention() beside each other, forward and backward: what the selector decides between.
+Case implementation_case(const Shape& s, bool causal, bool biased, double predicted,
+                         const std::vector<AttentionImplementation>& implementations) {
+  const double rows = static_cast<double>(s.sequences * s.length * s.width),
+               bytes = 2.0 * rows * (6.0 * s.heads + 6.0 * s.groups);
+  const int sets = sets_beyond_cache(bytes);
+  auto inputs = std::make_shared<std::vector<Inputs>>();
+  for (int i = 0; i < sets; ++i) {
+    inputs->push_back(make_inputs(s, false));
+    inputs->back().args.causal = causal;
+    if (biased)
+      inputs->back().args.bias = {.table_NH = at::randn({32, s.heads}, on_gpu(at::kFloat)), .bidirectional = !causal};
+  }
+  Json shape = json_of(s);
+  shape["causal"] = causal;
+  shape["bias"] = biased;
+  Case c{.bench = "attention.implementations",
+         .shape = std::move(shape),
+         .bytes = bytes,
+         .predicted_ratio = predicted,
+         .sets = sets,
+         .expected = [inputs] { return by_autograd(inputs->front(), attention_reference, at::kDouble); },
+         .tolerance = 1e-2,
+         .variants = {}};
+  for (const AttentionImplementation implementation : implementations) {
+    c.variants.push_back({std::string(name_of(implementation)), [inputs, implementation](int set) {
+                            Inputs in = (*inputs)[set];
+                            in.args.implementation = implementation;
+                            return by_autograd(in, attention, at::kBFloat16);
+                          }});
   }
   return c;
 }
@@ -208,6 +236,19 @@ std::vector<MakeCase> attention_cases() {
       });
     }
   }
+  using enum AttentionImplementation;
+  Shape long_prefix = llama, short_prefix = bert, long_sequences = bert;
+  long_prefix.prefix = 128;
+  short_prefix.prefix = 20;
+  long_sequences = {"BERT-base B8 N1024", 8, 1024, 12, 12, 64};
+  const Shape t5{"T5-base B32 N128", 32, 128, 12, 12, 64}, long_t5{"T5-base B8 N512", 8, 512, 12, 12, 64};
+  // ours first, then what it competes with
+  cases.push_back([=] { return implementation_case(bert, false, false, 1.1, {own, flash, cudnn, efficient}); });
+  cases.push_back([=] { return implementation_case(long_sequences, false, false, 1.0, {flash, cudnn, efficient}); });
+  cases.push_back([=] { return implementation_case(short_prefix, true, false, 1.3, {own, flash, cudnn}); });
+  cases.push_back([=] { return implementation_case(long_prefix, true, false, 1.0, {own, flash, cudnn}); });
+  cases.push_back([=] { return implementation_case(t5, false, true, 2.0, {own, efficient}); });
+  cases.push_back([=] { return implementation_case(long_t5, true, true, 1.5, {own, efficient}); });
   return cases;
 }
 

@@ -9,6 +9,7 @@
 #include "peft/kernels/bank_adamw.h"
 #include "src/kernels/own/activation.h"
 #include "src/kernels/own/cross_entropy.h"
+#include "src/kernels/own/dropout.h"
 #include "src/kernels/own/embedding.h"
 #include "src/kernels/own/lora.h"
 
@@ -188,6 +189,31 @@ Case embedding_case(int64_t sequences, int64_t length, int64_t prompt, int64_t c
       plain, plain);
 }
 
+/// Dropout of rows, forward: masks formed in registers beside masks that lie ready. Their arguments are uploaded before, as a captured graph
+/// wants it.
+Case dropout_case(int64_t sequences, int64_t length, int64_t c) {
+  std::vector<PackedBatch::Sequence> all;
+  for (int64_t b = 0; b < sequences; ++b) all.push_back({length, 0, b});
+  const Batch rows = std::make_shared<const PackedBatch>(all, 1, at::Device(at::kCUDA, 0));
+  const DropoutContext context{.training = true, .seeds = {1}, .steps = {1}};
+  const DropoutSite site{&context, "layer.0.output", {0.1}};
+  const int64_t t = rows->rows();
+  const double bytes = 2.0 * 2.0 * double(t * c);
+  const int sets = sets_beyond_cache(bytes);
+  auto x = std::make_shared<Tensors>();
+  for (int i = 0; i < sets; ++i) x->push_back(at::randn({t, c}, on_gpu(at::kBFloat16)));
+  const at::Tensor mask = dropout(at::ones_like(x->front()), site, rows);
+  return {.bench = "row_dropout",
+          .shape = {{"T", t}, {"C", c}, {"dtype", "bfloat16"}},
+          .bytes = bytes,
+          .predicted_ratio = 1.3,
+          .sets = sets,
+          .expected = [x, mask] { return Tensors{x->front().to(at::kDouble) * mask.to(at::kDouble)}; },
+          .variants = {{"own", [x, masks = own::named_masks(site, rows, x->front())](
+                                   int set) { return Tensors{own::row_dropout((*x)[set], masks)}; }},
+                       {"aten", [x, mask](int set) { return Tensors{(*x)[set] * mask}; }}}};
+}
+
 /// One step of J jobs of `tensors` tensors each: own in two launches, ATen's fused operator once a job.
 Case adamw_case(int64_t jobs, int64_t tensors, int64_t numbers) {
   const double bytes = 38.0 * double(jobs * tensors * numbers);
@@ -272,6 +298,7 @@ std::vector<MakeCase> row_cases() {
           [] { return embedding_case(32, 128, 20, 768, false); },
           [] { return embedding_case(32, 64, 100, 384, false); },
           [] { return embedding_case(32, 128, 20, 768, true); },
+          [] { return dropout_case(32, 128, 768); },
           [] { return adamw_case(1, 50, 7400); },
           [] { return adamw_case(16, 50, 7400); }};
 }

@@ -129,7 +129,7 @@ TEST(SelectAttention, OwnInOnePass) {
   EXPECT_EQ(with([](auto& s) { s.state = true; }), (AttentionChoice{flash, true}));
   EXPECT_EQ(with([](auto& s) { s.state = s.dropout = true; }), (AttentionChoice{packed, true}));
   EXPECT_EQ(with([](auto& s) { s.type = at::kFloat; }), (AttentionChoice{efficient, true}));
-  // Nothing else knows positions, or masks that are named.
+  // Nothing else knows masks that are named, and what knows a bias pads.
   EXPECT_EQ(with([](auto& s) {
               s.keys = 5000;
               s.dropout = true;
@@ -140,6 +140,19 @@ TEST(SelectAttention, OwnInOnePass) {
               s.positions = kOfPacked;
             }),
             (AttentionChoice{packed, true}));
+  for (const bool state : {false, true}) {
+    EXPECT_EQ(with([&](auto& s) {
+                s.keys = 5000;
+                s.state = state;
+                s.positions = {.any = true, .packed = true, .efficient = true};
+              }),
+              (AttentionChoice{packed, true}));
+  }
+  EXPECT_EQ(with([](auto& s) {
+              s.keys = 5000;
+              s.positions = {.any = true, .packed = true, .flash = true};
+            }),
+            (AttentionChoice{flash, true}));
   EXPECT_EQ(with([](auto& s) { s.positions = kOfNone; }), (AttentionChoice{explicit_, false}));
 }
 

@@ -11,6 +11,7 @@ inline at::Tensor dense_scores(const at::Tensor& q_BNHD, const at::Tensor& k_BMH
   if (a.bias_BHNM.defined()) {
     EXPECT_EQ(a.bias_BHNM.sizes(), scores.sizes());
     EXPECT_EQ(a.bias_BHNM.stride(3), 1);
+    for (const int dim : {0, 1, 2}) EXPECT_EQ(a.bias_BHNM.stride(dim) % 16, 0);
     scores = scores + a.bias_BHNM;
   }
   if (!a.causal) return scores;
@@ -19,13 +20,10 @@ inline at::Tensor dense_scores(const at::Tensor& q_BNHD, const at::Tensor& k_BMH
   return scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
 }
 
-/// kMultiple: of places, as the operator wants them.
-template <int kMultiple>
-const DenseOps& cpu_dense_ops() {
+inline const DenseOps& cpu_dense_ops() {
   static const DenseOps ops{
       .forward =
           [](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const DenseArgs& a) {
-            EXPECT_TRUE(q.size(1) % kMultiple == 0 && k.size(1) % kMultiple == 0);
             const at::Tensor scores = dense_scores(q, k, a);
             return DenseOut{at::einsum("bhnm,bmhd->bnhd", {at::softmax(scores, -1), v}), at::logsumexp(scores, -1)};
           },
@@ -37,27 +35,24 @@ const DenseOps& cpu_dense_ops() {
                              ds = p * (at::einsum("bnhd,bmhd->bhnm", {dout, v}) - delta) * a.scale;
             return std::array{at::einsum("bhnm,bmhd->bnhd", {ds, k}), at::einsum("bhnm,bnhd->bmhd", {ds, q}),
                               at::einsum("bhnm,bnhd->bmhd", {p, dout})};
-          },
-      .multiple = kMultiple};
+          }};
   return ops;
 }
 
-template <int kMultiple>
-const VarlenOps& cpu_dense_varlen_ops() {
+inline const VarlenOps& cpu_dense_varlen_ops() {
   static const VarlenOps ops{[](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const VarlenArgs& a) {
-                               return dense_forward(cpu_dense_ops<kMultiple>(), q, k, v, a);
+                               return dense_forward(cpu_dense_ops(), q, k, v, a);
                              },
                              [](const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                 const at::Tensor& out, const at::Tensor& lse, const VarlenArgs& a) {
-                               return dense_backward(cpu_dense_ops<kMultiple>(), dout, q, k, v, out, lse, a);
+                               return dense_backward(cpu_dense_ops(), dout, q, k, v, out, lse, a);
                              }};
   return ops;
 }
 
-template <int kMultiple>
-at::Tensor attention_dense_on_cpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                  const AttentionArgs& args) {
-  return attention_varlen(q, k, v, args, cpu_dense_varlen_ops<kMultiple>(), stock_source(args));
+inline at::Tensor attention_dense_on_cpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                         const AttentionArgs& args) {
+  return attention_varlen(q, k, v, args, cpu_dense_varlen_ops(), stock_source(args));
 }
 
 }  // namespace peft

@@ -13,13 +13,13 @@ namespace peft {
 /// One sequence: q [H,n,D], keys and values [H,m,D] with the key heads repeated.
 struct OneSequence {
   OneSequence(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const VarlenArgs& a, int64_t b) {
-    const auto cu = [&](const at::Tensor& x, int64_t i) { return x[i].item<int64_t>(); };
-    q0 = cu(a.cu_q, b);
-    n = cu(a.cu_q, b + 1) - q0;
-    k0 = cu(a.cu_k, b);
-    m = cu(a.cu_k, b + 1) - k0;
-    EXPECT_LE(n, a.longest_q);
-    EXPECT_LE(m, a.longest_k);
+    const auto cu = [](const PackedBatch& rows, int64_t i) { return rows.cu_seqlens()[i].item<int64_t>(); };
+    q0 = cu(*a.queries, b);
+    n = cu(*a.queries, b + 1) - q0;
+    k0 = cu(*a.keys, b);
+    m = cu(*a.keys, b + 1) - k0;
+    EXPECT_LE(n, a.queries->longest());
+    EXPECT_LE(m, a.keys->longest());
     share = q.size(1) / k.size(1);
     queries = of_queries(q);
     keys = k.narrow(0, k0, m).transpose(0, 1).repeat_interleave(share, 0);
@@ -46,7 +46,7 @@ inline const VarlenOps& cpu_varlen_ops() {
       [](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const VarlenArgs& a) {
         VarlenOut result{at::full(q.sizes(), std::nan(""), q.options()),
                          at::zeros({q.size(1), q.size(0)}, q.options())};
-        for (int64_t b = 0; b + 1 < a.cu_q.size(0); ++b) {
+        for (int64_t b = 0; b < a.queries->sequences(); ++b) {
           const OneSequence s(q, k, v, a, b);
           if (s.n == 0 || s.m == 0) continue;
           result.out_THD.narrow(0, s.q0, s.n).copy_(at::matmul(at::softmax(s.scores, -1), s.values).transpose(0, 1));
@@ -59,7 +59,7 @@ inline const VarlenOps& cpu_varlen_ops() {
         EXPECT_FALSE(at::isneginf(lse_HT).any().item<bool>());
         std::array<at::Tensor, 3> result{at::zeros(q.sizes(), q.options()), at::zeros(k.sizes(), k.options()),
                                          at::zeros(v.sizes(), v.options())};
-        for (int64_t b = 0; b + 1 < a.cu_q.size(0); ++b) {
+        for (int64_t b = 0; b < a.queries->sequences(); ++b) {
           const OneSequence s(q, k, v, a, b);
           if (s.n == 0 || s.m == 0) continue;
           const at::Tensor p = at::exp(s.scores - lse_HT.narrow(1, s.q0, s.n).unsqueeze(-1)), d = s.of_queries(dout);

@@ -14,16 +14,16 @@ struct DensePlaces {
   int64_t queries = 0, keys = 0;
   int64_t first_query = 0;
 };
-/// Whole multiples of `multiple` places.
-DensePlaces dense_places(const VarlenArgs& args, int64_t multiple);
+DensePlaces dense_places(const VarlenArgs& args);
 
 struct DenseArgs {
   double scale = 1.0;
   bool causal = false;   ///< of a square: place n sees places 0..n
-  at::Tensor bias_BHNM;  ///< added to the scores, one for all sequences by a stride of 0; undefined: none
+  /// Added to the scores, one for all sequences by a stride of 0, rows on 16 bytes; undefined: none.
+  at::Tensor bias_BHNM;
 };
 struct DenseOut {
-  at::Tensor out_BNHD, lse_BHN;
+  at::Tensor out_BNHD, lse_BHN;  ///< N or more log-sum-exps
 };
 /// All heads have keys and values of their own. A query with lse = +inf has no part in any gradient. Keys may be wider than values.
 struct DenseOps {
@@ -32,7 +32,6 @@ struct DenseOps {
   std::array<at::Tensor, 3> (*backward)(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k,
                                         const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse_BHN,
                                         const DenseArgs& args);
-  int64_t multiple = 1;  ///< of places
 };
 
 /// What VarlenOps asks for, by a dense operator.
@@ -42,15 +41,16 @@ std::array<at::Tensor, 3> dense_backward(const DenseOps& ops, const at::Tensor& 
                                          const at::Tensor& k, const at::Tensor& v, const at::Tensor& out,
                                          const at::Tensor& lse_HT, const VarlenArgs& args);
 
-/// args.bias of all queries and keys by place, where `prefix` keys stand in front of those of args.     [H,N,M] in the type of q
-at::Tensor dense_bias(const AttentionArgs& args, const VarlenArgs& shape, int64_t prefix, const at::Tensor& q);
+/// Puts args.bias into `shape`, whose keys may have those of a prefix in front of those of args: a line of the distances that occur, in the
+/// type of q.
+void add_dense_bias(VarlenArgs& shape, const AttentionArgs& args, const at::Tensor& q);
 
 /// [T,G,D] as [T,H,D], for operators that know no shared key heads, and the sum over the query heads that share one.
 at::Tensor repeated_heads(const at::Tensor& x_TGD, int64_t heads);
 at::Tensor shared_heads(const at::Tensor& dx_THD, int64_t groups);
 
 /// Log-sum-exps [B,H,N] from and to [H,T]; a sequence's first row is at place `first`. Places of no row become +inf.
-at::Tensor lse_of_padded(const at::Tensor& lse_BHN, const at::Tensor& cu, int64_t rows, int64_t first = 0);
-at::Tensor lse_to_padded(const at::Tensor& lse_HT, const at::Tensor& cu, int64_t places, int64_t first = 0);
+at::Tensor lse_of_padded(const at::Tensor& lse_BHN, const Batch& rows, int64_t first = 0);
+at::Tensor lse_to_padded(const at::Tensor& lse_HT, const Batch& rows, int64_t places, int64_t first = 0);
 
 }  // namespace peft

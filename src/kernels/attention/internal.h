@@ -11,8 +11,8 @@
 
 namespace peft {
 
-/// Attention with explicit probabilities, one sequence at a time, and a hand-written backward that recomputes them: the route for
-/// dropout on probabilities, and of devices other than the CPU.
+/// Attention with explicit probabilities, one sequence at a time, and a hand-written backward that recomputes them: the route for what
+/// operators do not know (dropout on probabilities, position biases, windows).
 at::Tensor attention_explicit(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args);
 
 /// The packed CPU operator, one sequence at a time on every thread.

@@ -137,8 +137,9 @@ AttentionChoice select_attention(const AttentionSituation& s) {
   if (backend == reference) return {reference, false};
   // Masks are named by example and position; operators draw theirs by place in the batch.
   const bool served = backend != explicit_ && !s.dropout && knows(backend, s.positions);
-  if (own && serves(packed, s) && knows(packed, s.positions) && (!served || (s.keys <= kOnePassKeys && !s.state)))
-    return {packed, true};
+  // Alternatives other than flash pad, or form probabilities.
+  const bool flash_is_better = served && backend == flash && (s.keys > kOnePassKeys || s.state);
+  if (own && serves(packed, s) && knows(packed, s.positions) && !flash_is_better) return {packed, true};
   if (!served) return {explicit_, false};
   return {backend, own};
 }

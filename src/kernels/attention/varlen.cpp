@@ -25,14 +25,8 @@ struct Call : torch::CustomClassHolder {
        const at::Tensor& q)
       : ops(operators), source(std::move(its_source)) {
     const Batch keys = source ? source->key_rows(args.keys) : args.keys;
-    shape = {args.queries->cu_seqlens(),
-             keys->cu_seqlens(),
-             args.queries->longest(),
-             keys->longest(),
-             args.scale,
-             args.causal,
-             args.window};
-    if (args.bias.defined()) shape.bias_HNM = dense_bias(args, shape, keys->longest() - args.keys->longest(), q);
+    shape = {args.queries, keys, args.scale, args.causal, args.window};
+    if (args.bias.defined()) add_dense_bias(shape, args, q);
     for (int64_t b = 0; b < args.queries->sequences(); ++b) {
       const int64_t rows = keys->length(b) == 0 ? args.queries->length(b) : 0;
       if (rows > 0) keyless.emplace_back(args.queries->begin(b), rows);

@@ -9,13 +9,13 @@
 namespace peft {
 
 struct VarlenArgs {
-  at::Tensor cu_q, cu_k;  ///< int32 [B+1] on the device
-  int64_t longest_q = 0, longest_k = 0;
+  Batch queries, keys;  ///< keys: with those of a prefix where these stand in front
   double scale = 1.0;
   bool causal = false;  ///< aligned at the end: the last query of a sequence sees its last key
   int64_t window = 0;   ///< the last keys up to the query's own, aligned likewise; 0: all. Not for efficient_ops().
-  /// Added to the scores, in the places of dense.h, in the type of q; undefined: none. For efficient_ops() only.
-  at::Tensor bias_HNM = {};
+  /// Added to the scores, by distance as dense_bias() has it; undefined: none. For efficient_ops() only.
+  at::Tensor bias_HS = {};
+  int64_t unbiased_keys = 0;  ///< the first ones of every sequence
 };
 
 struct VarlenOut {

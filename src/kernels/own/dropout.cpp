@@ -31,32 +31,16 @@ struct HeldMasks : torch::CustomClassHolder {
   NamedMasks masks;
 };
 
-at::Tensor masked(const at::Tensor& x_given, const NamedMasks& masks) {
-  const at::Tensor x = packed(x_given);
-  at::Tensor y = at::empty_like(x);
-  const cuda::RowDropout arguments{.type = element_of(x.scalar_type()),
-                                   .rows = count(x.size(0)),
-                                   .wide = count(x.size(1)),
-                                   .x = x.const_data_ptr(),
-                                   .x_stride = x.stride(0),
-                                   .y = y.mutable_data_ptr(),
-                                   .y_stride = y.stride(0),
-                                   .accumulate = false,
-                                   .dropout = masks.arguments()};
-  if (x.numel() > 0) check(cuda::row_dropout(arguments, stream_of(x)), "row_dropout", x);
-  return y;
-}
-
 struct RowDropout : torch::autograd::Function<RowDropout> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x_TC, const c10::intrusive_ptr<HeldMasks>& held) {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->saved_data["masks"] = at::IValue::make_capsule(held);
-    return masked(x_TC, held->masks);
+    return row_dropout(x_TC, held->masks);
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const auto held = ctx->saved_data["masks"].toCapsule();
-    return {masked(grads[0], static_cast<const HeldMasks&>(*held).masks), at::Tensor()};
+    return {row_dropout(grads[0], static_cast<const HeldMasks&>(*held).masks), at::Tensor()};
   }
 };
 
@@ -80,6 +64,22 @@ NamedMasks named_masks(const DropoutSite& site, const Batch& rows, const at::Ten
   const auto names =
       rows->derived<at::Tensor>("mask rows", [&] { return device_array(mask_rows(*rows), rows->device()); });
   return {*names, device_array(streams, x_TC.device()), device_array(context.steps, x_TC.device())};
+}
+
+at::Tensor row_dropout(const at::Tensor& x_given, const NamedMasks& masks) {
+  const at::Tensor x = packed(x_given);
+  at::Tensor y = at::empty_like(x);
+  const cuda::RowDropout arguments{.type = element_of(x.scalar_type()),
+                                   .rows = count(x.size(0)),
+                                   .wide = count(x.size(1)),
+                                   .x = x.const_data_ptr(),
+                                   .x_stride = x.stride(0),
+                                   .y = y.mutable_data_ptr(),
+                                   .y_stride = y.stride(0),
+                                   .accumulate = false,
+                                   .dropout = masks.arguments()};
+  if (x.numel() > 0) check(cuda::row_dropout(arguments, stream_of(x)), "row_dropout", x);
+  return y;
 }
 
 at::Tensor row_dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows) {

@@ -20,5 +20,7 @@ NamedMasks named_masks(const DropoutSite& site, const Batch& rows, const at::Ten
 
 /// peft::dropout() of float32, bfloat16 or half in one launch each way; C a multiple of 8. Throws Error for other types and widths.
 at::Tensor row_dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows);
+/// Its forward by masks that are on the device already.
+at::Tensor row_dropout(const at::Tensor& x_TC, const NamedMasks& masks);
 
 }  // namespace peft::own

@@ -3,25 +3,35 @@
 
 #include <gmock/gmock.h>
 
+#include <array>
+
 #include "src/kernels/attention/own_packed.h"
 #include "src/kernels/attention/own_source.h"
+#include "tests/kernels/dense_on_cpu.h"
 #include "tests/kernels/own/device.h"
-#include "tests/kernels/varlen_on_cpu.h"
 
 namespace peft {
 namespace {
 
-/// The operators of varlen_on_cpu.h in float64 behind tensors of another type; log-sum-exps in float32, as a GPU has them.
+/// The operators of varlen_on_cpu.h, or with a bias those of dense_on_cpu.h, in float64 behind tensors of another type; log-sum-exps in
+/// float32, as a GPU has them.
 const VarlenOps& wide_ops() {
+  static const auto ops_of = [](VarlenArgs& a) -> const VarlenOps& {
+    if (!a.bias_HS.defined()) return cpu_varlen_ops();
+    a.bias_HS = a.bias_HS.to(at::kDouble);
+    return cpu_dense_varlen_ops();
+  };
   static const VarlenOps ops{
-      [](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const VarlenArgs& a) {
-        const VarlenOut wide = cpu_varlen_ops().forward(q.to(at::kDouble), k.to(at::kDouble), v.to(at::kDouble), a);
+      [](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const VarlenArgs& given) {
+        VarlenArgs a = given;
+        const VarlenOut wide = ops_of(a).forward(q.to(at::kDouble), k.to(at::kDouble), v.to(at::kDouble), a);
         return VarlenOut{wide.out_THD.to(q.scalar_type()), wide.lse_HT.to(at::kFloat)};
       },
       [](const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& out,
-         const at::Tensor& lse_HT, const VarlenArgs& a) {
-        auto d = cpu_varlen_ops().backward(dout.to(at::kDouble), q.to(at::kDouble), k.to(at::kDouble),
-                                           v.to(at::kDouble), out.to(at::kDouble), lse_HT.to(at::kDouble), a);
+         const at::Tensor& lse_HT, const VarlenArgs& given) {
+        VarlenArgs a = given;
+        auto d = ops_of(a).backward(dout.to(at::kDouble), q.to(at::kDouble), k.to(at::kDouble), v.to(at::kDouble),
+                                    out.to(at::kDouble), lse_HT.to(at::kDouble), a);
         for (at::Tensor& x : d) x = x.to(q.scalar_type());
         return d;
       }};
@@ -37,65 +47,88 @@ at::Tensor own_attention(const at::Tensor& q, const at::Tensor& k, const at::Ten
   return attention_varlen(q, k, v, args, wide_ops(), std::move(source));
 }
 
-at::Tensor stock_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
-  return attention_varlen(q, k, v, args, wide_ops(), stock_source(args));
-}
-
 double relative_l2(const at::Tensor& found, const at::Tensor& expected) {
   return ((found.to(at::kDouble) - expected).norm() / expected.norm()).item<double>();
 }
 
-/// Relative L2 errors of output and gradients, against the reference on the same numbers in float64. The
-/// stock source on the same operators may be half as far off. Terms of either sign cancel in the gradient of den (the last result of a
-/// state): ntk_attention_test measures it against the root of their squares, here it may be 2.5 times as far off as the others.
-void expect_close(AttentionRoute route, const AttentionCase& c, at::ScalarType type, double tolerance) {
+/// kernels.md 2.4: of out, dq, dk and dv; of dPk and dPv, rounded to the prefix's type, or dZ; and of den, see expect_close.
+double cap_of(std::size_t result, bool state, at::ScalarType type) {
+  if (type == at::kFloat) return 2e-5;
+  const std::array<double, 6> caps{3.5e-3, 4e-3, 5e-3, 5e-3, state ? 2.5e-3 : 5.5e-3, state ? 1.25e-2 : 5.5e-3};
+  return caps[result];
+}
+
+/// kernels.md 2.4: relative L2 errors of output and gradients, against the reference on the same numbers in float64, and at most twice those of
+/// the stock route in the same type. Terms of either sign cancel in the gradient of den (the last result of a state), which
+/// ntk_attention_test measures against the root of their squares: here one of both is enough, at 2.5 times 5e-3.
+void expect_close(AttentionRoute route, const AttentionCase& c, at::ScalarType type) {
   const AttentionInputs in = make_inputs(c, type, kernel_device());
   const auto found = outcome(route, in), expected = outcome(attention_reference, in.widened()),
-             stock = outcome(stock_attention, in);
+             stock = outcome(attention, in);
   ASSERT_EQ(found.size(), expected.size());
   for (std::size_t i = 0; i < found.size(); ++i) {
     EXPECT_EQ(found[i].scalar_type(), i == 0 ? type : in.leaves[i - 1].scalar_type());
-    const double cap = c.state && i + 1 == found.size() ? 2.5 * tolerance : tolerance;
-    EXPECT_LE(relative_l2(found[i], expected[i]), std::max(cap, 2.0 * relative_l2(stock[i], expected[i])))
+    const double error = relative_l2(found[i], expected[i]), twice = 2.0 * relative_l2(stock[i], expected[i]);
+    const bool of_den = c.state && i + 1 == found.size();
+    const double cap = cap_of(i, c.state.has_value(), type);
+    EXPECT_LE(error, of_den ? std::max(cap, twice) : std::min(cap, twice))
         << c.name() << ", " << c10::toString(type) << ", result " << i;
   }
 }
-
-constexpr double kNarrow = 6e-3;  ///< kernels.md 2.4: outputs 3.5e-3 to gradients 5e-3; these sums are short
 
 TEST(OwnAttention, PrefixMergedByK5) {
   for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
     for (const int64_t width : {32, 64, 80, 96, 128}) {
       expect_close(own_attention<own_prefix>,
-                   {.lengths = {5, 1, 70}, .heads = 2, .groups = 2, .width = width, .prefix = 3}, type, kNarrow);
+                   {.lengths = {5, 1, 70}, .heads = 2, .groups = 2, .width = width, .prefix = 3}, type);
     }
     expect_close(own_attention<own_prefix>,
-                 {.lengths = {5, 1, 3, 20, 2}, .adapters = 3, .heads = 4, .groups = 2, .width = 32, .prefix = 70}, type,
-                 kNarrow);
+                 {.lengths = {5, 1, 3, 20, 2}, .adapters = 3, .heads = 4, .groups = 2, .width = 32, .prefix = 70},
+                 type);
     expect_close(own_attention<own_prefix>,
-                 {.lengths = {4, 9, 2}, .adapters = 2, .groups = 4, .width = 32, .prefix = 5, .causal = true}, type,
-                 kNarrow);
+                 {.lengths = {4, 9, 2}, .adapters = 2, .groups = 4, .width = 32, .prefix = 5, .causal = true}, type);
     expect_close(own_attention<own_prefix>,
                  {.lengths = {4, 9, 2}, .adapters = 2, .groups = 1, .width = 64, .prefix = 5, .per_sequence = true},
-                 type, kNarrow);
+                 type);
   }
 }
 
 TEST(OwnAttention, PrefixInFrontByK2) {
   for (const at::ScalarType type : {at::kBFloat16, at::kHalf, at::kFloat}) {
-    const double tolerance = type == at::kFloat ? 2e-5 : kNarrow;
     expect_close(own_attention<own_assembly>,
-                 {.lengths = {5, 1, 3, 20, 2}, .adapters = 3, .heads = 4, .groups = 2, .width = 256, .prefix = 7}, type,
-                 tolerance);
+                 {.lengths = {5, 1, 3, 20, 2}, .adapters = 3, .heads = 4, .groups = 2, .width = 256, .prefix = 7},
+                 type);
     expect_close(own_attention<own_assembly>,
-                 {.lengths = {4, 9, 2}, .adapters = 2, .groups = 4, .width = 8, .prefix = 5, .causal = true}, type,
-                 tolerance);
+                 {.lengths = {4, 9, 2}, .adapters = 2, .groups = 4, .width = 8, .prefix = 5, .causal = true}, type);
     expect_close(own_attention<own_assembly>,
                  {.lengths = {4, 9, 2}, .adapters = 2, .groups = 1, .width = 24, .prefix = 5, .per_sequence = true},
-                 type, tolerance);
+                 type);
     expect_close(own_attention<own_assembly>,
-                 {.lengths = {4, 9, 2}, .groups = 2, .width = 32, .prefix = 5, .causal = true, .window = 6}, type,
-                 tolerance);
+                 {.lengths = {4, 9, 2}, .groups = 2, .width = 32, .prefix = 5, .causal = true, .window = 6}, type);
+  }
+}
+
+/// Behind an operator of dense batches that has a position bias.
+TEST(OwnAttention, SourcesBesideABias) {
+  for (const bool causal : {false, true}) {
+    const AttentionCase c{.lengths = {5, 1, 40},
+                          .heads = 2,
+                          .groups = 2,
+                          .width = 32,
+                          .prefix = 3,
+                          .causal = causal,
+                          .buckets = 8,
+                          .frozen_bias = true};
+    AttentionCase covered = c, state = c;
+    covered.covers_prefix = true;
+    state.prefix = 0;
+    state.state = FeatureMap::elu;
+    for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
+      expect_close(own_attention<own_prefix>, c, type);
+      expect_close(own_attention<own_assembly>, c, type);
+      expect_close(own_attention<own_assembly>, covered, type);
+      expect_close(own_attention<own_state>, state, type);
+    }
   }
 }
 
@@ -103,8 +136,7 @@ TEST(OwnAttention, StateMergedByK1) {
   for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
     for (const int64_t width : {32, 64, 80, 96, 128}) {
       expect_close(own_attention<own_state>,
-                   {.lengths = {5, 1, 70}, .heads = 2, .groups = 2, .width = width, .state = FeatureMap::elu}, type,
-                   kNarrow);
+                   {.lengths = {5, 1, 130}, .heads = 4, .groups = 2, .width = width, .state = FeatureMap::elu}, type);
     }
     for (const FeatureMap map : {FeatureMap::elu, FeatureMap::taylor1}) {
       for (const bool centered : {false, true}) {
@@ -119,7 +151,7 @@ TEST(OwnAttention, StateMergedByK1) {
                       .state = map,
                       .centered = centered,
                       .shared_state = centered},
-                     type, kNarrow);
+                     type);
       }
     }
   }
@@ -129,11 +161,11 @@ TEST(OwnAttention, OnePassByK5) {
   for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
     for (const int64_t width : {32, 64, 80, 96, 128}) {
       expect_close(attention_packed, {.lengths = {5, 1, 70}, .heads = 2, .groups = 2, .width = width, .prefix = 3},
-                   type, kNarrow);
+                   type);
     }
     expect_close(attention_packed,
-                 {.lengths = {5, 1, 3, 20, 2}, .adapters = 3, .heads = 4, .groups = 2, .width = 32, .prefix = 70}, type,
-                 kNarrow);
+                 {.lengths = {5, 1, 3, 20, 2}, .adapters = 3, .heads = 4, .groups = 2, .width = 32, .prefix = 70},
+                 type);
     expect_close(attention_packed,
                  {.lengths = {4, 9, 2},
                   .adapters = 2,
@@ -142,8 +174,8 @@ TEST(OwnAttention, OnePassByK5) {
                   .prefix = 5,
                   .causal = true,
                   .per_sequence = true},
-                 type, kNarrow);
-    expect_close(attention_packed, {.lengths = {40, 9}, .groups = 2, .width = 32, .causal = true}, type, kNarrow);
+                 type);
+    expect_close(attention_packed, {.lengths = {40, 9}, .groups = 2, .width = 32, .causal = true}, type);
   }
 }
 
@@ -159,7 +191,7 @@ TEST(OwnAttention, OnePassWithPositions) {
       const AttentionInputs in = make_inputs(c, at::kBFloat16, kernel_device());
       const auto found = outcome(attention_packed, in), expected = outcome(attention_reference, in.widened());
       for (std::size_t i = 0; i < found.size(); ++i)
-        EXPECT_LE(relative_l2(found[i], expected[i]), kNarrow) << c.name() << ", result " << i;
+        EXPECT_LE(relative_l2(found[i], expected[i]), cap_of(i, false, at::kBFloat16)) << c.name() << ", result " << i;
     }
   }
 }
@@ -173,7 +205,8 @@ TEST(OwnAttention, OnePassWithDropout) {
                     at::kBFloat16, kernel_device());
     in.args.dropout = {&context, "layer.0.attention", {0.4, 0.1}};
     const auto found = outcome(attention_packed, in), expected = outcome(attention_reference, in.widened());
-    for (std::size_t i = 0; i < found.size(); ++i) EXPECT_LE(relative_l2(found[i], expected[i]), kNarrow) << i;
+    for (std::size_t i = 0; i < found.size(); ++i)
+      EXPECT_LE(relative_l2(found[i], expected[i]), cap_of(i, false, at::kBFloat16)) << i;
   }
 }
 
@@ -197,7 +230,7 @@ TEST(OwnAttention, OnePassBesideAState) {
       if (dropout && map == FeatureMap::elu) in.args.state.dropout = {&context, "layer.0.features", {0.2, 0.3}};
       const auto found = outcome(attention_packed, in), expected = outcome(attention_reference, in.widened());
       for (std::size_t i = 0; i < found.size(); ++i) {
-        EXPECT_LE(relative_l2(found[i], expected[i]), i + 1 == found.size() ? 2.5 * kNarrow : kNarrow)
+        EXPECT_LE(relative_l2(found[i], expected[i]), cap_of(i, true, at::kBFloat16))
             << "map " << static_cast<int>(map) << ", dropout " << dropout << ", result " << i;
       }
     }
@@ -211,7 +244,8 @@ TEST(OwnAttention, OnePassOverOtherKeys) {
   in.args.queries = in.args.keys->picked(0);
   in.leaves[0] = in.leaves[0].detach().index_select(0, in.args.keys->picked_rows(0)).requires_grad_(true);
   const auto found = outcome(attention_packed, in), expected = outcome(attention_reference, in.widened());
-  for (std::size_t i = 0; i < found.size(); ++i) EXPECT_LE(relative_l2(found[i], expected[i]), kNarrow) << i;
+  for (std::size_t i = 0; i < found.size(); ++i)
+    EXPECT_LE(relative_l2(found[i], expected[i]), cap_of(i, false, at::kBFloat16)) << i;
 }
 
 /// Slices of one fused projection, as a model has them.
@@ -254,6 +288,16 @@ TEST(OwnAttention, WhichKernelServes) {
   AttentionInputs windowed = prefix;  // its prefix is seen by all
   windowed.args.window = 3;
   EXPECT_EQ(own_prefix(windowed.args, q(at::kHalf, 64)), nullptr);
+  for (const bool covers_prefix : {false, true}) {
+    const AttentionInputs biased = inputs({.lengths = {5, 30},
+                                           .width = 64,
+                                           .prefix = 2,
+                                           .buckets = 8,
+                                           .covers_prefix = covers_prefix,
+                                           .frozen_bias = true});
+    EXPECT_EQ(own_prefix(biased.args, q(at::kHalf, 64)) == nullptr, covers_prefix);
+    EXPECT_NE(own_assembly(biased.args, q(at::kHalf, 64)), nullptr);
+  }
   for (const auto& other : {q(at::kFloat, 64), q(at::kHalf, 256)}) {
     EXPECT_EQ(own_prefix(prefix.args, other), nullptr);
     EXPECT_NE(own_assembly(prefix.args, other), nullptr);

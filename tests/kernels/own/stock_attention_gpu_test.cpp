@@ -116,6 +116,20 @@ TEST(AttentionOnGpu, LargeLogits) {
   }
 }
 
+/// Every score near -200, lengths that end in the middle of cuDNN's tiles.
+TEST(AttentionOnGpu, VeryNegativeLogSumExps) {
+  for (const Wish wish : {Wish::flash, Wish::cudnn, Wish::efficient, Wish::own}) {
+    for (const std::vector<int64_t>& lengths : {std::vector<int64_t>{64, 64}, std::vector<int64_t>{192, 192}}) {
+      AttentionInputs in = make_inputs({.lengths = lengths, .width = 64}, at::kBFloat16, kernel_device());
+      for (const auto& [i, side] : {std::pair{0, 5.0}, {1, -5.0}})  // 64 * 25 / sqrt(64)
+        in.leaves[i] = (0.1 * in.leaves[i].detach() + side).requires_grad_(true);
+      const auto found = outcome_of(in, wish), expected = outcome_of(in.widened(), Wish::reference);
+      EXPECT_LE(relative_error(found[0], expected[0]), 6e-3) << name_of(wish);
+      for (const at::Tensor& x : found) EXPECT_TRUE(at::isfinite(x).all().item<bool>()) << name_of(wish);
+    }
+  }
+}
+
 TEST(AttentionOnGpu, RepeatsBitForBit) {
   for (const Wish wish : {Wish::flash, Wish::efficient, Wish::own}) {
     for (const AttentionCase& c : {AttentionCase{.lengths = {5, 300, 1, 70}, .adapters = 2, .width = 64, .prefix = 20},

@@ -8,8 +8,8 @@
 /// over the pairs of the sequence's prefix, all of which every query sees and which have no bias, and those of its own keys that it sees:
 /// causal: j <= i, window W: j > i - W. A query that sees nothing gets O = 0 and L = -inf. Dropout multiplies the probabilities in O and
 /// dv, and dO . v_j, by the named masks of attention_chunk(head, of the prefix or not, j); L does not know it.
-/// delta is also rowsum(dO * O), but for the rounding of O: dq is a sum over the same keys and has to take that; the gradients of keys and
-/// prefixes take the sum, which is much nearer where softmax is nearly one key.
+/// delta is also rowsum(dO * O), but for the rounding of O: dq needs it before the last key and takes that; the gradients of keys and prefixes
+/// take the sum, which is much nearer where softmax is nearly one key.
 ///
 /// q, out, dout, dq [Tq,H,D] and k, v, dk, dv [Tk,G,D] as row_items.h has them; prefix tables [K,P,G,D] dense, 16-byte aligned.
 /// L, delta float [H,Tq]. Sums are float, results bitwise repeatable, and a sequence's do not depend on its neighbours.
