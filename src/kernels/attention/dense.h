@@ -18,7 +18,7 @@ DensePlaces dense_places(const VarlenArgs& args);
 
 struct DenseArgs {
   double scale = 1.0;
-  bool causal = false;   ///< of a square: place n sees places 0..n
+  bool causal = false;  ///< of a square: place n sees places 0..n
   /// Added to the scores, one for all sequences by a stride of 0, rows on 16 bytes; undefined: none.
   at::Tensor bias_BHNM;
 };

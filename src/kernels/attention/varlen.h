@@ -13,7 +13,7 @@ struct VarlenArgs {
   double scale = 1.0;
   bool causal = false;  ///< aligned at the end: the last query of a sequence sees its last key
   int64_t window = 0;   ///< the last keys up to the query's own, aligned likewise; 0: all. Not for efficient_ops().
-  /// Added to the scores, by distance as dense_bias() has it; undefined: none. For efficient_ops() only.
+  /// Added to the scores, by distance as add_dense_bias() has it; undefined: none. For efficient_ops() only.
   at::Tensor bias_HS = {};
   int64_t unbiased_keys = 0;  ///< the first ones of every sequence
 };
