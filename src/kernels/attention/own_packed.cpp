@@ -110,7 +110,7 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
                                       .items = own::array<cuda::RowItem>(call->work->queries),
                                       .item_count = call->work->query_count};
     own::check(cuda::packed_attention_forward(forward, own::stream_of(q)), "packed_attention_forward", q);
-    if (call->state) call->state->merge(q, out, lse_HT, source);
+    if (call->state) out = call->state->merge(q, out, lse_HT, source);
     ctx->save_for_backward({q, k, v, out, lse_HT, source.prefix_k, source.prefix_v, source.z, source.den});
     ctx->saved_data["call"] = at::IValue::make_capsule(call);
     return out;

@@ -44,19 +44,22 @@ class OwnPrefix final : public SourceRoute {
               static_cast<float>(args.scale)};
   }
 
-  void merge(const at::Tensor& q_given, const at::Tensor& out, const at::Tensor& lse_HT,
-             const SourceTensors& source) override {
-    const at::Tensor q = own::aligned_rows(q_given);
+  at::Tensor merge(const at::Tensor& q_given, const at::Tensor& out, const at::Tensor& lse_HT,
+                   const SourceTensors& source) override {
+    const at::Tensor q = own::aligned_rows(q_given), merged = at::empty_like(out);
+    own_out_ = out;
+    own_lse_HT_ = lse_HT.clone();
     const cuda::PrefixForward forward{.shape = shape_,
                                       .keys = keys(source),
                                       .q = own::head_rows(q),
                                       .own = own::head_rows(out),
-                                      .out = own::head_rows(out),
-                                      .own_lse = own::floats(lse_HT),
+                                      .out = own::head_rows(merged),
+                                      .own_lse = own::floats(own_lse_HT_),
                                       .lse = own::mutable_floats(lse_HT),
                                       .items = own::array<cuda::RowItem>(work_->forward),
                                       .item_count = work_->forward_count};
     own::check(cuda::prefix_attention_forward(forward, own::stream_of(q)), "prefix_attention_forward", q);
+    return merged;
   }
 
   SourceTensors backward(const MergedAttention& m, const SourceTensors& source,
@@ -72,8 +75,10 @@ class OwnPrefix final : public SourceRoute {
                                         .keys = keys(source),
                                         .dout = own::head_rows(dout),
                                         .q = own::head_rows(q),
+                                        .own = own::head_rows(own_out_),
                                         .out = own::head_rows(m.out),
                                         .dq = own::head_rows(gradients[0]),
+                                        .own_lse = own::floats(own_lse_HT_),
                                         .lse = own::floats(m.lse_HT),
                                         .delta = own::mutable_floats(delta),
                                         .dk = own::mutable_floats(result.prefix_k),
@@ -99,6 +104,7 @@ class OwnPrefix final : public SourceRoute {
 
   std::shared_ptr<const Work> work_;
   cuda::PrefixShape shape_ = {};
+  at::Tensor own_out_, own_lse_HT_;  ///< of the operator, for the backward pass
 };
 
 }  // namespace

@@ -39,8 +39,8 @@ class OwnState final : public SourceRoute {
     if (args.state.center_KHD.defined()) center_ = args.state.center_KHD.detach().to(at::kFloat).contiguous();
   }
 
-  void merge(const at::Tensor& q_given, const at::Tensor& out, const at::Tensor& lse_HT,
-             const SourceTensors& source) override {
+  at::Tensor merge(const at::Tensor& q_given, const at::Tensor& out, const at::Tensor& lse_HT,
+                   const SourceTensors& source) override {
     const at::Tensor q = own::aligned_rows(q_given), z = source.z.contiguous(), den = source.den.contiguous();
     const int64_t rows = cuda::ntk_state_rows(shape_.map, shape_.width);
     packed_ = at::empty({z.size(0), z.size(1), rows, shape_.width + 8}, q.options());
@@ -58,6 +58,7 @@ class OwnState final : public SourceRoute {
                                    .tile_count = work_->tile_count};
     own::check(cuda::ntk_attention_forward(forward, own::stream_of(q)), "ntk_attention_forward", q);
     if (args_.state.gated != nullptr) args_.state.gated->rows += q.size(0) * q.size(1);
+    return out;
   }
 
   SourceTensors backward(const MergedAttention& m, const SourceTensors& source,

@@ -35,9 +35,11 @@ class SourceRoute {
                                                     const SourceTensors& /*source*/) {
     return {k, v};
   }
-  /// Adds what the operator did not see, in place.
-  virtual void merge(const at::Tensor& /*q*/, const at::Tensor& /*out*/, const at::Tensor& /*lse_HT*/,
-                     const SourceTensors& /*source*/) {}
+  /// The output with what the operator did not see, which may be `out` itself; the log-sum-exp in place.
+  virtual at::Tensor merge(const at::Tensor& /*q*/, const at::Tensor& out, const at::Tensor& /*lse_HT*/,
+                           const SourceTensors& /*source*/) {
+    return out;
+  }
   /// From the operator's dq, dk, dv to those of the call, and the gradients of the source.
   virtual SourceTensors backward(const MergedAttention& merged, const SourceTensors& source,
                                  std::array<at::Tensor, 3>& gradients) = 0;

@@ -83,9 +83,10 @@ class StockState final : public SourceRoute {
  public:
   explicit StockState(const AttentionArgs& args) : args_(args) {}
 
-  void merge(const at::Tensor& q, const at::Tensor& out, const at::Tensor& lse_HT,
-             const SourceTensors& source) override {
+  at::Tensor merge(const at::Tensor& q, const at::Tensor& out, const at::Tensor& lse_HT,
+                   const SourceTensors& source) override {
     merge_state(out, lse_HT.t().unsqueeze(-1), q, source.z, source.den, args_);
+    return out;
   }
   SourceTensors backward(const MergedAttention& m, const SourceTensors& source,
                          std::array<at::Tensor, 3>& gradients) override {

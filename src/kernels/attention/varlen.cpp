@@ -57,7 +57,7 @@ struct VarlenAttention : torch::autograd::Function<VarlenAttention> {
       out.narrow(0, first, rows).zero_();
       lse.narrow(1, first, rows).fill_(-kInfinity);
     }
-    if (call->source) call->source->merge(q, out, lse, source);
+    if (call->source) out = call->source->merge(q, out, lse, source);
     ctx->save_for_backward({q, keys, values, out, lse, source.prefix_k, source.prefix_v, source.z, source.den});
     ctx->saved_data["call"] = at::IValue::make_capsule(call);
     return out;

@@ -7,8 +7,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-/// kernels.md 2.4: relative L2 in bfloat16, 2.5 times as much for amplitudes from 8 on; half has three bits more. delta is that of the rounded
-/// O, as in the operator in front, so that dk is between what the plan has for own sums (2.5e-3) and for that operator's (5.5e-3).
+/// kernels.md 2.4: relative L2 in bfloat16, 2.5 times as much for amplitudes from 8 on; half has three bits more.
 template <class T>
 void expect_parity(const PrefixCase& c, const PrefixOptions& options = {}) {
   SCOPED_TRACE(c.name());
@@ -18,18 +17,18 @@ void expect_parity(const PrefixCase& c, const PrefixOptions& options = {}) {
   const double tolerance = (c.amplitude >= 8.0 ? 2.5 : 1.0) * (std::is_same_v<T, half> ? 0.25 : 1.0);
   EXPECT_LT(relative_l2(values(run.out), r.out), 3.5e-3 * tolerance);
   EXPECT_LT(relative_l2(values(run.dq), r.dq), 4e-3 * tolerance);
-  EXPECT_LT(relative_l2(values(run.dk), r.dk), 4e-3 * tolerance);
+  EXPECT_LT(relative_l2(values(run.dk), r.dk), 2.5e-3 * tolerance);
   EXPECT_LT(relative_l2(values(run.dv), r.dv), 2.5e-3 * tolerance);
   for (std::size_t i = 0; i < r.lse.size(); ++i)
     ASSERT_NEAR(run.lse[i], r.lse[i], 1e-5 + 1e-6 * std::abs(r.lse[i])) << i;
-  const std::vector<double> out = values(run.out);
+  std::vector<double> deltas(r.lse.size()), expected(r.lse.size());
   for (int k = -1; k < c.groups(); ++k) {
     for (int t = k < 0 ? 0 : c.group_rows[k]; t < c.group_rows[k + 1]; ++t) {
       for (int h = 0; h < c.heads; ++h) {
         const auto at = (static_cast<std::ptrdiff_t>(t) * c.heads + h) * c.width;
         const std::size_t row = static_cast<std::size_t>(h) * c.rows() + t;
-        ASSERT_NEAR(run.delta[row], std::inner_product(&out[at], &out[at] + c.width, &in.dout[at], 0.0),
-                    1e-5 * c.width);
+        deltas[row] = run.delta[row];
+        expected[row] = std::inner_product(&r.out[at], &r.out[at] + c.width, &in.dout[at], 0.0);
         if (c.length_of(k) > 0) continue;
         EXPECT_EQ(run.lse[row], static_cast<float>(r.own_lse[row]));
         for (int i = 0; i < c.width; ++i) {
@@ -39,6 +38,7 @@ void expect_parity(const PrefixCase& c, const PrefixOptions& options = {}) {
       }
     }
   }
+  EXPECT_LT(relative_l2(deltas, expected), 3.5e-3 * tolerance);
 }
 
 class PrefixWidths : public testing::TestWithParam<int> {};
@@ -90,6 +90,7 @@ TEST(PrefixAttention, Amplitudes) {
     const PrefixCase c{.group_rows = {0, 128, 228}, .prefix = 30, .width = 64, .amplitude = amplitude, .seed = 4};
     expect_parity<bf16>(c);
     expect_parity<half>(c);
+    expect_parity<bf16>({.group_rows = {0, 300}, .prefix = 1, .causal = false, .amplitude = amplitude, .seed = 5});
   }
 }
 

@@ -213,10 +213,10 @@ PrefixRun<T> run_prefix(const PrefixCase& c, const PrefixInputs& in, const Prefi
   run.dq_own = elements(run.dq);
   Floats partial(work.chunks.size() * c.heads * prefix_partial_floats(c.prefix, c.width));
   EXPECT_EQ(
-      prefix_attention_backward({shape, keys, dout.view(), q.view(), run.out.view(), run.dq.view(), run.lse.data(),
-                                 run.delta.data(), run.dk.data(), run.dv.data(), partial.data(), work.queries.data(),
-                                 work.chunks.data(), work.first_chunk.data(), static_cast<int32_t>(work.queries.size()),
-                                 static_cast<int32_t>(work.chunks.size())},
+      prefix_attention_backward({shape, keys, dout.view(), q.view(), own.view(), run.out.view(), run.dq.view(),
+                                 own_lse.data(), run.lse.data(), run.delta.data(), run.dk.data(), run.dv.data(),
+                                 partial.data(), work.queries.data(), work.chunks.data(), work.first_chunk.data(),
+                                 static_cast<int32_t>(work.queries.size()), static_cast<int32_t>(work.chunks.size())},
                                 nullptr),
       0);
   for (Slice<T>* x : {&q, &dout, &own, &run.out, &run.dq}) EXPECT_TRUE(x->canaries_live());

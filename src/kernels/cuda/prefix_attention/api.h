@@ -3,9 +3,11 @@
 /// No torch, no CUDA header. T rows, K adapters, P prefix rows, H heads, G key/value heads, D head width.
 ///
 ///   s_j = scale q . Pk_j, j < length     L = log(e^{L_s} + sum_j e^{s_j})     O = e^{L_s - L} O_s + sum_j e^{s_j - L} Pv_j
-///   delta = rowsum(dO * O)     p_j = e^{s_j - L}     ds_j = p_j (dO . Pv_j - delta)
+///   p_j = e^{s_j - L}     delta = e^{L_s - L} rowsum(dO * O_s) + sum_j p_j dO . Pv_j     ds_j = p_j (dO . Pv_j - delta)
 ///   dq = dq_s + scale sum_j ds_j Pk_j     dPk_j = scale sum over the adapter's rows of ds_j q     dPv_j = sum of p_j dO
 /// O_s and L_s are the softmax part's; dq_s is its gradient from the merged O and L. Every row sees the whole prefix of its adapter.
+/// delta is also rowsum(dO * O), but for the rounding of O: dq needs it before the last pair and takes that; dPk takes the sum, whose error does
+/// not grow where a pair takes nearly all of a row.
 ///
 /// A row without keys has L_s = -inf (or +inf, as flash attention writes it). Rows without an adapter come first; they and those of an
 /// adapter with length 0 keep O_s, L_s and dq_s. Prefix rows from `length` on are not read, and their gradient is 0. A prefix for each
@@ -47,7 +49,7 @@ struct PrefixKeys {
   const int32_t* length = nullptr;        ///< [K] on the device, at most P; null: all P
 };
 
-/// `out` may be `own` and `lse` may be `own_lse`.
+/// `out` may be `own` and `lse` may be `own_lse` where no backward pass follows.
 struct PrefixForward {
   PrefixShape shape = {};
   PrefixKeys keys = {};
@@ -65,8 +67,8 @@ constexpr int64_t prefix_partial_floats(int prefix, int width) { return int64_t{
 struct PrefixBackward {
   PrefixShape shape = {};
   PrefixKeys keys = {};
-  HeadRows dout = {}, q = {}, out = {}, dq = {};  ///< dq: in dq_s, out dq
-  const float* lse = nullptr;                     ///< [H,T], merged
+  HeadRows dout = {}, q = {}, own = {}, out = {}, dq = {};  ///< own: O_s; dq: in dq_s, out dq
+  const float *own_lse = nullptr, *lse = nullptr;           ///< [H,T]
   float* delta = nullptr;                         ///< [H,T], written
   float *dk = nullptr, *dv = nullptr;             ///< [K,P,G,D]: written, not added to
   float* partial = nullptr;                       ///< [chunk_count,H,prefix_partial_floats], scratch, 16-byte aligned

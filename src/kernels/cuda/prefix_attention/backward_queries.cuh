@@ -5,11 +5,11 @@
 /// and ds K added up in registers. 3 products of 2 D operations for each row and key.
 ///
 /// Shared memory, 16-bit values in rows of D + 8:
-///   rows   4 of 64 rows: dO, q, O, dq
+///   rows   5 of 64 rows: dO, q, O, O_s, dq
 ///   keys   2 of { K, V }, 64 rows each
-/// D 64: 73,728 bytes, D 128: 139,264.
+/// D 64: 82,944 bytes, D 128: 156,672.
 /// Synchronisation: as the forward pass.
-/// Bytes a row and head: 10 D + 8, and 4 P D / 64 from the second-level cache.
+/// Bytes a row and head: 12 D + 12, and 4 P D / 64 from the second-level cache.
 
 #include "src/kernels/cuda/prefix_attention/keys.cuh"
 
@@ -18,8 +18,15 @@ namespace peft::cuda {
 template <int kWidth>
 struct PrefixQueryTile {
   static constexpr int kRows = prefix_query_rows(kWidth), kThreads = 2 * kRows;
-  static constexpr std::size_t kSharedBytes = 8 * (tile_values(kRows, kWidth) + tile_values(kKeyTile, kWidth));
+  static constexpr std::size_t kSharedBytes =
+      2 * (5 * tile_values(kRows, kWidth) + 4 * tile_values(kKeyTile, kWidth));
 };
+
+/// e^{L_s - L} of row `row` of `count`; 0 without keys, where L_s is infinite and O_s may be anything. `exponent` is log2(e) L.
+__device__ __forceinline__ float own_weight(const float* own_lse, float exponent, int row, int count) {
+  const float own = row < count ? own_lse[row] : INFINITY;
+  return fabsf(own) == INFINITY ? 0.0F : exp2f(kLog2E * own - exponent);
+}
 
 template <class T, int kWidth>
 __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_query_kernel(PrefixBackward args) {
@@ -36,13 +43,14 @@ __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_quer
   const KeyRows<T> prefix = prefix_head<T>(shape, args.keys, item.group, head);
 
   T* dout = shared_memory<T>();
-  T *q = dout + kValues, *out = q + kValues, *dq = out + kValues, *keys = dq + kValues;
+  T *q = dout + kValues, *out = q + kValues, *own = out + kValues, *dq = own + kValues, *keys = dq + kValues;
   const auto copy_rows = [&](T* to, const HeadRows& rows) {
     copy_tile<Tile::kRows, kWidth, kThreads>(to, rows_of<const T>(rows, item.row0, head), rows.row_stride, item.rows);
   };
   copy_rows(dout, args.dout);
   copy_rows(q, args.q);
   copy_rows(out, args.out);
+  copy_rows(own, args.own);
   copy_rows(dq, args.dq);
   copy_keys<kWidth, kThreads>(keys, prefix, 0);
   commit_copies();
@@ -66,6 +74,13 @@ __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_quer
     __syncthreads();
   }
   if (row >= item.rows) return;
+  float of_own[2] = {};
+  row_deltas<kWidth>(of_own, dout, own, row, lane);
+  PEFT_UNROLL
+  for (int lower = 0; lower < 2; ++lower) {
+    const float weight = own_weight(args.own_lse + first, exponent[lower], row + lane / 4 + 8 * lower, item.rows);
+    delta[lower] = row_sum(sums.delta[lower]) + (weight == 0.0F ? 0.0F : weight * of_own[lower]);
+  }
   finish_query_gradients<kWidth, true>(sums.dq, delta, shape.scale, dq, row, rows_of<T>(args.dq, item.row0, head),
                                        args.dq.row_stride, args.delta + first, item.rows, lane);
 }
