@@ -46,7 +46,8 @@ class OwnPrefix final : public SourceRoute {
 
   at::Tensor merge(const at::Tensor& q_given, const at::Tensor& out, const at::Tensor& lse_HT,
                    const SourceTensors& source) override {
-    const at::Tensor q = own::aligned_rows(q_given), merged = at::empty_like(out);
+    const at::Tensor q = own::aligned_rows(q_given);
+    at::Tensor merged = at::empty_like(out);
     own_out_ = out;
     own_lse_HT_ = lse_HT.clone();
     const cuda::PrefixForward forward{.shape = shape_,
