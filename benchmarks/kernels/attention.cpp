@@ -29,9 +29,7 @@ struct Inputs {
 
 Inputs make_inputs(const Shape& s, bool state) {
   Inputs in;
-  std::vector<PackedBatch::Sequence> sequences;
-  for (int64_t b = 0; b < s.sequences; ++b) sequences.push_back({s.length, b * s.adapters / s.sequences, b});
-  const Batch rows = std::make_shared<const PackedBatch>(sequences, s.adapters, at::Device(at::kCUDA, 0));
+  const Batch rows = batch_on_gpu(s.sequences, s.length, s.adapters);
   in.args = {.queries = rows, .keys = rows, .scale = 1.0 / std::sqrt(static_cast<double>(s.width))};
   const int64_t t = rows->rows();
   const auto narrow = on_gpu(at::kBFloat16), wide = on_gpu(at::kFloat);
@@ -105,6 +103,19 @@ Json json_of(const Shape& s) {
           {"dtype", "bfloat16"}};
 }
 
+/// A case without variants yet, a set for each of `inputs`; the reference gives its results.
+Case reference_case(std::string bench, Json shape, double bytes, double predicted,
+                    const std::shared_ptr<std::vector<Inputs>>& inputs) {
+  return {.bench = std::move(bench),
+          .shape = std::move(shape),
+          .bytes = bytes,
+          .predicted_ratio = predicted,
+          .sets = static_cast<int>(inputs->size()),
+          .expected = [inputs] { return by_autograd(inputs->front(), attention_reference, at::kDouble); },
+          .tolerance = 1e-2,
+          .variants = {}};
+}
+
 /// Forward, softmax backward and source, of one layer.
 Case layer_case(const Shape& s, bool state, double predicted,
                 const std::vector<std::pair<std::string, MakeSource>>& routes) {
@@ -113,14 +124,8 @@ Case layer_case(const Shape& s, bool state, double predicted,
   const int sets = sets_beyond_cache(bytes);
   auto inputs = std::make_shared<std::vector<Inputs>>();
   for (int i = 0; i < sets; ++i) inputs->push_back(make_inputs(s, state));
-  Case c{.bench = state ? "ntk_attention.layer" : "prefix_attention.layer",
-         .shape = json_of(s),
-         .bytes = bytes,
-         .predicted_ratio = predicted,
-         .sets = sets,
-         .expected = [inputs] { return by_autograd(inputs->front(), attention_reference, at::kDouble); },
-         .tolerance = 1e-2,
-         .variants = {}};
+  Case c =
+      reference_case(state ? "ntk_attention.layer" : "prefix_attention.layer", json_of(s), bytes, predicted, inputs);
   for (const auto& [name, make] : routes) {
     auto sources = std::make_shared<std::vector<std::unique_ptr<SourceRoute>>>();
     for (const Inputs& in : *inputs) sources->push_back(make(in.args, in.q));
@@ -149,14 +154,7 @@ Case implementation_case(const Shape& s, bool causal, bool biased, double predic
   Json shape = json_of(s);
   shape["causal"] = causal;
   shape["bias"] = biased;
-  Case c{.bench = "attention.implementations",
-         .shape = std::move(shape),
-         .bytes = bytes,
-         .predicted_ratio = predicted,
-         .sets = sets,
-         .expected = [inputs] { return by_autograd(inputs->front(), attention_reference, at::kDouble); },
-         .tolerance = 1e-2,
-         .variants = {}};
+  Case c = reference_case("attention.implementations", std::move(shape), bytes, predicted, inputs);
   for (const AttentionImplementation implementation : implementations) {
     c.variants.push_back({std::string(name_of(implementation)), [inputs, implementation](int set) {
                             Inputs in = (*inputs)[set];

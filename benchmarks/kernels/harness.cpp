@@ -81,6 +81,12 @@ double median_us(const std::function<void(int)>& run) {
 
 }  // namespace
 
+Batch batch_on_gpu(int64_t sequences, int64_t length, int64_t adapters) {
+  std::vector<PackedBatch::Sequence> all;
+  for (int64_t b = 0; b < sequences; ++b) all.push_back({length, b * adapters / sequences, b});
+  return std::make_shared<const PackedBatch>(all, adapters, at::Device(at::kCUDA, 0));
+}
+
 int sets_beyond_cache(double bytes) {
   return std::clamp(static_cast<int>(std::ceil(2.0 * kCacheBytes / bytes)), 1, kLaunches);
 }

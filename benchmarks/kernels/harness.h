@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "peft/base/json.h"
+#include "peft/tensor/packed_batch.h"
 
 namespace peft::bench {
 
@@ -35,6 +36,9 @@ std::vector<MakeCase> attention_cases();
 std::vector<MakeCase> row_cases();
 
 inline at::TensorOptions on_gpu(at::ScalarType type) { return at::TensorOptions(at::kCUDA).dtype(type); }
+
+/// Sequences of one length, as many for each adapter.
+Batch batch_on_gpu(int64_t sequences, int64_t length, int64_t adapters = 1);
 
 /// Sets needed so that `bytes` of inputs each do not stay in 50 MB of L2.
 int sets_beyond_cache(double bytes);

@@ -123,17 +123,10 @@ Case xent_case(int64_t rows, int64_t classes) {
       {rows}, [labels](const Tensors& x) { return own::small_xent(x[0], {}, {}, labels, {}); }, plain, plain);
 }
 
-/// Rows of K adapters, as many for each.
-Batch bank_rows(int64_t adapters, int64_t rows) {
-  std::vector<PackedBatch::Sequence> sequences;
-  for (int64_t k = 0; k < adapters; ++k) sequences.push_back({rows, k, k});
-  return std::make_shared<const PackedBatch>(sequences, adapters, at::Device(at::kCUDA, 0));
-}
-
 /// LoRA of K adapters: own, beside one batched product.
 Case lora_case(int64_t adapters, int64_t rows_each, int64_t c, int64_t r) {
   const int64_t t = adapters * rows_each;
-  const Batch rows = bank_rows(adapters, rows_each);
+  const Batch rows = batch_on_gpu(adapters, rows_each, adapters);
   const at::Tensor scale = at::full({adapters}, 2.0, on_gpu(at::kFloat));
   const Function plain = [=](const Tensors& x) {
     const at::ScalarType type = x[0].scalar_type();
@@ -152,9 +145,7 @@ Case lora_case(int64_t adapters, int64_t rows_each, int64_t c, int64_t r) {
 /// Prompt rows, embeddings and the first norm. given_rows: tokens bring their rows, which have a gradient.
 Case embedding_case(int64_t sequences, int64_t length, int64_t prompt, int64_t c, bool given_rows) {
   constexpr int64_t kVocabulary = 30522, kPositions = 512;
-  std::vector<PackedBatch::Sequence> all;
-  for (int64_t b = 0; b < sequences; ++b) all.push_back({length, 0, b});
-  const Batch rows = std::make_shared<const PackedBatch>(all, 1, at::Device(at::kCUDA, 0));
+  const Batch rows = batch_on_gpu(sequences, length);
   const auto table = [&](at::IntArrayRef shape) { return at::randn(shape, on_gpu(at::kBFloat16)); };
   own::EmbeddingTables tables{
       .word_VC = table({kVocabulary, c}), .position_NC = table({kPositions, c}), .type_UC = {}, .norm = {}};
@@ -192,9 +183,7 @@ Case embedding_case(int64_t sequences, int64_t length, int64_t prompt, int64_t c
 /// Dropout of rows, forward: masks formed in registers beside masks that lie ready. Their arguments are uploaded before, as a captured graph
 /// wants it.
 Case dropout_case(int64_t sequences, int64_t length, int64_t c) {
-  std::vector<PackedBatch::Sequence> all;
-  for (int64_t b = 0; b < sequences; ++b) all.push_back({length, 0, b});
-  const Batch rows = std::make_shared<const PackedBatch>(all, 1, at::Device(at::kCUDA, 0));
+  const Batch rows = batch_on_gpu(sequences, length);
   const DropoutContext context{.training = true, .seeds = {1}, .steps = {1}};
   const DropoutSite site{&context, "layer.0.output", {0.1}};
   const int64_t t = rows->rows();

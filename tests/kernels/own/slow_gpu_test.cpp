@@ -1,15 +1,10 @@
 /// ctest -L gpu_slow: many repeats that must agree bit for bit, as a race between threads would not, and sequences of thousands of rows.
 
-#include <gmock/gmock.h>
-
 #include "src/kernels/own/lora.h"
-#include "tests/kernels/attention_case.h"
-#include "tests/kernels/own/device.h"
+#include "tests/kernels/own/beside_reference.h"
 
 namespace peft {
 namespace {
-
-using Wish = AttentionImplementation;
 
 /// 60 sequences of 1 to 130 rows.
 std::vector<int64_t> mixed_lengths() {
@@ -81,16 +76,7 @@ TEST(SlowAttentionOnGpu, LongSequences) {
                 .lengths = {2048, 700}, .heads = 2, .groups = 2, .width = 64, .buckets = 32, .frozen_bias = true}}) {
         AttentionCase of = c;
         of.causal = causal;
-        AttentionInputs in = make_inputs(of, at::kBFloat16, kernel_device());
-        in.args.implementation = wish;
-        AttentionInputs wide = in.widened();
-        wide.args.implementation = Wish::reference;
-        const auto found = outcome(attention, in), expected = outcome(attention, wide);
-        for (std::size_t i = 0; i < found.size(); ++i) {
-          const double cap = of.state && i + 1 == found.size() ? 2.5 * 6e-3 : 6e-3;  // den: terms of either sign
-          EXPECT_LE(relative_error(found[i], expected[i]), cap)
-              << of.name() << ", " << name_of(wish) << ", result " << i;
-        }
+        expect_equals_reference(of, at::kBFloat16, wish, 6e-3);
       }
     }
   }

@@ -1,30 +1,10 @@
 /// attention() on a GPU by every implementation that serves it, against the reference in float64. What CPUs cannot show: that the stock
 /// operators take merged outputs and log-sum-exps as aten_ops.cpp hands them over.
 
-#include <gmock/gmock.h>
-
-#include "tests/kernels/attention_case.h"
-#include "tests/kernels/own/device.h"
+#include "tests/kernels/own/beside_reference.h"
 
 namespace peft {
 namespace {
-
-using Wish = AttentionImplementation;
-
-std::vector<at::Tensor> outcome_of(AttentionInputs in, Wish wish) {
-  in.args.implementation = wish;
-  return outcome(attention, in);
-}
-
-void expect_equals_reference(const AttentionCase& c, at::ScalarType type, Wish wish, double tolerance) {
-  const AttentionInputs in = make_inputs(c, type, kernel_device());
-  const auto found = outcome_of(in, wish), expected = outcome_of(in.widened(), Wish::reference);
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    const double cap = c.state && i + 1 == found.size() ? 2.5 * tolerance : tolerance;  // den: terms of either sign
-    EXPECT_LE(relative_error(found[i], expected[i]), cap)
-        << name_of(wish) << ", " << c10::toString(type) << ", " << c.name() << ", result " << i;
-  }
-}
 
 std::vector<AttentionCase> cases(bool prefixes, bool states) {
   std::vector<AttentionCase> all;
@@ -88,22 +68,18 @@ TEST(AttentionOnGpu, PickedRowsAndMissingKeys) {
       AttentionInputs in = make_inputs({.lengths = lengths, .width = 64, .prefix = 4}, at::kHalf, kernel_device());
       in.args.queries = in.args.keys->picked(2);
       in.leaves[0] = in.leaves[0].detach().index_select(0, in.args.keys->picked_rows(2)).requires_grad_(true);
-      const auto found = outcome_of(in, wish), expected = outcome_of(in.widened(), Wish::reference);
-      for (std::size_t i = 0; i < found.size(); ++i)
-        EXPECT_LE(relative_error(found[i], expected[i]), 6e-3) << name_of(wish) << ", result " << i;
+      expect_equals_reference(in, wish, 6e-3, "picked rows");
     }
     AttentionInputs in =
         make_inputs({.lengths = {5, 9, 3}, .width = 64, .state = FeatureMap::elu}, at::kHalf, kernel_device());
     in.args.keys = spread({5, 0, 12}, 1, kernel_device());
-    const auto found = outcome_of(in, wish), expected = outcome_of(in.widened(), Wish::reference);
-    for (std::size_t i = 0; i < 4; ++i)
-      EXPECT_LE(relative_error(found[i], expected[i]), 6e-3) << name_of(wish) << ", without keys, result " << i;
+    expect_equals_reference(in, wish, 6e-3, "without keys");
   }
 }
 
 TEST(AttentionOnGpu, Float32) {
   for (const Wish wish : {Wish::automatic, Wish::efficient, Wish::own, Wish::reference}) {
-    for (const AttentionCase& c : cases(true, true)) expect_equals_reference(c, at::kFloat, wish, 2e-5);
+    for (const AttentionCase& c : cases(true, true)) expect_equals_reference(c, at::kFloat, wish, 1e-5);
   }
 }
 

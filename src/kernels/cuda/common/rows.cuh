@@ -149,4 +149,15 @@ int with_element(Element element, const Run& run) {
 
 constexpr int kInvalidValue = 1;  ///< CUDA's number of the error
 
+/// Calls run(ElementType<T>(), std::integral_constant<int, threads>()) with the threads that share a row of `columns`; kInvalidValue
+/// where no instance serves them.
+template <class Run>
+int with_row_instance(int columns, Element element, const Run& run) {
+  if (columns % kChunk != 0 || columns > kBlockColumns) return kInvalidValue;
+  return with_element(element, [&](auto type) {
+    return columns <= kWarpColumns ? run(type, std::integral_constant<int, kWarp>())
+                                   : run(type, std::integral_constant<int, kRowBlock>());
+  });
+}
+
 }  // namespace peft::cuda

@@ -1,8 +1,6 @@
 #pragma once
 /// Which instance serves which shape. The instances are compiled in inst_*.cu.
 
-#include <type_traits>
-
 #include "src/kernels/cuda/common/rows.cuh"
 #include "src/kernels/cuda/packed_embedding/api.h"
 
@@ -15,19 +13,9 @@ int prompt_gradient_rows(const PackedEmbedding& embedding, const PromptGradient&
 template <class T, int Threads>
 int token_gradient_rows(const PackedEmbedding& embedding, const void* dy, void* dx, void* stream);
 
-/// f(element, threads) of the instance that serves these columns.
-template <class F>
-int with_embedding_instance(const PackedEmbedding& e, Element type, const F& f) {
-  if (e.columns % kChunk != 0 || e.columns > kBlockColumns) return kInvalidValue;
-  return with_element(type, [&](auto element) {
-    return e.columns <= kWarpColumns ? f(element, std::integral_constant<int, kWarp>{})
-                                     : f(element, std::integral_constant<int, kRowBlock>{});
-  });
-}
-
 inline int launch_packed_embedding_forward(const PackedEmbedding& e, void* y, Element type, void* stream) {
   if (e.row_count == 0) return 0;
-  return with_embedding_instance(e, type, [&](auto element, auto threads) {
+  return with_row_instance(e.columns, type, [&](auto element, auto threads) {
     return packed_embedding_forward_rows<typename decltype(element)::type, decltype(threads)::value>(e, y, stream);
   });
 }
@@ -35,7 +23,7 @@ inline int launch_packed_embedding_forward(const PackedEmbedding& e, void* y, El
 inline int launch_packed_embedding_backward(const PackedEmbedding& e, const PromptGradient& gradient, Element type,
                                             void* stream) {
   if (gradient.sources == 0 || gradient.prompt_rows == 0) return 0;
-  return with_embedding_instance(e, type, [&](auto element, auto threads) {
+  return with_row_instance(e.columns, type, [&](auto element, auto threads) {
     return prompt_gradient_rows<typename decltype(element)::type, decltype(threads)::value>(e, gradient, stream);
   });
 }
@@ -43,7 +31,7 @@ inline int launch_packed_embedding_backward(const PackedEmbedding& e, const Prom
 inline int launch_packed_embedding_token_gradient(const PackedEmbedding& e, const void* dy, void* dx, Element type,
                                                   void* stream) {
   if (e.row_count == 0) return 0;
-  return with_embedding_instance(e, type, [&](auto element, auto threads) {
+  return with_row_instance(e.columns, type, [&](auto element, auto threads) {
     return token_gradient_rows<typename decltype(element)::type, decltype(threads)::value>(e, dy, dx, stream);
   });
 }

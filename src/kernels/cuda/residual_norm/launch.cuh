@@ -13,21 +13,15 @@ int residual_norm_backward_rows(const ResidualNormBackward& arguments, void* str
 
 inline int launch_residual_norm_forward(const ResidualNormForward& a, Element type, void* stream) {
   if (a.rows == 0) return 0;
-  if (a.columns % kChunk != 0 || a.columns > kBlockColumns) return kInvalidValue;
-  return with_element(type, [&](auto element) {
-    using T = typename decltype(element)::type;
-    return a.columns <= kWarpColumns ? residual_norm_forward_rows<T, kWarp>(a, stream)
-                                     : residual_norm_forward_rows<T, kRowBlock>(a, stream);
+  return with_row_instance(a.columns, type, [&](auto element, auto threads) {
+    return residual_norm_forward_rows<typename decltype(element)::type, decltype(threads)::value>(a, stream);
   });
 }
 
 inline int launch_residual_norm_backward(const ResidualNormBackward& a, Element type, void* stream) {
   if (a.rows == 0) return 0;
-  if (a.columns % kChunk != 0 || a.columns > kBlockColumns) return kInvalidValue;
-  return with_element(type, [&](auto element) {
-    using T = typename decltype(element)::type;
-    return a.columns <= kWarpColumns ? residual_norm_backward_rows<T, kWarp>(a, stream)
-                                     : residual_norm_backward_rows<T, kRowBlock>(a, stream);
+  return with_row_instance(a.columns, type, [&](auto element, auto threads) {
+    return residual_norm_backward_rows<typename decltype(element)::type, decltype(threads)::value>(a, stream);
   });
 }
 
