@@ -15,7 +15,7 @@ void expect_parity(const NtkCase& c, const NtkOptions& options = {}) {
   const double tolerance = (c.amplitude >= 8.0 ? 2.5 : 1.0) * (std::is_same_v<T, half> ? 0.25 : 1.0);
   EXPECT_LT(relative_l2(values(run.out), r.out), 3.5e-3 * tolerance);
   EXPECT_LT(relative_l2(values(run.dq), r.dq), 4e-3 * tolerance);
-  EXPECT_LT(relative_l2(values(run.dz), r.dz), 2.5e-3 * tolerance);
+  EXPECT_LT(relative_l2(values(run.dz), r.dz), 1e-3);  // of L, which the rounded features enter; g phi is not rounded
   EXPECT_LT(dden_error(values(run.dden), r), 5e-3 * tolerance);
   for (std::size_t i = 0; i < r.lse.size(); ++i)
     ASSERT_NEAR(run.lse[i], r.lse[i], 4e-3 + 1e-6 * std::abs(r.lse[i])) << i;
@@ -77,6 +77,17 @@ TEST(NtkAttention, RandomGeometry) {
 
 TEST(NtkAttention, SeveralChunksAndSharedHeads) {
   expect_parity<bf16>({.group_rows = {1, 6, 530}, .heads = 4, .key_heads = 2, .state_heads = 2, .seed = 3});
+}
+
+/// Of as many rows and heads as a model has, dden needs no root of squares.
+TEST(NtkAttention, MassOfManyHeads) {
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    const NtkCase c{.group_rows = {0, 128}, .heads = 12, .key_heads = 12, .state_heads = 12, .seed = seed};
+    const NtkInputs in = ntk_inputs<bf16>(c);
+    const NtkReference r = NtkOracle(c, in).run();
+    NtkRun<bf16> run = run_ntk<bf16>(c, in, r, {});
+    EXPECT_LT(relative_l2(values(run.dden), r.dden), 5e-3);
+  }
 }
 
 TEST(NtkAttention, Amplitudes) {

@@ -5,22 +5,36 @@
 namespace peft::cuda {
 namespace {
 
-/// kernels.md 2.4: relative L2 in bfloat16; half has three bits more. Amplitudes from 8 on may have 2.5 times as much; only dq, whose delta
-/// is that of the rounded O, needs it.
+/// |found - expected| <= cap |expected|, and float's rounding of sums whose terms are queries.
+void expect_within(const std::vector<double>& found, const std::vector<double>& expected, double cap, double amplitude,
+                   const char* name) {
+  ASSERT_EQ(found.size(), expected.size());
+  double error = 0.0, norm = 0.0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    error += std::pow(found[i] - expected[i], 2);
+    norm += std::pow(expected[i], 2);
+  }
+  const double rounding = 1e-7 * amplitude * std::sqrt(static_cast<double>(found.size()));
+  EXPECT_LE(std::sqrt(error), cap * std::sqrt(norm) + rounding) << name << ", relative " << std::sqrt(error / norm);
+}
+
+/// kernels.md 2.4: relative L2 in bfloat16, for dq 2.5 times as much for amplitudes from 8 on; half has three bits more. Gradients of the prefix
+/// are nearly those of floats.
 template <class T>
-void expect_parity(const PackedCase& c, double dq_cap = 0.0) {
+void expect_parity(const PackedCase& c) {
   SCOPED_TRACE(c.name());
   const PackedInputs in = packed_inputs<T>(c);
   const PackedReference r = PackedOracle(c, in).run();
   PackedRun<T> run = run_packed<T>(c, in);
-  const double tolerance = std::is_same_v<T, half> ? 0.25 : 1.0;
-  EXPECT_LT(relative_l2(values(run.out), r.out), 3.5e-3 * tolerance);
-  if (dq_cap == 0.0) dq_cap = (c.amplitude >= 8.0 ? 2.5 : 1.0) * 4e-3 * tolerance;
-  EXPECT_LT(relative_l2(values(run.dq), r.dq), dq_cap);
-  EXPECT_LT(relative_l2(values(run.dk), r.dk), 5e-3 * tolerance);
-  EXPECT_LT(relative_l2(values(run.dv), r.dv), 5e-3 * tolerance);
-  EXPECT_LT(relative_l2(values(run.dpk), r.dpk), 2.5e-3 * tolerance);
-  EXPECT_LT(relative_l2(values(run.dpv), r.dpv), 2.5e-3 * tolerance);
+  const double tolerance = std::is_same_v<T, half> ? 0.25 : 1.0, large = c.amplitude >= 8.0 ? 2.5 : 1.0;
+  const auto within = [&](const std::vector<double>& found, const std::vector<double>& expected, double cap,
+                          const char* name) { expect_within(found, expected, cap, c.amplitude, name); };
+  within(values(run.out), r.out, 3.5e-3 * tolerance, "out");
+  within(values(run.dq), r.dq, 4e-3 * tolerance * large, "dq");
+  within(values(run.dk), r.dk, 5e-3 * tolerance, "dk");
+  within(values(run.dv), r.dv, 5e-3 * tolerance, "dv");
+  within(values(run.dpk), r.dpk, c.amplitude >= 8.0 ? 2.5e-3 : 1e-4, "dPk");
+  within(values(run.dpv), r.dpv, 1e-4, "dPv");
   for (std::size_t i = 0; i < r.lse.size(); ++i) {
     if (std::isinf(r.lse[i]))
       ASSERT_EQ(run.lse[i], r.lse[i]) << i;
@@ -118,9 +132,15 @@ TEST(PackedAttention, RandomGeometry) {
 TEST(PackedAttention, Amplitudes) {
   for (const double amplitude : {8.0, 40.0}) {
     expect_parity<bf16>(of_lengths({128, 100}, {.prefix = 30, .width = 64, .amplitude = amplitude, .seed = 4}));
-    for (uint64_t seed = 1; seed <= 4; ++seed) {
-      expect_parity<bf16>(of_lengths({40, 30}, {.prefix = 30, .causal = true, .amplitude = amplitude, .seed = seed}),
-                          /*dq_cap=*/13e-3);  // above the plan's 1e-2: rows this short and narrow, see docs/kernels.md
+    for (uint64_t seed = 1; seed <= 20; ++seed) {  // few rows, whose errors no average hides
+      std::mt19937_64 random(seed);
+      const auto one_of = [&](const std::vector<int>& x) { return x[random() % x.size()]; };
+      PackedCase c{.prefix = one_of({0, 1, 5, 30, 70}), .amplitude = amplitude, .seed = seed};
+      c.causal = random() % 2 == 0;
+      c.dropout = random() % 4 == 0 ? 0.2 : 0.0;
+      const std::vector<int> lengths = {one_of({1, 2, 17, 40, 100}), one_of({1, 7, 30, 64})};
+      expect_parity<bf16>(of_lengths(lengths, c));
+      expect_parity<half>(of_lengths(lengths, c));
     }
   }
 }
@@ -142,7 +162,7 @@ TEST(PackedAttention, ExtremeLogits) {
     PackedRun<bf16> run = run_packed<bf16>(c, in);
     EXPECT_LT(relative_l2(values(run.out), r.out), 3.5e-3);
     EXPECT_LT(relative_l2(values(run.dv), r.dv), 5e-3);
-    EXPECT_LT(relative_l2(values(run.dpv), r.dpv), 2.5e-3);
+    EXPECT_LT(relative_l2(values(run.dpv), r.dpv), 1e-4);
     for (const std::vector<double>& x : {values(run.dq), values(run.dk), values(run.dpk)})
       EXPECT_TRUE(std::all_of(x.begin(), x.end(), [](double value) { return std::isfinite(value); }));
   }

@@ -18,7 +18,7 @@ void expect_parity(const PrefixCase& c, const PrefixOptions& options = {}) {
   EXPECT_LT(relative_l2(values(run.out), r.out), 3.5e-3 * tolerance);
   EXPECT_LT(relative_l2(values(run.dq), r.dq), 4e-3 * tolerance);
   EXPECT_LT(relative_l2(values(run.dk), r.dk), 2.5e-3 * tolerance);
-  EXPECT_LT(relative_l2(values(run.dv), r.dv), 2.5e-3 * tolerance);
+  EXPECT_LT(relative_l2(values(run.dv), r.dv), 1e-4);  // p is not rounded
   for (std::size_t i = 0; i < r.lse.size(); ++i)
     ASSERT_NEAR(run.lse[i], r.lse[i], 1e-5 + 1e-6 * std::abs(r.lse[i])) << i;
   std::vector<double> deltas(r.lse.size()), expected(r.lse.size());
@@ -101,7 +101,7 @@ TEST(PrefixAttention, ExtremeLogits) {
     const PrefixReference r = PrefixOracle(c, in).run();
     PrefixRun<bf16> run = run_prefix<bf16>(c, in, r);
     EXPECT_LT(relative_l2(values(run.out), r.out), 3.5e-3);
-    EXPECT_LT(relative_l2(values(run.dv), r.dv), 2.5e-3);
+    EXPECT_LT(relative_l2(values(run.dv), r.dv), 1e-4);
     for (const std::vector<double>& x : {values(run.dq), values(run.dk)})
       EXPECT_TRUE(std::all_of(x.begin(), x.end(), [](double value) { return std::isfinite(value); }));
   }

@@ -53,20 +53,44 @@ __device__ __forceinline__ void multiply_rows(float (&c)[kColumns][4], const T* 
   }
 }
 
-/// c += P B: 16 rows of results, rounded to T, against as many rows of `b` as they have columns.
-template <int kWidth, int kColumns, class T>
+/// Columns 8 k to 8 k + 15 of 16 rows of results, rounded to T, as the left operand of a product.
+struct LeftOperand {
+  uint32_t a[4];
+};
+template <class T, int kColumns>
+__device__ __forceinline__ LeftOperand left_operand(const float (&p)[kColumns][4], int k) {
+  return {{pack_floats<T>(p[k][0], p[k][1]), pack_floats<T>(p[k][2], p[k][3]), pack_floats<T>(p[k + 1][0], p[k + 1][1]),
+           pack_floats<T>(p[k + 1][2], p[k + 1][3])}};
+}
+/// What rounding to T took from them.
+template <class T, int kColumns>
+__device__ __forceinline__ LeftOperand left_remainder(const LeftOperand& rounded, const float (&p)[kColumns][4], int k) {
+  LeftOperand rest;
+  PEFT_UNROLL
+  for (int i = 0; i < 4; ++i)
+    rest.a[i] = pack_remainder<T>(rounded.a[i], p[k + i / 2][i % 2 * 2], p[k + i / 2][i % 2 * 2 + 1]);
+  return rest;
+}
+
+/// c += P B: 16 rows of results, rounded to T, against as many rows of `b` as they have columns. kExact: with what rounding takes from them.
+template <int kWidth, bool kExact, int kColumns, class T>
 __device__ __forceinline__ void multiply_results(float (&c)[kWidth / 8][4], const float (&p)[kColumns][4], const T* b,
                                                  int lane) {
   PEFT_UNROLL
   for (int k = 0; k < kColumns; k += 2) {
-    const uint32_t x[4] = {pack_floats<T>(p[k][0], p[k][1]), pack_floats<T>(p[k][2], p[k][3]),
-                           pack_floats<T>(p[k + 1][0], p[k + 1][1]), pack_floats<T>(p[k + 1][2], p[k + 1][3])};
+    const LeftOperand x = left_operand<T>(p, k);
+    LeftOperand rest;
+    if (kExact) rest = left_remainder<T>(x, p, k);
     PEFT_UNROLL
     for (int j = 0; j < kWidth / 8; j += 2) {
       uint32_t y[4];
       load_b_transposed<kWidth>(y, b, 8 * k, 8 * j, lane);
-      multiply<T>(c[j], x, y[0], y[1]);
-      multiply<T>(c[j + 1], x, y[2], y[3]);
+      multiply<T>(c[j], x.a, y[0], y[1]);
+      multiply<T>(c[j + 1], x.a, y[2], y[3]);
+      if (kExact) {
+        multiply<T>(c[j], rest.a, y[0], y[1]);
+        multiply<T>(c[j + 1], rest.a, y[2], y[3]);
+      }
     }
   }
 }
@@ -76,6 +100,8 @@ struct Kept {
   bool active = false;
   uint32_t bits = 0;
   float scale = 1.0F;
+  /// Of the results from column `first` on.
+  __device__ __forceinline__ Kept from(int first) const { return {active, bits >> (first / 2), scale}; }
   template <int kBlocks>
   __device__ __forceinline__ void apply(float (&x)[kBlocks][4]) const {
     static_assert(kBlocks <= 8);
@@ -193,7 +219,7 @@ __device__ __forceinline__ void merge_keys(SoftmaxRows<kWidth>& rows, const T* q
     }
   }
   kept.apply(scores);
-  multiply_results<kWidth>(rows.values, scores, keys + tile_values(kKeyTile, kWidth), lane);
+  multiply_results<kWidth, false>(rows.values, scores, keys + tile_values(kKeyTile, kWidth), lane);
 }
 
 /// O over the warp's own rows of `tile`, from `row` on, and to `out`; L to `lse`. Both start at the block's first row, of `count`. A row
@@ -241,42 +267,65 @@ __device__ __forceinline__ void row_deltas(float (&delta)[2], const T* dout, con
   delta[1] = row_sum(delta[1]);
 }
 
-/// dq of a warp's 16 rows, without its scale, and sum_j p (mask dO . v)_j over the keys seen so far, this lane's share: over all keys of a
-/// row that is delta, without the rounding of O.
+/// What a warp's 16 rows sum over the keys for dq, whose scale comes later. delta = sum_j p_j (mask dO . v_j) is known only when all keys were
+/// seen, so ds is taken with an estimate of it, and the mean key gives back what the estimate lacked:
+///   excess = sum_j p_j (mask dO . v_j - estimate) / sum_j p_j     delta = estimate + excess
+///   dq = sum_j p_j (mask dO . v_j - estimate) k_j - excess sum_j p_j k_j
+/// sum_j p_j is 1 but for the rounding of s - L, which would not cancel in ds where one key takes nearly all of a row.
 template <int kWidth>
 struct QueryGradients {
-  float dq[kWidth / 8][4] = {}, delta[2] = {};
+  float dq[kWidth / 8][4] = {}, mean_key[kWidth / 8][4] = {};
+  float excess[2] = {}, weight[2] = {};  ///< this lane's share of the sums in `excess`
 };
 
-/// dq += ds K of one tile of keys, ds = p (mask dO V^T - delta), p = e^{unit s - L}; `exponent` is log2(e) L.
+/// One tile of keys, 32 at a time, which leaves registers for mean_key. p = e^{unit s - L}; `exponent` is log2(e) L.
 template <int kWidth, class T, class Score>
 __device__ __forceinline__ void add_query_gradients(QueryGradients<kWidth>& sums, const T* q, const T* dout,
                                                     const T* keys, int row, const float (&exponent)[2],
-                                                    const float (&delta)[2], float unit, const Kept& kept, int lane,
+                                                    const float (&estimate)[2], float unit, const Kept& kept, int lane,
                                                     const Score& score) {
-  float scores[kKeyTile / 8][4] = {}, products[kKeyTile / 8][4] = {};
-  multiply_rows<kWidth>(scores, q, row, keys, lane);
-  multiply_rows<kWidth>(products, dout, row, keys + tile_values(kKeyTile, kWidth), lane);
-  kept.apply(products);
-  PEFT_UNROLL
-  for (int j = 0; j < kKeyTile / 8; ++j) {
+  constexpr int kColumns = 4;
+  PEFT_KEEP_LOOP
+  for (int first = 0; first < kKeyTile; first += 8 * kColumns) {
+    const T* part = keys + first * tile_stride(kWidth);
+    float scores[kColumns][4] = {}, products[kColumns][4] = {};
+    multiply_rows<kWidth>(products, dout, row, part + tile_values(kKeyTile, kWidth), lane);
+    kept.from(first).apply(products);
+    multiply_rows<kWidth>(scores, q, row, part, lane);
     PEFT_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const float s = score(i / 2, 8 * j + 2 * (lane % 4) + i % 2, scores[j][i]);
-      const float p = exp2f(kLog2E * unit * s - exponent[i / 2]);
-      sums.delta[i / 2] += p * products[j][i];
-      scores[j][i] = p * (products[j][i] - delta[i / 2]);
+    for (int j = 0; j < kColumns; ++j) {
+      PEFT_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        const float s = score(i / 2, first + 8 * j + 2 * (lane % 4) + i % 2, scores[j][i]);
+        const float p = exp2f(kLog2E * unit * s - exponent[i / 2]);
+        scores[j][i] = p;
+        products[j][i] = p * (products[j][i] - estimate[i / 2]);
+        sums.weight[i / 2] += p;
+        sums.excess[i / 2] += products[j][i];
+      }
+    }
+    PEFT_UNROLL
+    for (int k = 0; k < kColumns; k += 2) {
+      const auto x = left_operand<T>(products, k), y = left_operand<T>(scores, k);
+      PEFT_UNROLL
+      for (int j = 0; j < kWidth / 8; j += 2) {
+        uint32_t b[4];
+        load_b_transposed<kWidth>(b, part, 8 * k, 8 * j, lane);
+        multiply<T>(sums.dq[j], x.a, b[0], b[1]);
+        multiply<T>(sums.dq[j + 1], x.a, b[2], b[3]);
+        multiply<T>(sums.mean_key[j], y.a, b[0], b[1]);
+        multiply<T>(sums.mean_key[j + 1], y.a, b[2], b[3]);
+      }
     }
   }
-  multiply_results<kWidth>(sums.dq, scores, keys, lane);
 }
 
-/// dq = scale sums, kAdd: and what is in `tile`, over the warp's own rows of it, and to `dq`; delta beside. All start at the block's first
-/// row, of `count`.
+/// dq = scale (sums.dq - excess sums.mean_key), kAdd: and what is in `tile`, over the warp's own rows of it, and to `dq`; estimate + excess
+/// to `deltas`. All start at the block's first row, of `count`.
 template <int kWidth, bool kAdd, class T>
-__device__ __forceinline__ void finish_query_gradients(const float (&sums)[kWidth / 8][4], const float (&delta)[2],
-                                                       float scale, T* tile, int row, T* dq, int64_t stride,
-                                                       float* deltas, int count, int lane) {
+__device__ __forceinline__ void finish_query_gradients(const QueryGradients<kWidth>& sums, const float (&estimate)[2],
+                                                       const float (&excess)[2], float scale, T* tile, int row, T* dq,
+                                                       int64_t stride, float* deltas, int count, int lane) {
   PEFT_UNROLL
   for (int lower = 0; lower < 2; ++lower) {
     const int r = row + 8 * lower + lane / 4;
@@ -284,9 +333,10 @@ __device__ __forceinline__ void finish_query_gradients(const float (&sums)[kWidt
     for (int j = 0; j < kWidth / 8; ++j) {
       auto* at = reinterpret_cast<uint32_t*>(tile + r * tile_stride(kWidth) + 8 * j + 2 * (lane % 4));
       const float2 own = kAdd ? unpack<T>(*at) : make_float2(0.0F, 0.0F);
-      *at = pack_floats<T>(own.x + scale * sums[j][2 * lower], own.y + scale * sums[j][2 * lower + 1]);
+      const auto result = [&](int i) { return scale * (sums.dq[j][i] - excess[lower] * sums.mean_key[j][i]); };
+      *at = pack_floats<T>(own.x + result(2 * lower), own.y + result(2 * lower + 1));
     }
-    if (lane % 4 == 0 && r < count) deltas[r] = delta[lower];
+    if (lane % 4 == 0 && r < count) deltas[r] = estimate[lower] + excess[lower];
   }
   __syncwarp();
   store_tile<kWidth>(dq + row * stride, stride, tile + row * tile_stride(kWidth), count - row < 16 ? count - row : 16,
@@ -301,29 +351,35 @@ struct KeyGradients {
 };
 /// What kRows rows add; `exponents` and `deltas` of them in shared memory. score(lower, column, product): of key lane / 4 + 8 lower and
 /// row `column`.
-template <int kWidth, int kRows, class T, class Score>
+template <int kWidth, int kRows, bool kExact, class T, class Score>
 __device__ __forceinline__ void add_rows(KeyGradients<kWidth>& sums, const T* k, const T* v, int key, const T* q,
                                          const T* dout, const float* exponents, const float* deltas, float unit,
                                          const Kept& kept, int lane, const Score& score) {
-  float scores[kRows / 8][4] = {}, products[kRows / 8][4] = {};
-  multiply_rows<kWidth>(scores, k, key, q, lane);
-  multiply_rows<kWidth>(products, v, key, dout, lane);
-  kept.apply(products);
-  PEFT_UNROLL
-  for (int j = 0; j < kRows / 8; ++j) {
-    const int column = 8 * j + 2 * (lane % 4);
-    const float2 exponent = *reinterpret_cast<const float2*>(exponents + column),
-                 delta = *reinterpret_cast<const float2*>(deltas + column);
+  constexpr int kStep = kExact && kWidth > 96 ? 16 : 32;  // what registers hold
+  PEFT_KEEP_LOOP
+  for (int first = 0; first < kRows; first += kStep) {
+    const T *q_part = q + first * tile_stride(kWidth), *dout_part = dout + first * tile_stride(kWidth);
+    const Kept of_part = kept.from(first);
+    float scores[kStep / 8][4] = {}, products[kStep / 8][4] = {};
+    multiply_rows<kWidth>(products, v, key, dout_part, lane);
+    of_part.apply(products);
+    multiply_rows<kWidth>(scores, k, key, q_part, lane);
     PEFT_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const float s = score(i / 2, column + i % 2, scores[j][i]);
-      scores[j][i] = exp2f(kLog2E * unit * s - (i % 2 == 0 ? exponent.x : exponent.y));     // P^T
-      products[j][i] = scores[j][i] * (products[j][i] - (i % 2 == 0 ? delta.x : delta.y));  // ds^T
+    for (int j = 0; j < kStep / 8; ++j) {
+      const int column = first + 8 * j + 2 * (lane % 4);
+      const float2 exponent = *reinterpret_cast<const float2*>(exponents + column),
+                   delta = *reinterpret_cast<const float2*>(deltas + column);
+      PEFT_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        const float s = score(i / 2, column + i % 2, scores[j][i]);
+        scores[j][i] = exp2f(kLog2E * unit * s - (i % 2 == 0 ? exponent.x : exponent.y));     // P^T
+        products[j][i] = scores[j][i] * (products[j][i] - (i % 2 == 0 ? delta.x : delta.y));  // ds^T
+      }
     }
+    of_part.apply(scores);
+    multiply_results<kWidth, kExact>(sums.dv, scores, dout_part, lane);
+    multiply_results<kWidth, kExact>(sums.dk, products, q_part, lane);
   }
-  kept.apply(scores);
-  multiply_results<kWidth>(sums.dv, scores, dout, lane);
-  multiply_results<kWidth>(sums.dk, products, q, lane);
 }
 
 }  // namespace peft::cuda

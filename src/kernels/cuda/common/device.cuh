@@ -84,6 +84,12 @@ __device__ __forceinline__ float2 unpack(uint32_t pair) {
   memcpy(&high, &b, 2);
   return make_float2(to_float(low), to_float(high));
 }
+/// What rounding took from the two floats that became `pair`: a product with both is as exact as one of floats with 16-bit values.
+template <class T>
+__device__ __forceinline__ uint32_t pack_remainder(uint32_t pair, float low, float high) {
+  const float2 rounded = unpack<T>(pair);
+  return pack_floats<T>(low - rounded.x, high - rounded.y);
+}
 
 /// Four 8x8 matrices of 16-bit values from shared memory: lane l gives the address of row l % 8 of matrix l / 8 (16 bytes, aligned) and
 /// gets, of every matrix, elements (l / 4, 2 (l % 4)) and the next; transposed: (2 (l % 4), l / 4) and the one below.

@@ -22,6 +22,7 @@ __device__ __forceinline__ T* rows_of(const HeadRows& rows, int64_t row, int hea
 template <int kRows, int kWidth, int kThreads, class T>
 __device__ __forceinline__ void copy_tile(T* tile, const T* global, int64_t stride, int rows) {
   constexpr int kPieces = kWidth / 8;
+  PEFT_KEEP_LOOP  // else the places of all pieces stay in registers, over the caller's loop over tiles
   for (int i = static_cast<int>(threadIdx.x); i < kRows * kPieces; i += kThreads) {
     const int row = i / kPieces, column = 8 * (i % kPieces);
     const bool inside = row < rows;

@@ -4,8 +4,9 @@
 /// A block takes a chunk of up to 256 rows of one group and one head, tile by tile, and has two results from one reading of the rows.
 /// First every warp takes 16 rows and a part of the features: delta = rowsum(dO * O), dphi = g (dO Z^T - delta den), dq. The operands of
 /// dO are those that delta needs, and the lanes that get delta are those whose results it enters. Then every warp takes 16 features:
-/// (g phi)^T [dO | -delta], kept in registers over the chunk, D / 2 + 4 floats a lane (D 32: half the columns each). Its partial sums go
-/// to memory; ntk_sum_kernel adds the chunks and the query heads of a state's head.
+/// (g phi)^T [dO | -delta], kept in registers over the chunk, D / 2 + 4 floats a lane (D 32: half the columns each); g phi is multiplied as
+/// two 16-bit numbers, its rounded value and what rounding took. The partial sums go to memory; ntk_sum_kernel adds the chunks and the
+/// query heads of a state's head.
 ///
 /// The sums over rows would overflow 16 bits where L is far from 0, so the tile's largest g is taken out and follows the sums as a factor:
 ///   m' = max(m, log g of the tile)     sum = e^{m - m'} sum + (e^{log g - m'} phi)^T [dO | -delta]
@@ -18,7 +19,7 @@
 /// D 64: 83,600 bytes, D 128: 105,360.
 /// Synchronisation, a tile: its copies have landed | (a center and several parts: phi . dphi is there) | dq, log g and delta are there |
 /// all have read. The copies of the next tile begin before the first of these barriers, into memory that the last one freed.
-/// A row and head, D 64: 10 D + 4 = 644 bytes, 8 M (D + 1) / 256 = 130 to write and read the partial sums, 17,400 operations.
+/// A row and head, D 64: 10 D + 4 = 644 bytes, 8 M (D + 1) / 256 = 130 to write and read the partial sums, 26,000 operations.
 
 #include "src/kernels/cuda/common/merge.cuh"
 #include "src/kernels/cuda/ntk_attention/backward_rows.cuh"
@@ -75,17 +76,20 @@ __device__ __forceinline__ void add_tile(NtkSums<kWidth>& sums, const T* q, cons
       g[2 * i] = __expf(x.x - largest);
       g[2 * i + 1] = __expf(x.y - largest);
     }
-    uint32_t a[4], b[4];
+    uint32_t a[4], rest[4], b[4];
     load_a_transposed<kWidth>(a, q, k, 16 * feature_tile, place.lane);
     PEFT_UNROLL
     for (int i = 0; i < 4; ++i) {
       const float2 x = unpack<T>(a[i]);
-      a[i] = pack_floats<T>(g[i / 2 * 2] * feature_of<kMap>(x.x * place.root),
-                            g[i / 2 * 2 + 1] * feature_of<kMap>(x.y * place.root));
+      const float low = g[i / 2 * 2] * feature_of<kMap>(x.x * place.root),
+                  high = g[i / 2 * 2 + 1] * feature_of<kMap>(x.y * place.root);
+      a[i] = pack_floats<T>(low, high);
+      rest[i] = pack_remainder<T>(a[i], low, high);
     }
-    const bool first_row = place.lane / 4 == 0;
-    const uint32_t ones[4] = {first_row ? pack_floats<T>(g[0], g[1]) : 0U, 0U,
-                              first_row ? pack_floats<T>(g[2], g[3]) : 0U, 0U};
+    if (place.lane / 4 != 0) g[0] = g[1] = g[2] = g[3] = 0.0F;  // of taylor1's 16 constants one counts
+    const uint32_t ones[4] = {pack_floats<T>(g[0], g[1]), 0U, pack_floats<T>(g[2], g[3]), 0U};
+    const uint32_t rest_of_ones[4] = {pack_remainder<T>(ones[0], g[0], g[1]), 0U,
+                                      pack_remainder<T>(ones[2], g[2], g[3]), 0U};
     PEFT_UNROLL
     for (int j = 0; j < Sums::kColumns; ++j) {
       if (8 * (first_column + j) > kWidth) continue;  // the parts of D 32 are not equal
@@ -96,8 +100,11 @@ __device__ __forceinline__ void add_tile(NtkSums<kWidth>& sums, const T* q, cons
           load_b_transposed_half<kWidth>(b, dout, k, 8 * (first_column + j), place.lane);
       }
       multiply<T>(sums.z[j], a, b[j % 2 * 2], b[j % 2 * 2 + 1]);
-      if (kMap == StateMap::taylor1 && sums_constant<kWidth>(j, feature_tile))
+      multiply<T>(sums.z[j], rest, b[j % 2 * 2], b[j % 2 * 2 + 1]);
+      if (kMap == StateMap::taylor1 && sums_constant<kWidth>(j, feature_tile)) {
         multiply<T>(sums.constant[j / Sums::kFeatureTiles], ones, b[j % 2 * 2], b[j % 2 * 2 + 1]);
+        multiply<T>(sums.constant[j / Sums::kFeatureTiles], rest_of_ones, b[j % 2 * 2], b[j % 2 * 2 + 1]);
+      }
     }
   }
 }

@@ -1,7 +1,8 @@
 #pragma once
 /// packed_attention, backward, first launch: delta and dq. Formula and layouts in api.h.
 ///
-/// Blocks and tiles of keys as in the forward pass. 3 products of 2 D operations for each pair; dq is added up in registers.
+/// Blocks and tiles of keys as in the forward pass. 4 products of 2 D operations for each pair; dq and the mean key, which corrects it when
+/// delta is known (QueryGradients), are added up in registers.
 ///
 /// Shared memory, 16-bit values in rows of D + 8:
 ///   rows   3 of 64 rows: dO, q (then dq), O
@@ -32,8 +33,7 @@ __global__ void __launch_bounds__(PackedQueryTile<kWidth>::kThreads, PackedQuery
   const int head = static_cast<int>(blockIdx.y), warp = static_cast<int>(threadIdx.x) / 32,
             lane = static_cast<int>(threadIdx.x) % 32, row = 16 * warp;
   if (item.rows == 0) return;
-  const PackedSequence sequence = args.keys.sequences[item.group];
-  const BlockKeys<T> block = block_keys<T>(args.shape, args.keys, sequence, item, head);
+  const BlockKeys block(args.shape, args.keys, item, head);
   const float* bias = bias_of(args.keys, head);
 
   T* dout = shared_memory<T>();
@@ -44,25 +44,25 @@ __global__ void __launch_bounds__(PackedQueryTile<kWidth>::kThreads, PackedQuery
   copy_rows(dout, args.dout);
   copy_rows(q, args.q);
   copy_rows(out, args.out);
-  if (block.tiles > 0) copy_keys<kWidth, kThreads>(keys, block, 0);
+  if (block.tiles > 0) block.copy<kWidth, kThreads>(keys, 0);
   commit_copies();
 
   const int64_t first = head * args.shape.query_rows + item.row0;
   const float exponent[2] = {exponent_of(args.lse + first, row + lane / 4, item.rows),
                              exponent_of(args.lse + first, row + lane / 4 + 8, item.rows)};
-  float delta[2] = {};
+  float estimate[2] = {};
   QueryGradients<kWidth> sums;
   for (int tile = 0; tile < block.tiles; ++tile) {
-    if (tile + 1 < block.tiles) copy_keys<kWidth, kThreads>(keys + (tile + 1) % 2 * kKeys, block, tile + 1);
+    if (tile + 1 < block.tiles) block.copy<kWidth, kThreads>(keys + (tile + 1) % 2 * kKeys, tile + 1);
     commit_copies();
     wait_copies<1>();
     __syncthreads();
     if (row < item.rows) {
-      if (tile == 0) row_deltas<kWidth>(delta, dout, out, row, lane);
-      const TileScore score(args.shape, bias, block, tile, item.row0 - sequence.query0 + row + lane / 4);
+      if (tile == 0) row_deltas<kWidth>(estimate, dout, out, row, lane);
+      const TileScore score(block, bias, tile, item.row0 - block.sequence.query0 + row + lane / 4);
       const Kept kept =
           kept_of_rows(args.keys.dropout, item.row0 + row, item.rows - row, head, score.prefix, score.first, lane);
-      add_query_gradients<kWidth>(sums, q, dout, keys + tile % 2 * kKeys, row, exponent, delta, 1.0F, kept, lane,
+      add_query_gradients<kWidth>(sums, q, dout, keys + tile % 2 * kKeys, row, exponent, estimate, 1.0F, kept, lane,
                                   score);
     }
     __syncthreads();
@@ -70,12 +70,15 @@ __global__ void __launch_bounds__(PackedQueryTile<kWidth>::kThreads, PackedQuery
   wait_copies<0>();  // q, where there was no tile
   __syncthreads();
   if (row >= item.rows) return;
-  if (!args.merged) {
-    delta[0] = row_sum(sums.delta[0]);
-    delta[1] = row_sum(sums.delta[1]);
+  float excess[2];
+  PEFT_UNROLL
+  for (int lower = 0; lower < 2; ++lower) {
+    const float sum = row_sum(sums.excess[lower]), weight = row_sum(sums.weight[lower]);
+    excess[lower] = args.merged || weight == 0.0F ? 0.0F : sum / weight;
   }
-  finish_query_gradients<kWidth, false>(sums.dq, delta, args.shape.scale, q, row, rows_of<T>(args.dq, item.row0, head),
-                                        args.dq.row_stride, args.delta + first, item.rows, lane);
+  finish_query_gradients<kWidth, false>(sums, estimate, excess, args.shape.scale, q, row,
+                                        rows_of<T>(args.dq, item.row0, head), args.dq.row_stride, args.delta + first,
+                                        item.rows, lane);
 }
 
 template <class T, int kWidth>

@@ -34,24 +34,23 @@ __global__ void __launch_bounds__(PackedForwardTile<kWidth>::kThreads, PackedFor
   const int head = static_cast<int>(blockIdx.y), warp = static_cast<int>(threadIdx.x) / 32,
             lane = static_cast<int>(threadIdx.x) % 32, row = 16 * warp;
   if (item.rows == 0) return;
-  const PackedSequence sequence = args.keys.sequences[item.group];
-  const BlockKeys<T> block = block_keys<T>(args.shape, args.keys, sequence, item, head);
+  const BlockKeys block(args.shape, args.keys, item, head);
   const float* bias = bias_of(args.keys, head);
 
   T* q = shared_memory<T>();
   T* keys = q + tile_values(kPackedRows, kWidth);
   copy_tile<kPackedRows, kWidth, kThreads>(q, rows_of<const T>(args.q, item.row0, head), args.q.row_stride, item.rows);
-  if (block.tiles > 0) copy_keys<kWidth, kThreads>(keys, block, 0);
+  if (block.tiles > 0) block.copy<kWidth, kThreads>(keys, 0);
   commit_copies();
 
   SoftmaxRows<kWidth> rows;
   for (int tile = 0; tile < block.tiles; ++tile) {
-    if (tile + 1 < block.tiles) copy_keys<kWidth, kThreads>(keys + (tile + 1) % 2 * kKeys, block, tile + 1);
+    if (tile + 1 < block.tiles) block.copy<kWidth, kThreads>(keys + (tile + 1) % 2 * kKeys, tile + 1);
     commit_copies();
     wait_copies<1>();
     __syncthreads();
     if (row < item.rows) {
-      const TileScore score(args.shape, bias, block, tile, item.row0 - sequence.query0 + row + lane / 4);
+      const TileScore score(block, bias, tile, item.row0 - block.sequence.query0 + row + lane / 4);
       const Kept kept =
           kept_of_rows(args.keys.dropout, item.row0 + row, item.rows - row, head, score.prefix, score.first, lane);
       merge_keys<kWidth>(rows, q, keys + tile % 2 * kKeys, row, 1.0F, kept, lane, score);

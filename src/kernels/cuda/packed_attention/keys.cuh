@@ -11,63 +11,64 @@ __device__ __forceinline__ const float* bias_of(const PackedKeys& keys, int head
   return keys.bias == nullptr ? nullptr : keys.bias + static_cast<int64_t>(head) * keys.bias_span + keys.bias_zero;
 }
 
-/// A score of unit 1 for common/attention.cuh: the product of a query and a key of its sequence with their bias, -inf where the query does
-/// not see the key.
-__device__ __forceinline__ float own_score(const PackedShape& shape, const float* bias, int query, int key,
-                                           float product) {
-  if ((shape.causal && key > query) || (shape.window > 0 && key <= query - shape.window)) return -INFINITY;
-  return shape.scale * product + (bias == nullptr ? 0.0F : bias[key - query]);
+/// A score of unit 1 for common/attention.cuh: the product of a query and a key of its sequence, `distance` behind it, with their bias;
+/// -inf where the query does not see the key.
+__device__ __forceinline__ float own_score(const PackedShape& shape, const float* bias, int distance, float product) {
+  if ((shape.causal && distance > 0) || (shape.window > 0 && distance <= -shape.window)) return -INFINITY;
+  return shape.scale * product + (bias == nullptr ? 0.0F : bias[distance]);
 }
 
-/// The tiles of keys that some of a block's queries see: those of the prefix, then own ones from `first_own` on.
-template <class T>
+/// The tiles of keys that some of a block's queries see: those of the prefix, then own ones from `first_own` on. Where they lie is worked
+/// out anew for every tile: pointers would take registers over the whole loop.
 struct BlockKeys {
-  KeyRows<T> prefix, own;
-  int prefix_tiles, first_own, tiles;
+  const PackedShape& shape;
+  const PackedKeys& keys;
+  PackedSequence sequence;
+  int key_head, prefix_length, prefix_tiles, first_own, tiles;
+  __device__ BlockKeys(const PackedShape& of_shape, const PackedKeys& of_keys, const RowItem& item, int head)
+      : shape(of_shape), keys(of_keys), sequence(of_keys.sequences[item.group]) {
+    const int first_query = item.row0 - sequence.query0, last_query = first_query + item.rows - 1;
+    const int end = shape.causal && last_query + 1 < sequence.keys ? last_query + 1 : sequence.keys;
+    const int begin = shape.window > 0 && first_query - shape.window + 1 > 0 ? first_query - shape.window + 1 : 0;
+    key_head = head / (shape.heads / shape.key_heads);
+    prefix_length = sequence.table < 0 ? 0 : shape.prefix;
+    prefix_tiles = (prefix_length + kKeyTile - 1) / kKeyTile;
+    first_own = begin / kKeyTile;
+    const int own = (end + kKeyTile - 1) / kKeyTile - first_own;
+    tiles = prefix_tiles + (own > 0 ? own : 0);
+  }
+  /// Begins to copy the block's `tile`th tile.
+  template <int kWidth, int kThreads, class T>
+  __device__ __forceinline__ void copy(T* to, int tile) const {
+    if (tile < prefix_tiles) {
+      copy_keys<kWidth, kThreads>(to,
+                                  table_head<T>(keys.prefix_k, keys.prefix_v, sequence.table, shape.prefix,
+                                                shape.key_heads, kWidth, key_head, prefix_length),
+                                  tile);
+    } else {
+      const KeyRows<T> own{rows_of<const T>(keys.k, sequence.key0, key_head),
+                           rows_of<const T>(keys.v, sequence.key0, key_head), keys.k.row_stride, keys.v.row_stride,
+                           sequence.keys};
+      copy_keys<kWidth, kThreads>(to, own, first_own + tile - prefix_tiles);
+    }
+  }
 };
-template <class T>
-__device__ __forceinline__ BlockKeys<T> block_keys(const PackedShape& shape, const PackedKeys& keys,
-                                                   const PackedSequence& sequence, const RowItem& item, int head) {
-  const int key_head = head / (shape.heads / shape.key_heads), first_query = item.row0 - sequence.query0,
-            last_query = first_query + item.rows - 1;
-  BlockKeys<T> block;
-  block.prefix = table_head<T>(keys.prefix_k, keys.prefix_v, sequence.table < 0 ? 0 : sequence.table, shape.prefix,
-                               shape.key_heads, shape.width, key_head, sequence.table < 0 ? 0 : shape.prefix);
-  block.own = {rows_of<const T>(keys.k, sequence.key0, key_head), rows_of<const T>(keys.v, sequence.key0, key_head),
-               keys.k.row_stride, keys.v.row_stride, sequence.keys};
-  const int end = shape.causal && last_query + 1 < sequence.keys ? last_query + 1 : sequence.keys;
-  const int begin = shape.window > 0 && first_query - shape.window + 1 > 0 ? first_query - shape.window + 1 : 0;
-  block.prefix_tiles = (block.prefix.length + kKeyTile - 1) / kKeyTile;
-  block.first_own = begin / kKeyTile;
-  const int own = (end + kKeyTile - 1) / kKeyTile - block.first_own;
-  block.tiles = block.prefix_tiles + (own > 0 ? own : 0);
-  return block;
-}
-/// Begins to copy the block's `tile`th tile.
-template <int kWidth, int kThreads, class T>
-__device__ __forceinline__ void copy_keys(T* to, const BlockKeys<T>& block, int tile) {
-  if (tile < block.prefix_tiles)
-    copy_keys<kWidth, kThreads>(to, block.prefix, tile);
-  else
-    copy_keys<kWidth, kThreads>(to, block.own, block.first_own + tile - block.prefix_tiles);
-}
 
 /// What a warp's rows see of the block's `tile`th tile; `query` is lane / 4's row in its sequence.
 struct TileScore {
   const PackedShape& shape;
   const float* bias;
-  int query, first, left;  ///< first: key 0 of the tile in its sequence; left: keys from there on
+  int first, left, distance;  ///< first: key 0 of the tile in its sequence, `distance` behind `query`; left: keys from there on
   bool prefix;
-  template <class T>
-  __device__ TileScore(const PackedShape& of, const float* bias_of_head, const BlockKeys<T>& block, int tile,
-                       int lane_query)
-      : shape(of), bias(bias_of_head), query(lane_query), prefix(tile < block.prefix_tiles) {
+  __device__ TileScore(const BlockKeys& block, const float* bias_of_head, int tile, int query)
+      : shape(block.shape), bias(bias_of_head), prefix(tile < block.prefix_tiles) {
     first = (prefix ? tile : block.first_own + tile - block.prefix_tiles) * kKeyTile;
-    left = (prefix ? block.prefix.length : block.own.length) - first;
+    left = (prefix ? block.prefix_length : block.sequence.keys) - first;
+    distance = first - query;
   }
   __device__ __forceinline__ float operator()(int lower, int column, float product) const {
     if (column >= left) return -INFINITY;
-    return prefix ? shape.scale * product : own_score(shape, bias, query + 8 * lower, first + column, product);
+    return prefix ? shape.scale * product : own_score(shape, bias, distance + column - 8 * lower, product);
   }
 };
 

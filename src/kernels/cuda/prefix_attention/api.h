@@ -6,8 +6,8 @@
 ///   p_j = e^{s_j - L}     delta = e^{L_s - L} rowsum(dO * O_s) + sum_j p_j dO . Pv_j     ds_j = p_j (dO . Pv_j - delta)
 ///   dq = dq_s + scale sum_j ds_j Pk_j     dPk_j = scale sum over the adapter's rows of ds_j q     dPv_j = sum of p_j dO
 /// O_s and L_s are the softmax part's; dq_s is its gradient from the merged O and L. Every row sees the whole prefix of its adapter.
-/// delta is also rowsum(dO * O), but for the rounding of O: dq needs it before the last pair and takes that; dPk takes the sum, whose error does
-/// not grow where a pair takes nearly all of a row.
+/// delta is also rowsum(dO * O), but for the rounding of O, which is far off where a pair takes nearly all of a row; the sum is divided by that
+/// of its weights. p and ds become 16-bit operands; for dPk and dPv what that takes from them is multiplied too.
 ///
 /// A row without keys has L_s = -inf (or +inf, as flash attention writes it). Rows without an adapter come first; they and those of an
 /// adapter with length 0 keep O_s, L_s and dq_s. Prefix rows from `length` on are not read, and their gradient is 0. A prefix for each

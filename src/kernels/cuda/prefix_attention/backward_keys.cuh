@@ -2,8 +2,9 @@
 /// prefix_attention, backward, second and third launch: dPk and dPv. Formula and layouts in api.h.
 ///
 /// A block takes 64 keys against a chunk of up to 512 rows of their group and one head, a warp 16 of the keys, whose dK and dV, D floats a
-/// lane, stay in registers over the chunk. 4 products of 2 D operations for each row and key. Its partial sums go to memory;
-/// prefix_sum_kernel adds the chunks and the query heads of a key/value head.
+/// lane, stay in registers over the chunk. 6 products of 2 D operations for each row and key: P^T and ds^T are multiplied as two 16-bit numbers
+/// each, their rounded values and what rounding took. The partial sums go to memory; prefix_sum_kernel adds the chunks and the query heads of
+/// a key/value head.
 ///
 /// Shared memory, 16-bit values in rows of D + 8:
 ///   keys    K, V, 64 rows each
@@ -70,7 +71,7 @@ __global__ void __launch_bounds__(PrefixKeyTile<kWidth>::kThreads)
     const int first_row = tile * kRows;
     const Kept kept = kept_of_keys<kRows>(dropout, item.row0 + first_row, item.rows - first_row, head, true,
                                           tile_of_keys * kKeyTile + 16 * warp, lane);
-    add_rows<kWidth, kRows>(sums, k, v, 16 * warp, q, dout, exponent, delta, shape.scale, kept, lane,
+    add_rows<kWidth, kRows, true>(sums, k, v, 16 * warp, q, dout, exponent, delta, shape.scale, kept, lane,
                             [](int, int, float product) { return product; });
     __syncthreads();
   }

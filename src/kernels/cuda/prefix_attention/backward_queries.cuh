@@ -2,7 +2,7 @@
 /// prefix_attention, backward, first launch: delta and dq. Formula and layouts in api.h.
 ///
 /// A block takes 64 rows of one group and one head, a warp 16 of them, and goes over the prefix in tiles of 64 keys: scores, dO V^T, ds,
-/// and ds K added up in registers. 3 products of 2 D operations for each row and key.
+/// ds K and p K added up in registers (QueryGradients). 4 products of 2 D operations for each row and key.
 ///
 /// Shared memory, 16-bit values in rows of D + 8:
 ///   rows   5 of 64 rows: dO, q, O, O_s, dq
@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_quer
   const int64_t first = head * shape.rows + item.row0;
   const float exponent[2] = {exponent_of(args.lse + first, row + lane / 4, item.rows),
                              exponent_of(args.lse + first, row + lane / 4 + 8, item.rows)};
-  float delta[2] = {};
+  float estimate[2] = {};
   QueryGradients<kWidth> sums;
   for (int tile = 0; tile < tile_count; ++tile) {
     if (tile + 1 < tile_count) copy_keys<kWidth, kThreads>(keys + (tile + 1) % 2 * kKeys, prefix, tile + 1);
@@ -67,22 +67,26 @@ __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_quer
     wait_copies<1>();
     __syncthreads();
     if (row < item.rows) {
-      if (tile == 0) row_deltas<kWidth>(delta, dout, out, row, lane);
-      add_query_gradients<kWidth>(sums, q, dout, keys + tile % 2 * kKeys, row, exponent, delta, shape.scale, Kept{},
+      if (tile == 0) row_deltas<kWidth>(estimate, dout, out, row, lane);
+      add_query_gradients<kWidth>(sums, q, dout, keys + tile % 2 * kKeys, row, exponent, estimate, shape.scale, Kept{},
                                   lane, EveryKey(prefix.length, tile));
     }
     __syncthreads();
   }
   if (row >= item.rows) return;
-  float of_own[2] = {};
+  float of_own[2] = {}, excess[2];
   row_deltas<kWidth>(of_own, dout, own, row, lane);
   PEFT_UNROLL
   for (int lower = 0; lower < 2; ++lower) {
-    const float weight = own_weight(args.own_lse + first, exponent[lower], row + lane / 4 + 8 * lower, item.rows);
-    delta[lower] = row_sum(sums.delta[lower]) + (weight == 0.0F ? 0.0F : weight * of_own[lower]);
+    const float own_part = own_weight(args.own_lse + first, exponent[lower], row + lane / 4 + 8 * lower, item.rows);
+    const float sum = row_sum(sums.excess[lower]) +
+                      (own_part == 0.0F ? 0.0F : own_part * (of_own[lower] - estimate[lower]));
+    const float weight = row_sum(sums.weight[lower]) + own_part;
+    excess[lower] = weight == 0.0F ? 0.0F : sum / weight;
   }
-  finish_query_gradients<kWidth, true>(sums.dq, delta, shape.scale, dq, row, rows_of<T>(args.dq, item.row0, head),
-                                       args.dq.row_stride, args.delta + first, item.rows, lane);
+  finish_query_gradients<kWidth, true>(sums, estimate, excess, shape.scale, dq, row,
+                                       rows_of<T>(args.dq, item.row0, head), args.dq.row_stride, args.delta + first,
+                                       item.rows, lane);
 }
 
 template <class T, int kWidth>
