@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <type_traits>
 #include <vector>
@@ -116,6 +117,16 @@ inline double relative_l2(const std::vector<double>& found, const std::vector<do
     size += expected[i] * expected[i];
   }
   return size > 0.0 ? std::sqrt(error / size) : std::sqrt(error);  // a NaN comes through
+}
+
+/// |found - expected| <= cap |expected|, and float's rounding of sums whose terms are queries of this amplitude.
+inline void expect_within(const std::vector<double>& found, const std::vector<double>& expected, double cap,
+                          double amplitude, const char* name) {
+  ASSERT_EQ(found.size(), expected.size());
+  const double norm = std::sqrt(std::inner_product(expected.begin(), expected.end(), expected.begin(), 0.0)),
+               relative = relative_l2(found, expected),
+               rounding = 1e-7 * amplitude * std::sqrt(static_cast<double>(found.size()));
+  EXPECT_LE(relative * (norm > 0.0 ? norm : 1.0), cap * norm + rounding) << name << ", relative " << relative;
 }
 
 /// Random inputs in double, rounded to T.

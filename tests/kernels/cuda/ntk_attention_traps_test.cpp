@@ -37,7 +37,7 @@ void expect_zero_state_is_softmax() {
       if (map == StateMap::taylor1) {  // b = 0 is off
         EXPECT_EQ(largest(values(run.dz)) + largest(values(run.dden)), 0.0);
       } else if (logit == 0.0) {
-        EXPECT_LT(relative_l2(values(run.dz), r.dz), 2.5e-3);
+        EXPECT_LT(relative_l2(values(run.dz), r.dz), 1e-3);
       }
     }
   }
@@ -61,7 +61,7 @@ void expect_extreme_logits() {
         EXPECT_LT(relative_l2(values(run.out), r.out), 3.5e-3);
         if (logit < 0) {  // the state has all of the mass; at +200 it has e^-200 of it
           EXPECT_LT(relative_l2(values(run.dq), r.dq), 4e-3 * 2.5);
-          EXPECT_LT(relative_l2(values(run.dz), r.dz), 2.5e-3);
+          EXPECT_LT(relative_l2(values(run.dz), r.dz), 1e-3);
           EXPECT_LT(dden_error(values(run.dden), r), 5e-3 * 2.5);
         } else {
           EXPECT_TRUE(same_bits(elements(run.dq), run.dq_own));
@@ -76,19 +76,20 @@ TEST(NtkTraps, ExtremeLogitsBesideAState) {
   expect_extreme_logits<half>();
 }
 
-TEST(NtkTraps, RowsOfVeryDifferentMassShareATile) {
+template <class T>
+void expect_state_part() {
   // g of neighbours differs by e^24, more than half can hold: their sum is led by the rows of small L, and every row
   // keeps its own dphi.
   NtkCase c{.group_rows = {0, 100}, .causal = false, .z_size = 30.0, .den_size = 30.0, .seed = 3};
-  NtkInputs in = ntk_inputs<half>(c);
+  NtkInputs in = ntk_inputs<T>(c);
   NtkReference r = NtkOracle(c, in).run();
   NtkOptions options;
   for (std::size_t i = 0; i < r.own_lse.size(); ++i) options.own_lse.push_back(i % 2 == 0 ? -12.0 : 12.0);
-  NtkRun<half> run = run_ntk<half>(c, in, r, options);
+  NtkRun<T> run = run_ntk<T>(c, in, r, options);
   // What the state adds to dq, dZ and dden, from the merged O and L that the kernel wrote.
   const std::vector<double> out = values(run.out), before = [&] {
     std::vector<double> x;
-    for (const half value : run.dq_own) x.push_back(static_cast<double>(to_float(value)));
+    for (const T value : run.dq_own) x.push_back(static_cast<double>(to_float(value)));
     return x;
   }();
   std::vector<double> dq = before, dz(in.z.size(), 0.0), dden(in.den.size(), 0.0);
@@ -109,9 +110,13 @@ TEST(NtkTraps, RowsOfVeryDifferentMassShareATile) {
       }
     }
   }
-  EXPECT_LT(relative_l2(values(run.dq), dq), 1e-3);
-  EXPECT_LT(relative_l2(values(run.dz), dz), 1e-3);
-  EXPECT_LT(relative_l2(values(run.dden), dden), 1e-3);
+  EXPECT_LT(relative_l2(values(run.dq), dq), (std::is_same_v<T, half> ? 1e-3 : 4e-3));
+  EXPECT_LT(relative_l2(values(run.dz), dz), 2e-5);
+  EXPECT_LT(relative_l2(values(run.dden), dden), 2e-5);
+}
+TEST(NtkTraps, RowsOfVeryDifferentMassShareATile) {
+  expect_state_part<bf16>();
+  expect_state_part<half>();
 }
 
 TEST(NtkTraps, ValuesWithoutMassAreLegal) {
@@ -122,7 +127,7 @@ TEST(NtkTraps, ValuesWithoutMassAreLegal) {
   NtkRun<bf16> run = run_ntk<bf16>(c, in, r);
   EXPECT_LT(relative_l2(values(run.out), r.out), 3.5e-3);
   EXPECT_LT(relative_l2(values(run.dq), r.dq), 4e-3);
-  EXPECT_LT(relative_l2(values(run.dz), r.dz), 2.5e-3);
+  EXPECT_LT(relative_l2(values(run.dz), r.dz), 1e-3);
   EXPECT_LT(dden_error(values(run.dden), r), 5e-3);
   EXPECT_GT(relative_l2(r.out, r.own), 1e-2);
 }

@@ -5,32 +5,19 @@
 namespace peft::cuda {
 namespace {
 
-/// |found - expected| <= cap |expected|, and float's rounding of sums whose terms are queries.
-void expect_within(const std::vector<double>& found, const std::vector<double>& expected, double cap, double amplitude,
-                   const char* name) {
-  ASSERT_EQ(found.size(), expected.size());
-  double error = 0.0, norm = 0.0;
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    error += std::pow(found[i] - expected[i], 2);
-    norm += std::pow(expected[i], 2);
-  }
-  const double rounding = 1e-7 * amplitude * std::sqrt(static_cast<double>(found.size()));
-  EXPECT_LE(std::sqrt(error), cap * std::sqrt(norm) + rounding) << name << ", relative " << std::sqrt(error / norm);
-}
-
-/// kernels.md 2.4: relative L2 in bfloat16, for dq 2.5 times as much for amplitudes from 8 on; half has three bits more. Gradients of the prefix
-/// are nearly those of floats.
+/// kernels.md 2.4: relative L2 in bfloat16, without its 2.5 times for amplitudes from 8 on; half has three bits more. Gradients of prefixes
+/// have a factor with twice the digits.
 template <class T>
 void expect_parity(const PackedCase& c) {
   SCOPED_TRACE(c.name());
   const PackedInputs in = packed_inputs<T>(c);
   const PackedReference r = PackedOracle(c, in).run();
   PackedRun<T> run = run_packed<T>(c, in);
-  const double tolerance = std::is_same_v<T, half> ? 0.25 : 1.0, large = c.amplitude >= 8.0 ? 2.5 : 1.0;
+  const double tolerance = std::is_same_v<T, half> ? 0.25 : 1.0;
   const auto within = [&](const std::vector<double>& found, const std::vector<double>& expected, double cap,
                           const char* name) { expect_within(found, expected, cap, c.amplitude, name); };
   within(values(run.out), r.out, 3.5e-3 * tolerance, "out");
-  within(values(run.dq), r.dq, 4e-3 * tolerance * large, "dq");
+  within(values(run.dq), r.dq, (c.amplitude >= 8.0 ? 5e-3 : 4e-3) * tolerance, "dq");
   within(values(run.dk), r.dk, 5e-3 * tolerance, "dk");
   within(values(run.dv), r.dv, 5e-3 * tolerance, "dv");
   within(values(run.dpk), r.dpk, c.amplitude >= 8.0 ? 2.5e-3 : 1e-4, "dPk");

@@ -94,6 +94,37 @@ TEST(PrefixAttention, Amplitudes) {
   }
 }
 
+/// The kernels' own errors, without those of the softmax part: few rows, whose errors no average hides.
+template <class T>
+void expect_prefix_part(const PrefixCase& c) {
+  SCOPED_TRACE(c.name());
+  const PrefixInputs in = prefix_inputs<T>(c);
+  const PrefixReference r = PrefixOracle(c, in).run();
+  PrefixRun<T> run = run_prefix<T>(c, in, r, {.softmax_dq = false});
+  std::vector<double> own;
+  for (const T x : run.own) own.push_back(static_cast<double>(to_float(x)));
+  const PrefixPart part = PrefixOracle(c, in).prefix_part(own, r);
+  const double tolerance = std::is_same_v<T, half> ? 0.25 : 1.0;
+  expect_within(values(run.dq), part.dq, 4e-3 * tolerance, c.amplitude, "dq");
+  expect_within(values(run.dk), part.dk, c.amplitude >= 8.0 ? 2.5e-3 : 1e-4, c.amplitude, "dPk");
+}
+TEST(PrefixAttention, FewRows) {
+  for (const double amplitude : {1.0, 8.0, 40.0}) {
+    for (uint64_t seed = 1; seed <= 12; ++seed) {
+      const PrefixCase c{.group_rows = {0, 7, 24},
+                         .prefix = seed % 3 == 0   ? 30
+                                   : seed % 3 == 1 ? 1
+                                                   : 5,
+                         .width = seed % 2 == 0 ? 32 : 64,
+                         .causal = seed % 4 < 2,
+                         .amplitude = amplitude,
+                         .seed = seed};
+      expect_prefix_part<bf16>(c);
+      expect_prefix_part<half>(c);
+    }
+  }
+}
+
 TEST(PrefixAttention, ExtremeLogits) {
   for (const double logit : {200.0, -200.0}) {
     const PrefixCase c{.group_rows = {0, 20, 53}, .prefix = 21, .logit = logit, .seed = 6};

@@ -63,6 +63,9 @@ PrefixInputs prefix_inputs(const PrefixCase& c) {
 struct PrefixReference {
   std::vector<double> own, own_lse, out, lse, dq, dk, dv;  ///< dk, dv of the prefix
 };
+struct PrefixPart {
+  std::vector<double> dq, dk;
+};
 
 class PrefixOracle {
  public:
@@ -79,6 +82,28 @@ class PrefixOracle {
     });
     backward(r);
     return r;
+  }
+
+  /// What the prefix adds to dq, and dk, where the sequence's part of the output is `own`, as rounded as the kernels got it.
+  PrefixPart prefix_part(const std::vector<double>& own, const PrefixReference& r) const {
+    PrefixPart part{std::vector<double>(in_.q.size(), 0.0), std::vector<double>(in_.pk.size(), 0.0)};
+    each_row([&](int k, int begin, int end, int t, int h) {
+      const std::size_t row = static_cast<std::size_t>(h) * c_.rows() + t;
+      const double* dout = &in_.dout[at(t, h)];
+      const auto p = [&](const Key& key) { return std::exp(score(t, h, key) - r.lse[row]); };
+      std::vector<Key> prefix = keys(k, begin, end, t, h);
+      std::erase_if(prefix, [](const Key& key) { return key.prefix < 0; });
+      double delta = std::exp(r.own_lse[row] - r.lse[row]) * dot(dout, &own[at(t, h)]);
+      for (const Key& key : prefix) delta += p(key) * dot(dout, key.v);
+      for (const Key& key : prefix) {
+        const double ds = p(key) * (dot(dout, key.v) - delta);
+        for (int i = 0; i < c_.width; ++i) {
+          part.dq[at(t, h) + i] += c_.scale() * ds * key.k[i];
+          part.dk[key.prefix + i] += c_.scale() * ds * in_.q[at(t, h) + i];
+        }
+      }
+    });
+    return part;
   }
 
   /// The sequence's part of dq from a given output and log-sum-exp, as the softmax backward computes it.
@@ -168,7 +193,7 @@ struct PrefixRun {
 };
 
 struct PrefixOptions {
-  bool in_place = true;
+  bool in_place = true, softmax_dq = true;  ///< softmax_dq: else the prefix's part of dq comes alone
   std::vector<double> own_lse = {};  ///< instead of the reference's
 };
 
@@ -209,7 +234,8 @@ PrefixRun<T> run_prefix(const PrefixCase& c, const PrefixInputs& in, const Prefi
                                       run.lse.data(), work.forward.data(), static_cast<int32_t>(work.forward.size())},
                                      nullptr),
             0);
-  fill_slice(run.dq, PrefixOracle(c, in).dq_own(values(run.out), values(run.lse)));
+  fill_slice(run.dq, options.softmax_dq ? PrefixOracle(c, in).dq_own(values(run.out), values(run.lse))
+                                        : std::vector<double>(in.q.size(), 0.0));
   run.dq_own = elements(run.dq);
   Floats partial(work.chunks.size() * c.heads * prefix_partial_floats(c.prefix, c.width));
   EXPECT_EQ(

@@ -1,7 +1,8 @@
 #pragma once
 /// What kernels of softmax attention are made of: tiles of 64 keys, their products with 16 rows of a warp in registers, the online softmax
 /// and the gradients. Which keys a row sees, and what is added to a score, is the caller's `score(lower, column, product)`: for row
-/// lane / 4 + 8 lower of the warp and key `column` of the tile, the score divided by `unit`, -inf where the row does not see the key.
+/// lane / 4 + 8 lower of the warp and key `column` of the tile, the score divided by `unit`, -inf where the row does not see the key; for dq,
+/// `score.left` keys of the tile are there.
 
 #include "src/kernels/cuda/common/dropout.h"
 #include "src/kernels/cuda/common/merge.cuh"
@@ -64,7 +65,8 @@ __device__ __forceinline__ LeftOperand left_operand(const float (&p)[kColumns][4
 }
 /// What rounding to T took from them.
 template <class T, int kColumns>
-__device__ __forceinline__ LeftOperand left_remainder(const LeftOperand& rounded, const float (&p)[kColumns][4], int k) {
+__device__ __forceinline__ LeftOperand left_remainder(const LeftOperand& rounded, const float (&p)[kColumns][4],
+                                                      int k) {
   LeftOperand rest;
   PEFT_UNROLL
   for (int i = 0; i < 4; ++i)
@@ -267,18 +269,25 @@ __device__ __forceinline__ void row_deltas(float (&delta)[2], const T* dout, con
   delta[1] = row_sum(delta[1]);
 }
 
-/// What a warp's 16 rows sum over the keys for dq, whose scale comes later. delta = sum_j p_j (mask dO . v_j) is known only when all keys were
-/// seen, so ds is taken with an estimate of it, and the mean key gives back what the estimate lacked:
-///   excess = sum_j p_j (mask dO . v_j - estimate) / sum_j p_j     delta = estimate + excess
-///   dq = sum_j p_j (mask dO . v_j - estimate) k_j - excess sum_j p_j k_j
-/// sum_j p_j is 1 but for the rounding of s - L, which would not cancel in ds where one key takes nearly all of a row.
+/// What a warp's 16 rows sum over keys for dq, whose scale comes later. delta = sum_j p_j (mask dO . v_j) is known only when all keys were
+/// seen, so ds is taken with an estimate of it, and what that lacked is taken back at the end:
+///   ds_j = p_j (mask dO . v_j - estimate)     delta = estimate + excess     dq = sum_j ds_j k_j - excess sum_j p_j k_j
 template <int kWidth>
 struct QueryGradients {
-  float dq[kWidth / 8][4] = {}, mean_key[kWidth / 8][4] = {};
-  float excess[2] = {}, weight[2] = {};  ///< this lane's share of the sums in `excess`
+  float dq[kWidth / 8][4] = {}, p_keys[kWidth / 8][4] = {};  ///< sum_j ds_j k_j, sum_j p_j k_j
+  float ds[2] = {}, p[2] = {};                               ///< this lane's share of sum_j ds_j and sum_j p_j
 };
+/// sum_j ds_j / sum_j p_j, over these keys and what others add. The divisor is 1 but for the rounding of s - L, which would not cancel in ds
+/// where one key takes nearly all of a row.
+template <int kWidth>
+__device__ __forceinline__ float excess_of(const QueryGradients<kWidth>& sums, int lower, float ds = 0.0F,
+                                           float p = 0.0F) {
+  ds += row_sum(sums.ds[lower]);
+  p += row_sum(sums.p[lower]);
+  return p == 0.0F ? 0.0F : ds / p;
+}
 
-/// One tile of keys, 32 at a time, which leaves registers for mean_key. p = e^{unit s - L}; `exponent` is log2(e) L.
+/// One tile of keys, 32 at a time, which leaves registers for p_keys. p = e^{unit s - L}; `exponent` is log2(e) L.
 template <int kWidth, class T, class Score>
 __device__ __forceinline__ void add_query_gradients(QueryGradients<kWidth>& sums, const T* q, const T* dout,
                                                     const T* keys, int row, const float (&exponent)[2],
@@ -286,7 +295,7 @@ __device__ __forceinline__ void add_query_gradients(QueryGradients<kWidth>& sums
                                                     const Score& score) {
   constexpr int kColumns = 4;
   PEFT_KEEP_LOOP
-  for (int first = 0; first < kKeyTile; first += 8 * kColumns) {
+  for (int first = 0; first < kKeyTile && first < score.left; first += 8 * kColumns) {
     const T* part = keys + first * tile_stride(kWidth);
     float scores[kColumns][4] = {}, products[kColumns][4] = {};
     multiply_rows<kWidth>(products, dout, row, part + tile_values(kKeyTile, kWidth), lane);
@@ -300,27 +309,27 @@ __device__ __forceinline__ void add_query_gradients(QueryGradients<kWidth>& sums
         const float p = exp2f(kLog2E * unit * s - exponent[i / 2]);
         scores[j][i] = p;
         products[j][i] = p * (products[j][i] - estimate[i / 2]);
-        sums.weight[i / 2] += p;
-        sums.excess[i / 2] += products[j][i];
+        sums.p[i / 2] += p;
+        sums.ds[i / 2] += products[j][i];
       }
     }
     PEFT_UNROLL
     for (int k = 0; k < kColumns; k += 2) {
-      const auto x = left_operand<T>(products, k), y = left_operand<T>(scores, k);
+      const auto ds = left_operand<T>(products, k), p = left_operand<T>(scores, k);
       PEFT_UNROLL
       for (int j = 0; j < kWidth / 8; j += 2) {
         uint32_t b[4];
         load_b_transposed<kWidth>(b, part, 8 * k, 8 * j, lane);
-        multiply<T>(sums.dq[j], x.a, b[0], b[1]);
-        multiply<T>(sums.dq[j + 1], x.a, b[2], b[3]);
-        multiply<T>(sums.mean_key[j], y.a, b[0], b[1]);
-        multiply<T>(sums.mean_key[j + 1], y.a, b[2], b[3]);
+        multiply<T>(sums.dq[j], ds.a, b[0], b[1]);
+        multiply<T>(sums.dq[j + 1], ds.a, b[2], b[3]);
+        multiply<T>(sums.p_keys[j], p.a, b[0], b[1]);
+        multiply<T>(sums.p_keys[j + 1], p.a, b[2], b[3]);
       }
     }
   }
 }
 
-/// dq = scale (sums.dq - excess sums.mean_key), kAdd: and what is in `tile`, over the warp's own rows of it, and to `dq`; estimate + excess
+/// dq = scale (sums.dq - excess sums.p_keys), kAdd: and what is in `tile`, over the warp's own rows of it, and to `dq`; estimate + excess
 /// to `deltas`. All start at the block's first row, of `count`.
 template <int kWidth, bool kAdd, class T>
 __device__ __forceinline__ void finish_query_gradients(const QueryGradients<kWidth>& sums, const float (&estimate)[2],
@@ -333,7 +342,7 @@ __device__ __forceinline__ void finish_query_gradients(const QueryGradients<kWid
     for (int j = 0; j < kWidth / 8; ++j) {
       auto* at = reinterpret_cast<uint32_t*>(tile + r * tile_stride(kWidth) + 8 * j + 2 * (lane % 4));
       const float2 own = kAdd ? unpack<T>(*at) : make_float2(0.0F, 0.0F);
-      const auto result = [&](int i) { return scale * (sums.dq[j][i] - excess[lower] * sums.mean_key[j][i]); };
+      const auto result = [&](int i) { return scale * (sums.dq[j][i] - excess[lower] * sums.p_keys[j][i]); };
       *at = pack_floats<T>(own.x + result(2 * lower), own.y + result(2 * lower + 1));
     }
     if (lane % 4 == 0 && r < count) deltas[r] = estimate[lower] + excess[lower];

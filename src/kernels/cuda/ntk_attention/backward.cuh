@@ -19,7 +19,7 @@
 /// D 64: 83,600 bytes, D 128: 105,360.
 /// Synchronisation, a tile: its copies have landed | (a center and several parts: phi . dphi is there) | dq, log g and delta are there |
 /// all have read. The copies of the next tile begin before the first of these barriers, into memory that the last one freed.
-/// A row and head, D 64: 10 D + 4 = 644 bytes, 8 M (D + 1) / 256 = 130 to write and read the partial sums, 26,000 operations.
+/// A row and head, D 64: 10 D + 4 = 644 bytes, 8 M (D + 1) / 256 = 130 to write and read the partial sums, 26,600 operations.
 
 #include "src/kernels/cuda/common/merge.cuh"
 #include "src/kernels/cuda/ntk_attention/backward_rows.cuh"

@@ -9,8 +9,8 @@
 /// causal: j <= i, window W: j > i - W. A query that sees nothing gets O = 0 and L = -inf. Dropout multiplies the probabilities in O and
 /// dv, and dO . v_j, by the named masks of attention_chunk(head, of the prefix or not, j); L does not know it.
 /// delta is also rowsum(dO * O), but for the rounding of O, which is far off where softmax is nearly one key: here it is the sum over all keys,
-/// divided by that of p. p and ds become 16-bit operands; for prefixes what that takes from them is multiplied too, so that the gradients
-/// of prefixes are those of floats.
+/// divided by that of p, if these are all keys. p and ds become 16-bit operands; for gradients of prefixes what that takes from them is
+/// multiplied too.
 ///
 /// q, out, dout, dq [Tq,H,D] and k, v, dk, dv [Tk,G,D] as row_items.h has them; prefix tables [K,P,G,D] dense, 16-byte aligned.
 /// L, delta float [H,Tq]. Sums are float, results bitwise repeatable, and a sequence's do not depend on its neighbours.
@@ -80,8 +80,7 @@ struct PackedBackward {
   HeadRows dout = {}, q = {}, out = {}, dq = {}, dk = {}, dv = {};
   const float* lse = nullptr;                        ///< [H,Tq]
   float* delta = nullptr;                            ///< [H,Tq], written
-  bool merged =
-      false;  ///< out and lse are of more than these keys: delta is rowsum(dO * O), since no sum over these keys is
+  bool merged = false;  ///< out and lse are of more than these keys: delta is rowsum(dO * O), no sum over these
   float *dprefix_k = nullptr, *dprefix_v = nullptr;  ///< [K,P,G,D]
   float* partial = nullptr;  ///< [chunk_count,H,prefix_partial_floats], scratch, 16-byte aligned
   const RowItem *queries = nullptr, *key_items = nullptr, *chunks = nullptr;  ///< of the work list, on the device

@@ -85,9 +85,9 @@ __global__ void __launch_bounds__(PackedKeyTile<kWidth>::kThreads, PackedKeyTile
       const Kept kept = kept_of_keys<kRows>(args.keys.dropout, sequence.query0 + query, sequence.queries - query, head,
                                             false, first_key + row, lane);
       add_rows<kWidth, kRows, false>(sums, k, v, row, q, dout, exponent, delta, 1.0F, kept, lane,
-                              [&](int lower, int column, float product) {
-                                return own_score(shape, bias, key + 8 * lower - query - column, product);
-                              });
+                                     [&](int lower, int column, float product) {
+                                       return own_score(shape, bias, key + 8 * lower - query - column, product);
+                                     });
     }
     __syncthreads();
   }

@@ -1,8 +1,8 @@
 #pragma once
 /// packed_attention, backward, first launch: delta and dq. Formula and layouts in api.h.
 ///
-/// Blocks and tiles of keys as in the forward pass. 4 products of 2 D operations for each pair; dq and the mean key, which corrects it when
-/// delta is known (QueryGradients), are added up in registers.
+/// Blocks and tiles of keys as in the forward pass. 4 products of 2 D operations for each pair; dq and sum_j p_j k_j, which corrects it when
+/// delta is known (QueryGradients; where `merged`, it is not), are added up in registers.
 ///
 /// Shared memory, 16-bit values in rows of D + 8:
 ///   rows   3 of 64 rows: dO, q (then dq), O
@@ -70,12 +70,7 @@ __global__ void __launch_bounds__(PackedQueryTile<kWidth>::kThreads, PackedQuery
   wait_copies<0>();  // q, where there was no tile
   __syncthreads();
   if (row >= item.rows) return;
-  float excess[2];
-  PEFT_UNROLL
-  for (int lower = 0; lower < 2; ++lower) {
-    const float sum = row_sum(sums.excess[lower]), weight = row_sum(sums.weight[lower]);
-    excess[lower] = args.merged || weight == 0.0F ? 0.0F : sum / weight;
-  }
+  const float excess[2] = {args.merged ? 0.0F : excess_of(sums, 0), args.merged ? 0.0F : excess_of(sums, 1)};
   finish_query_gradients<kWidth, false>(sums, estimate, excess, args.shape.scale, q, row,
                                         rows_of<T>(args.dq, item.row0, head), args.dq.row_stride, args.delta + first,
                                         item.rows, lane);

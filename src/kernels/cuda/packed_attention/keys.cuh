@@ -11,8 +11,8 @@ __device__ __forceinline__ const float* bias_of(const PackedKeys& keys, int head
   return keys.bias == nullptr ? nullptr : keys.bias + static_cast<int64_t>(head) * keys.bias_span + keys.bias_zero;
 }
 
-/// A score of unit 1 for common/attention.cuh: the product of a query and a key of its sequence, `distance` behind it, with their bias;
-/// -inf where the query does not see the key.
+/// A score of unit 1 for common/attention.cuh: the product of a query and a key of its sequence with their bias, -inf where the query does not
+/// see the key. distance: key - query.
 __device__ __forceinline__ float own_score(const PackedShape& shape, const float* bias, int distance, float product) {
   if ((shape.causal && distance > 0) || (shape.window > 0 && distance <= -shape.window)) return -INFINITY;
   return shape.scale * product + (bias == nullptr ? 0.0F : bias[distance]);
@@ -58,7 +58,8 @@ struct BlockKeys {
 struct TileScore {
   const PackedShape& shape;
   const float* bias;
-  int first, left, distance;  ///< first: key 0 of the tile in its sequence, `distance` behind `query`; left: keys from there on
+  int first, left;  ///< key 0 of the tile in its sequence; keys from there on
+  int distance;     ///< first - query; of a prefix it means nothing
   bool prefix;
   __device__ TileScore(const BlockKeys& block, const float* bias_of_head, int tile, int query)
       : shape(block.shape), bias(bias_of_head), prefix(tile < block.prefix_tiles) {

@@ -66,13 +66,14 @@ __global__ void __launch_bounds__(PrefixKeyTile<kWidth>::kThreads)
     }
     wait_copies<1>();
     __syncthreads();
-    const T *q = rows + tile % 2 * 2 * kValues, *dout = q + kValues;
-    // Keys behind the end are not stored.
-    const int first_row = tile * kRows;
-    const Kept kept = kept_of_keys<kRows>(dropout, item.row0 + first_row, item.rows - first_row, head, true,
-                                          tile_of_keys * kKeyTile + 16 * warp, lane);
-    add_rows<kWidth, kRows, true>(sums, k, v, 16 * warp, q, dout, exponent, delta, shape.scale, kept, lane,
-                            [](int, int, float product) { return product; });
+    if (tile_of_keys * kKeyTile + 16 * warp < prefix.length) {  // keys behind the end are not stored
+      const T *q = rows + tile % 2 * 2 * kValues, *dout = q + kValues;
+      const int first_row = tile * kRows;
+      const Kept kept = kept_of_keys<kRows>(dropout, item.row0 + first_row, item.rows - first_row, head, true,
+                                            tile_of_keys * kKeyTile + 16 * warp, lane);
+      add_rows<kWidth, kRows, true>(sums, k, v, 16 * warp, q, dout, exponent, delta, shape.scale, kept, lane,
+                                    [](int, int, float product) { return product; });
+    }
     __syncthreads();
   }
 

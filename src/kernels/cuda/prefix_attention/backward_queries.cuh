@@ -18,8 +18,7 @@ namespace peft::cuda {
 template <int kWidth>
 struct PrefixQueryTile {
   static constexpr int kRows = prefix_query_rows(kWidth), kThreads = 2 * kRows;
-  static constexpr std::size_t kSharedBytes =
-      2 * (5 * tile_values(kRows, kWidth) + 4 * tile_values(kKeyTile, kWidth));
+  static constexpr std::size_t kSharedBytes = 2 * (5 * tile_values(kRows, kWidth) + 4 * tile_values(kKeyTile, kWidth));
 };
 
 /// e^{L_s - L} of row `row` of `count`; 0 without keys, where L_s is infinite and O_s may be anything. `exponent` is log2(e) L.
@@ -78,11 +77,8 @@ __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_quer
   row_deltas<kWidth>(of_own, dout, own, row, lane);
   PEFT_UNROLL
   for (int lower = 0; lower < 2; ++lower) {
-    const float own_part = own_weight(args.own_lse + first, exponent[lower], row + lane / 4 + 8 * lower, item.rows);
-    const float sum = row_sum(sums.excess[lower]) +
-                      (own_part == 0.0F ? 0.0F : own_part * (of_own[lower] - estimate[lower]));
-    const float weight = row_sum(sums.weight[lower]) + own_part;
-    excess[lower] = weight == 0.0F ? 0.0F : sum / weight;
+    const float p = own_weight(args.own_lse + first, exponent[lower], row + lane / 4 + 8 * lower, item.rows);
+    excess[lower] = excess_of(sums, lower, p == 0.0F ? 0.0F : p * (of_own[lower] - estimate[lower]), p);
   }
   finish_query_gradients<kWidth, true>(sums, estimate, excess, shape.scale, dq, row,
                                        rows_of<T>(args.dq, item.row0, head), args.dq.row_stride, args.delta + first,
