@@ -28,6 +28,8 @@ std::string absolute(const std::string& path) {
   return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
 }
 
+/// The first key in which two configs differ, but for those that change no number, or only its rounding: num_threads, because a run may
+/// go on on another machine.
 void compare(const Json& a, const Json& b, const std::string& path, std::string& found) {
   static const std::vector<std::string> harmless{"output", "provenance", "train.logging_steps", "train.save_steps",
                                                  "train.num_threads"};
@@ -101,7 +103,10 @@ void TrainConfig::visit(Fields& fields) {
   fields.field("data_seed", data_seed, {.help = "names the order of the rows in place of seed", .min = 0});
   fields.field("device", device,
                {.help = "auto: a GPU where this build and machine have one", .choices = {"auto", "cpu", "cuda"}});
-  fields.field("num_threads", num_threads, {.help = "CPU threads; 0: as many as the machine has", .min = 0});
+  fields.field(
+      "num_threads", num_threads,
+      {.help = "CPU threads; 0: as many as the machine has; on some processors the last bits of a result depend on it",
+       .min = 0});
   fields.field("eval_steps", eval_steps,
                {.help = "evaluate every n steps; 0: only at the end; absent: every epoch", .min = 0});
   fields.field("save_steps", save_steps,

@@ -240,16 +240,28 @@ def test_changed_files_are_refused(world, tmp_path):
 
 
 def test_what_cannot_change_a_number_may_change(world, stopped):
-    """save_steps, logging_steps, num_threads, and the folder itself, which may be moved."""
+    """save_steps, logging_steps, and the folder itself, which may be moved."""
     config = stopped("moved", max_steps=90)
     (world.path / "moved").rename(world.path / "elsewhere")
     config |= {"output": str(world.path / "elsewhere")}
-    world.finished(config, "--resume", "--set", "train.save_steps=2", "--set", "train.logging_steps=4", "--set", "train.num_threads=1")
+    world.finished(config, "--resume", "--set", "train.save_steps=2", "--set", "train.logging_steps=4")
     whole = world.finished(world.config("lora", world.path / "unmoved", {"max_steps": 90, "save_steps": 5, "eval_steps": 50}))
     ours, expected = results(world.path / "elsewhere"), results(whole)
     assert ours["last/adapter_model.safetensors"] == expected["last/adapter_model.safetensors"]
     assert ours["best/adapter_model.safetensors"] == expected["best/adapter_model.safetensors"]
     assert ours["predictions/dev.jsonl"] == expected["predictions/dev.jsonl"]
+
+
+def test_a_run_goes_on_with_other_threads(world, stopped):
+    """Matrix products of some processors then sum in another order: the same but for rounding."""
+    config = stopped("threads", max_steps=90)
+    world.finished(config, "--resume", "--set", "train.num_threads=1")
+    whole = world.finished(world.config("lora", world.path / "as_many", {"max_steps": 90, "save_steps": 5, "eval_steps": 50}))
+    ours, expected = ([json.loads(line) for line in (folder / "predictions" / "dev.jsonl").read_text().splitlines()]
+                      for folder in (world.path / "threads", whole))
+    assert [row["idx"] for row in ours] == [row["idx"] for row in expected]
+    for one, other in zip(ours, expected):
+        assert one["scores"] == pytest.approx(other["scores"], abs=1e-4)
 
 
 def test_a_run_folder_in_use_is_refused(world):
