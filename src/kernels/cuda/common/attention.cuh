@@ -74,6 +74,22 @@ __device__ __forceinline__ LeftOperand left_remainder(const LeftOperand& rounded
   return rest;
 }
 
+/// c += X B and d += Y B of columns 8 k to 8 k + 15 of X and Y, with one reading of `b`, which has a row for each of their columns.
+template <int kWidth, class T>
+__device__ __forceinline__ void multiply_both(float (&c)[kWidth / 8][4], const LeftOperand& x,
+                                              float (&d)[kWidth / 8][4], const LeftOperand& y, const T* b, int k,
+                                              int lane) {
+  PEFT_UNROLL
+  for (int j = 0; j < kWidth / 8; j += 2) {
+    uint32_t z[4];
+    load_b_transposed<kWidth>(z, b, 8 * k, 8 * j, lane);
+    multiply<T>(c[j], x.a, z[0], z[1]);
+    multiply<T>(c[j + 1], x.a, z[2], z[3]);
+    multiply<T>(d[j], y.a, z[0], z[1]);
+    multiply<T>(d[j + 1], y.a, z[2], z[3]);
+  }
+}
+
 /// c += P B: 16 rows of results, rounded to T, against as many rows of `b` as they have columns. kExact: with what rounding takes from them.
 template <int kWidth, bool kExact, int kColumns, class T>
 __device__ __forceinline__ void multiply_results(float (&c)[kWidth / 8][4], const float (&p)[kColumns][4], const T* b,
@@ -81,18 +97,16 @@ __device__ __forceinline__ void multiply_results(float (&c)[kWidth / 8][4], cons
   PEFT_UNROLL
   for (int k = 0; k < kColumns; k += 2) {
     const LeftOperand x = left_operand<T>(p, k);
-    LeftOperand rest;
-    if (kExact) rest = left_remainder<T>(x, p, k);
+    if (kExact) {
+      multiply_both<kWidth>(c, x, c, left_remainder<T>(x, p, k), b, k, lane);
+      continue;
+    }
     PEFT_UNROLL
     for (int j = 0; j < kWidth / 8; j += 2) {
       uint32_t y[4];
       load_b_transposed<kWidth>(y, b, 8 * k, 8 * j, lane);
       multiply<T>(c[j], x.a, y[0], y[1]);
       multiply<T>(c[j + 1], x.a, y[2], y[3]);
-      if (kExact) {
-        multiply<T>(c[j], rest.a, y[0], y[1]);
-        multiply<T>(c[j + 1], rest.a, y[2], y[3]);
-      }
     }
   }
 }
@@ -314,18 +328,9 @@ __device__ __forceinline__ void add_query_gradients(QueryGradients<kWidth>& sums
       }
     }
     PEFT_UNROLL
-    for (int k = 0; k < kColumns; k += 2) {
-      const auto ds = left_operand<T>(products, k), p = left_operand<T>(scores, k);
-      PEFT_UNROLL
-      for (int j = 0; j < kWidth / 8; j += 2) {
-        uint32_t b[4];
-        load_b_transposed<kWidth>(b, part, 8 * k, 8 * j, lane);
-        multiply<T>(sums.dq[j], ds.a, b[0], b[1]);
-        multiply<T>(sums.dq[j + 1], ds.a, b[2], b[3]);
-        multiply<T>(sums.p_keys[j], p.a, b[0], b[1]);
-        multiply<T>(sums.p_keys[j + 1], p.a, b[2], b[3]);
-      }
-    }
+    for (int k = 0; k < kColumns; k += 2)
+      multiply_both<kWidth>(sums.dq, left_operand<T>(products, k), sums.p_keys, left_operand<T>(scores, k), part, k,
+                            lane);
   }
 }
 
