@@ -168,7 +168,7 @@ Case implementation_case(const Shape& s, bool causal, bool biased, double predic
 /// K1 alone, one way: what it adds to FlashAttention.
 Case state_case(const Shape& s, bool forward, double predicted) {
   const double head_rows = static_cast<double>(s.sequences * s.length * s.heads),
-               bytes = head_rows * (forward ? 6.0 * s.width + 8.0 : 10.0 * s.width + 4.0);
+               bytes = head_rows * (forward ? 6.0 * s.width + 8.0 : 10.0 * s.width + 8.0);
   const int sets = sets_beyond_cache(bytes);
   auto inputs = std::make_shared<std::vector<Inputs>>();
   for (int i = 0; i < sets; ++i) inputs->push_back(make_inputs(s, true));
@@ -188,13 +188,22 @@ Case state_case(const Shape& s, bool forward, double predicted) {
          .sets = sets,
          .expected = {},
          .variants = {}};
-  c.expected = [inputs, run] {
+  // The backward pass of a merged output; the route that merged it knows its own part.
+  const auto outputs = [forward](const Inputs& in, SourceRoute& route) {
+    at::Tensor out = in.out.clone();
+    const at::Tensor lse = in.lse.clone();
+    if (!forward) out = route.merge(in.q, out, lse, in.source);
+    return std::pair(out, lse);
+  };
+  c.expected = [inputs, run, outputs] {
     Inputs wide = inputs->front();
     for (at::Tensor* x : {&wide.q, &wide.dout, &wide.out, &wide.lse, &wide.source.z, &wide.source.den})
       *x = x->to(at::kDouble);
     wide.args.state.z_KHMD = wide.source.z;
     wide.args.state.den_KHM = wide.source.den;
-    return run(wide, *stock_source(wide.args), wide.out.clone(), wide.lse.clone());
+    const auto route = stock_source(wide.args);
+    const auto [out, lse] = outputs(wide, *route);
+    return run(wide, *route, out, lse);
   };
   for (const auto& [name, make] :
        std::vector<std::pair<std::string, MakeSource>>{{"own", own_state}, {"aten", stock}}) {
@@ -202,9 +211,7 @@ Case state_case(const Shape& s, bool forward, double predicted) {
     auto merged = std::make_shared<std::vector<std::pair<at::Tensor, at::Tensor>>>();
     for (const Inputs& in : *inputs) {
       sources->push_back(make(in.args, in.q));
-      merged->emplace_back(in.out.clone(), in.lse.clone());
-      // Backward needs what the forward packed; it may be given any output and log-sum-exp.
-      if (!forward) sources->back()->merge(in.q, in.out.clone(), in.lse.clone(), in.source);
+      merged->push_back(outputs(in, *sources->back()));
     }
     c.variants.push_back({name, [=](int set) {
                             const auto& [out, lse] = (*merged)[set];

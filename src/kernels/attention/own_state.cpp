@@ -46,11 +46,14 @@ class OwnState final : public SourceRoute {
     packed_ = at::empty({z.size(0), z.size(1), rows, shape_.width + 8}, q.options());
     own::check(cuda::ntk_pack({shape_, own::floats(z), own::floats(den), packed_.data_ptr()}, own::stream_of(q)),
                "ntk_pack", z);
+    at::Tensor merged = at::empty_like(out);
+    own_out_ = out;
+    own_lse_HT_ = lse_HT.clone();
     const cuda::NtkForward forward{.shape = shape_,
                                    .q = own::head_rows(q),
                                    .own = own::head_rows(out),
-                                   .out = own::head_rows(out),
-                                   .own_lse = own::floats(lse_HT),
+                                   .out = own::head_rows(merged),
+                                   .own_lse = own::floats(own_lse_HT_),
                                    .lse = own::mutable_floats(lse_HT),
                                    .state = packed_.const_data_ptr(),
                                    .center = center(),
@@ -58,7 +61,7 @@ class OwnState final : public SourceRoute {
                                    .tile_count = work_->tile_count};
     own::check(cuda::ntk_attention_forward(forward, own::stream_of(q)), "ntk_attention_forward", q);
     if (args_.state.gated != nullptr) args_.state.gated->rows += q.size(0) * q.size(1);
-    return out;
+    return merged;
   }
 
   SourceTensors backward(const MergedAttention& m, const SourceTensors& source,
@@ -71,8 +74,9 @@ class OwnState final : public SourceRoute {
     const cuda::NtkBackward backward{.shape = shape_,
                                      .dout = own::head_rows(dout),
                                      .q = own::head_rows(q),
-                                     .out = own::head_rows(m.out),
+                                     .own = own::head_rows(own_out_),
                                      .dq = own::head_rows(gradients[0]),
+                                     .own_lse = own::floats(own_lse_HT_),
                                      .lse = own::floats(m.lse_HT),
                                      .state = packed_.const_data_ptr(),
                                      .center = center(),
@@ -97,6 +101,7 @@ class OwnState final : public SourceRoute {
   std::shared_ptr<const Work> work_;
   cuda::NtkShape shape_ = {};
   at::Tensor center_, packed_;
+  at::Tensor own_out_, own_lse_HT_;  ///< of the operator, for the backward pass
 };
 
 }  // namespace

@@ -12,24 +12,21 @@ void expect_parity(const NtkCase& c, const NtkOptions& options = {}) {
   const NtkInputs in = ntk_inputs<T>(c);
   const NtkReference r = NtkOracle(c, in).run();
   NtkRun<T> run = run_ntk<T>(c, in, r, options);
-  const double tolerance = (c.amplitude >= 8.0 ? 2.5 : 1.0) * (std::is_same_v<T, half> ? 0.25 : 1.0);
+  const double of_type = std::is_same_v<T, half> ? 0.25 : 1.0, tolerance = (c.amplitude >= 8.0 ? 2.5 : 1.0) * of_type;
   EXPECT_LT(relative_l2(values(run.out), r.out), 3.5e-3 * tolerance);
   EXPECT_LT(relative_l2(values(run.dq), r.dq), 4e-3 * tolerance);
-  EXPECT_LT(relative_l2(values(run.dz), r.dz),
-            1e-3 * (std::is_same_v<T, half> ? 0.25 : 1.0));  // from L, which rounded features enter
-  EXPECT_LT(dden_error(values(run.dden), r), 5e-3 * tolerance);
+  EXPECT_LT(relative_l2(values(run.dz), r.dz), 1e-3 * of_type);  // from L, which rounded features enter
+  EXPECT_LT(dden_error(values(run.dden), r), 5e-3 * of_type);
   for (std::size_t i = 0; i < r.lse.size(); ++i)
     ASSERT_NEAR(run.lse[i], r.lse[i], 4e-3 + 1e-6 * std::abs(r.lse[i])) << i;
-  const std::vector<double> out = values(run.out);
   for (int t = 0; t < c.rows(); ++t) {
     for (int h = 0; h < c.heads; ++h) {
       const auto at = (static_cast<std::ptrdiff_t>(t) * c.heads + h) * c.width;
-      const double delta = std::inner_product(&out[at], &out[at] + c.width, &in.dout[at], 0.0);  // of the rounded O
-      const float found = run.delta[static_cast<std::size_t>(h) * c.rows() + t];
+      const std::size_t index = static_cast<std::size_t>(h) * c.rows() + t;
       if (options.delta)
-        ASSERT_NEAR(found, delta, 1e-5 * c.width) << t << " " << h;
+        ASSERT_NEAR(run.delta[index], run.deltas[index], 1e-5 * c.width) << t << " " << h;
       else
-        ASSERT_TRUE(std::isnan(found));
+        ASSERT_TRUE(std::isnan(run.delta[index]));
       for (int i = 0; i < c.width && t < c.group_rows[0]; ++i) {  // rows without an adapter
         ASSERT_EQ(std::memcmp(&run.out.at(t, h, i), &run.own[at + i], 2), 0) << t << " " << h << " " << i;
         ASSERT_EQ(std::memcmp(&run.dq.at(t, h, i), &run.dq_own[at + i], 2), 0) << t << " " << h << " " << i;
@@ -96,6 +93,26 @@ TEST(NtkAttention, Amplitudes) {
     for (const StateMap map : {StateMap::elu, StateMap::taylor1}) {
       expect_parity<bf16>({.group_rows = {0, 50, 90}, .width = 64, .map = map, .amplitude = amplitude, .seed = 4});
       expect_parity<half>({.group_rows = {0, 50, 90}, .map = map, .centered = true, .amplitude = amplitude, .seed = 5});
+    }
+  }
+}
+
+/// Where logits are large, few rows have a state of any weight. Of the rounded output, a delta that is small by chance would be rounding, and
+/// with it most of dden (up to 0.1).
+TEST(NtkAttention, MassOfFewRows) {
+  for (const StateMap map : {StateMap::elu, StateMap::taylor1}) {
+    for (uint64_t seed = 1; seed <= 30; ++seed) {
+      const NtkCase c{.group_rows = {0, 1 + static_cast<int>(seed * 37 % 50)},
+                      .width = seed % 2 == 0 ? 32 : 64,
+                      .map = map,
+                      .causal = seed % 3 == 0,
+                      .centered = seed % 5 == 0,
+                      .amplitude = 40.0,
+                      .seed = seed};
+      const NtkInputs in = ntk_inputs<bf16>(c);
+      const NtkReference r = NtkOracle(c, in).run();
+      NtkRun<bf16> run = run_ntk<bf16>(c, in, r, {});
+      EXPECT_LT(relative_l2(values(run.dden), r.dden), 1e-2) << c.name();
     }
   }
 }

@@ -86,8 +86,8 @@ void expect_state_part() {
   NtkOptions options;
   for (std::size_t i = 0; i < r.own_lse.size(); ++i) options.own_lse.push_back(i % 2 == 0 ? -12.0 : 12.0);
   NtkRun<T> run = run_ntk<T>(c, in, r, options);
-  // What the state adds to dq, dZ and dden, from the merged O and L that the kernel wrote.
-  const std::vector<double> out = values(run.out), before = [&] {
+  // What the state adds to dq, dZ and dden, from O_s and the L that the kernel wrote.
+  const std::vector<double> before = [&] {
     std::vector<double> x;
     for (const T value : run.dq_own) x.push_back(static_cast<double>(to_float(value)));
     return x;
@@ -97,8 +97,8 @@ void expect_state_part() {
   for (int t = 0; t < c.rows(); ++t) {
     for (int h = 0; h < c.heads; ++h) {
       const std::size_t at = (static_cast<std::size_t>(t) * c.heads + h) * c.width;
-      const double g = std::exp(-static_cast<double>(run.lse[static_cast<std::size_t>(h) * c.rows() + t]));
-      const double delta = std::inner_product(&out[at], &out[at] + c.width, &in.dout[at], 0.0);
+      const std::size_t index = static_cast<std::size_t>(h) * c.rows() + t;
+      const double g = std::exp(-static_cast<double>(run.lse[index])), delta = run.deltas[index];
       for (int m = 0; m < c.width; ++m) {
         const double y = root * in.q[at + m], phi = y > 0 ? y + 1 : std::exp(y);
         const std::size_t feature = static_cast<std::size_t>(h) * c.width + m;

@@ -80,7 +80,8 @@ struct NtkReference {
 };
 
 /// One row of one head at a time: weights e^{s_j} of the keys and phi_m of the features, then the gradient of sum(out * dout). `dq_own`
-/// returns the softmax part of dq from a given output and log-sum-exp, as the softmax backward computes it.
+/// returns the softmax part of dq from a given output and log-sum-exp, as the softmax backward computes it, `deltas` dO . O from a given
+/// softmax part and merged log-sum-exp.
 class NtkOracle {
  public:
   NtkOracle(const NtkCase& c, const NtkInputs& in) : c_(c), in_(in) {}
@@ -120,7 +121,47 @@ class NtkOracle {
     return dq;
   }
 
+  /// [H,T]: e^{L_s - L} dO . O_s + e^{c - L} phi . (dO Z^T).
+  std::vector<double> deltas(const std::vector<double>& own, const std::vector<double>& own_lse,
+                             const std::vector<double>& lse) const {
+    std::vector<double> result(lse.size());
+    for (int k = -1; k < c_.groups(); ++k) {
+      for (int t = k < 0 ? 0 : c_.group_rows[k]; t < c_.group_rows[k + 1]; ++t) {
+        for (int h = 0; h < c_.heads; ++h) {
+          const std::size_t i = static_cast<std::size_t>(h) * c_.rows() + t;
+          const double* dout = &in_.dout[at(t, h)];
+          if (std::isfinite(own_lse[i])) result[i] = std::exp(own_lse[i] - lse[i]) * dot(dout, &own[at(t, h)]);
+          if (k < 0) continue;
+          const std::vector<double> phi = features(&in_.q[at(t, h)]);
+          const std::size_t state = state_of(k, h) * c_.features();
+          double mass = 0.0, of_state = 0.0;
+          for (std::size_t m = 0; m < phi.size(); ++m) {
+            mass += phi[m] * in_.den[state + m];
+            of_state += phi[m] * dot(dout, &in_.z[(state + m) * c_.width]);
+          }
+          const double shift =
+              c_.centered ? c_.scale() * dot(&in_.q[at(t, h)], &in_.center[state_of(k, h) * c_.width]) : 0.0;
+          const bool on = (c_.map == StateMap::elu || mass > 0.0) && std::isfinite(lse[i]);
+          if (on) result[i] += std::exp(shift - lse[i]) * of_state;
+        }
+      }
+    }
+    return result;
+  }
+
  private:
+  std::size_t state_of(int k, int h) const {
+    return static_cast<std::size_t>(k) * c_.state_heads + h / (c_.heads / c_.state_heads);
+  }
+  std::vector<double> features(const double* q) const {
+    const int constant = c_.map == StateMap::taylor1 ? 1 : 0;
+    std::vector<double> phi(c_.features(), 1.0);
+    for (int i = 0; i < c_.width; ++i) {
+      const double y = std::sqrt(c_.scale()) * q[i];
+      phi[i + constant] = constant == 1 ? y : y > 0 ? y + 1.0 : std::exp(y);
+    }
+    return phi;
+  }
   std::size_t at(int t, int h) const { return (static_cast<std::size_t>(t) * c_.heads + h) * c_.width; }
   std::size_t key(int j, int h) const {
     return (static_cast<std::size_t>(j) * c_.key_heads + h / (c_.heads / c_.key_heads)) * c_.width;
@@ -138,19 +179,15 @@ class NtkOracle {
     const double top = *std::max_element(s.begin(), s.end());
 
     // The state: phi, a, b, c. `unit` is what weights are measured in.
-    const std::size_t state =
-        k < 0 ? 0 : static_cast<std::size_t>(k) * c_.state_heads + h / (c_.heads / c_.state_heads);
+    const std::size_t state = k < 0 ? 0 : state_of(k, h);
     const double* z = k < 0 ? nullptr : &in_.z[state * features * width];
     const double* den = k < 0 ? nullptr : &in_.den[state * features];
     const double* center = k < 0 || !c_.centered ? nullptr : &in_.center[state * width];
-    std::vector<double> phi(features, 0.0), slope(features, 0.0), a(width, 0.0);
+    const std::vector<double> phi = this->features(q);
+    std::vector<double> slope(features, 0.0), a(width, 0.0);
     const int constant = c_.map == StateMap::taylor1 ? 1 : 0;
-    if (constant == 1) phi[0] = 1.0;
-    for (int i = 0; i < width; ++i) {
-      const double y = root * q[i];
-      phi[i + constant] = constant == 1 ? y : y > 0 ? y + 1.0 : std::exp(y);
-      slope[i + constant] = root * (constant == 1 || y > 0 ? 1.0 : std::exp(y));
-    }
+    for (int i = 0; i < width; ++i)
+      slope[i + constant] = root * (constant == 1 || q[i] > 0 ? 1.0 : std::exp(root * q[i]));
     const double shift = center != nullptr ? c_.scale() * dot(q, center) : 0.0;
     double b = 0.0;
     for (int m = 0; m < features && k >= 0; ++m) {

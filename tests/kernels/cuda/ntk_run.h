@@ -10,6 +10,7 @@ struct NtkRun {
   Slice<T> q, dout, out, dq;
   Floats lse, delta, dz, dden;
   std::vector<T> own, dq_own;  ///< what the kernels found in out and dq: [T,H,D]
+  std::vector<double> deltas;  ///< [H,T], of what they found and the L that they wrote
 };
 
 struct NtkOptions {
@@ -30,6 +31,7 @@ NtkRun<T> run_ntk(const NtkCase& c, const NtkInputs& in, const NtkReference& r, 
                 Floats(static_cast<std::size_t>(c.heads) * rows),
                 Floats(states * c.features() * c.width),
                 Floats(states * c.features()),
+                {},
                 {},
                 {}};
   Slice<T> own(rows, c.heads, c.width);
@@ -62,13 +64,15 @@ NtkRun<T> run_ntk(const NtkCase& c, const NtkInputs& in, const NtkReference& r, 
                 nullptr),
             0);
 
-  fill_slice(run.dq, NtkOracle(c, in).dq_own(values(run.out), values(run.lse)));
+  const NtkOracle oracle(c, in);
+  run.deltas = oracle.deltas(values(own), values(own_lse), values(run.lse));
+  fill_slice(run.dq, oracle.dq_own(values(run.out), values(run.lse)));
   run.dq_own = elements(run.dq);
   Floats partial(work.chunks.size() * c.heads * ntk_partial_floats(c.map, c.width));
   EXPECT_EQ(ntk_attention_backward(
-                {shape, run.dout.view(), run.q.view(), run.out.view(), run.dq.view(), run.lse.data(), packed.data(),
-                 c.centered ? center.data() : nullptr, options.delta ? run.delta.data() : nullptr, run.dz.data(),
-                 run.dden.data(), partial.data(), work.chunks.data(), work.first_chunk.data(),
+                {shape, run.dout.view(), run.q.view(), own.view(), run.dq.view(), own_lse.data(), run.lse.data(),
+                 packed.data(), c.centered ? center.data() : nullptr, options.delta ? run.delta.data() : nullptr,
+                 run.dz.data(), run.dden.data(), partial.data(), work.chunks.data(), work.first_chunk.data(),
                  static_cast<int32_t>(work.chunks.size())},
                 nullptr),
             0);

@@ -5,7 +5,8 @@
 ///   y = sqrt(scale) q     elu: phi = y + 1 (y > 0) or e^y, M = D     taylor1: phi = [1, y], M = 1 + D
 ///   a = phi Z     b = phi . den     c = scale q . center, or 0
 ///   L = logaddexp(L_s, log b + c)     g = e^{c - L}     O = e^{L_s - L} O_s + g a
-///   delta = rowsum(dO * O)     dphi = g (dO Z^T - delta den)     dZ = phi^T (g dO)     dden = -phi^T (g delta)
+///   delta = dO . O = e^{L_s - L} dO . O_s + g phi . (dO Z^T)
+///   dphi = g (dO Z^T - delta den)     dZ = phi^T (g dO)     dden = -phi^T (g delta)
 ///   dq = dq_s + sqrt(scale) phi'(y) dphi + scale (phi . dphi) center
 /// O_s and L_s are the softmax part's; dq_s is its gradient from the merged O and L. The center is a constant.
 ///
@@ -78,8 +79,8 @@ int ntk_attention_forward(const NtkForward& args, void* stream);
 /// Two launches: rows, then the sum of the chunks.
 struct NtkBackward {
   NtkShape shape = {};
-  HeadRows dout = {}, q = {}, out = {}, dq = {};  ///< dq: in dq_s, out dq
-  const float* lse = nullptr;                     ///< [H,T], merged
+  HeadRows dout = {}, q = {}, own = {}, dq = {};   ///< own: O_s; dq: in dq_s, out dq
+  const float *own_lse = nullptr, *lse = nullptr;  ///< [H,T]: L_s, L
   const void* state = nullptr;
   const float* center = nullptr;
   float* delta = nullptr;                ///< [H,T], or null

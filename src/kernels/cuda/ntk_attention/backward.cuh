@@ -2,8 +2,8 @@
 /// ntk_attention, backward: formula and layouts in api.h.
 ///
 /// A block takes a chunk of up to 256 rows of one group and one head, tile by tile, and has two results from one reading of the rows.
-/// First every warp takes 16 rows and a part of the features: delta = rowsum(dO * O), dphi = g (dO Z^T - delta den), dq. The operands of
-/// dO are those that delta needs, and the lanes that get delta are those whose results it enters. Then every warp takes 16 features:
+/// First every warp takes 16 rows and a part of the features: dO Z^T, delta, dphi, dq. The operands of dO are those that dO . O_s needs, and
+/// the lanes that get delta are those whose results it enters. Then every warp takes 16 features:
 /// (g phi)^T [dO | -delta], kept in registers over the chunk, D / 2 + 4 floats a lane (D 32: half the columns each); g phi is multiplied as
 /// two 16-bit numbers, its rounded value and what rounding took. The partial sums go to memory; ntk_sum_kernel adds the chunks and the
 /// query heads of a state's head.
@@ -13,13 +13,13 @@
 ///
 /// Shared memory, 16-bit values in rows of D + 8:
 ///   state       M rows: [Z | den]
-///   tiles       2 of { dO, q, O, dq }; dO's columns D and D + 1 get -delta, twice the digits
+///   tiles       2 of { dO, q, O_s, dq }; dO's columns D and D + 1 get -delta, twice the digits
 ///   log_scale   float [rows]: log g
-///   shift       float [parts][rows]: phi . dphi, with a center
-/// D 64: 83,600 bytes, D 128: 105,360.
-/// Synchronisation, a tile: its copies have landed | (a center and several parts: phi . dphi is there) | dq, log g and delta are there |
+///   shares      float [2][parts][rows]: phi . dO Z^T and phi . den of each part, where there are several
+/// D 64: 83,344 bytes, D 128: 105,872.
+/// Synchronisation, a tile: its copies have landed | (several parts: their shares of delta are there) | dq, log g and delta are there |
 /// all have read. The copies of the next tile begin before the first of these barriers, into memory that the last one freed.
-/// A row and head, D 64: 10 D + 4 = 644 bytes, 8 M (D + 1) / 256 = 130 to write and read the partial sums, 26,600 operations.
+/// A row and head, D 64: 10 D + 8 = 648 bytes, 8 M (D + 1) / 256 = 130 to write and read the partial sums, 26,600 operations.
 
 #include "src/kernels/cuda/common/merge.cuh"
 #include "src/kernels/cuda/ntk_attention/backward_rows.cuh"
@@ -150,7 +150,7 @@ __global__ void __launch_bounds__(NtkBackwardTile<kWidth>::kThreads, NtkBackward
   if (item.rows == 0) return;
   if (item.group < 0) {
     if (args.delta != nullptr)
-      store_delta<T, kWidth, kThreads>(args.delta, args.dout, args.out, shape.rows, item, head);
+      store_delta<T, kWidth, kThreads>(args.delta, args.dout, args.own, shape.rows, item, head);
     return;
   }
   const int64_t state_head =
@@ -160,14 +160,14 @@ __global__ void __launch_bounds__(NtkBackwardTile<kWidth>::kThreads, NtkBackward
   T* state = shared_memory<T>();
   T* tiles = state + tile_values(Tile::kStateRows, kWidth);
   auto* log_scale = reinterpret_cast<float*>(tiles + 8 * kValues);
-  float* shifts = log_scale + kRows;
+  float* shares = log_scale + kRows;
   const auto copy_rows = [&](int tile) {
     T* to = tiles + tile % 2 * 4 * kValues;
     const int64_t row = item.row0 + tile * kRows;
     const int rows = item.rows - tile * kRows;
     copy_tile<kRows, kWidth, kThreads>(to, rows_of<const T>(args.dout, row, head), args.dout.row_stride, rows);
     copy_tile<kRows, kWidth, kThreads>(to + kValues, rows_of<const T>(args.q, row, head), args.q.row_stride, rows);
-    copy_tile<kRows, kWidth, kThreads>(to + 2 * kValues, rows_of<const T>(args.out, row, head), args.out.row_stride,
+    copy_tile<kRows, kWidth, kThreads>(to + 2 * kValues, rows_of<const T>(args.own, row, head), args.own.row_stride,
                                        rows);
     copy_tile<kRows, kWidth, kThreads>(to + 3 * kValues, rows_of<const T>(args.dq, row, head), args.dq.row_stride,
                                        rows);
@@ -184,25 +184,27 @@ __global__ void __launch_bounds__(NtkBackwardTile<kWidth>::kThreads, NtkBackward
     if (tile + 1 < tile_count) copy_rows(tile + 1);
     commit_copies();
     T* dout = tiles + tile % 2 * 4 * kValues;
-    const T *q = dout + kValues, *out = q + kValues;
+    const T *q = dout + kValues, *own = q + kValues;
     T* dq = dout + 3 * kValues;
     const int rows = item.rows - tile * kRows;
     const int64_t first = head * shape.rows + item.row0 + tile * kRows;
-    float lse[2];
+    float lse[2], own_weight[2];
     PEFT_UNROLL
     for (int lower = 0; lower < 2; ++lower) {
       const int r = row + 8 * lower + place.lane / 4;
       lse[lower] = r < rows ? args.lse[first + r] : INFINITY;
+      const float own_lse = r < rows ? args.own_lse[first + r] : INFINITY;
+      own_weight[lower] = fabsf(own_lse) == INFINITY ? 0.0F : __expf(own_lse - lse[lower]);
     }
     wait_copies<1>();
     __syncthreads();
 
     float dphi[kFeatures / 8][4] = {}, shift[2] = {};
     NtkRowPair pair = {};
-    row_products<kMap, kWidth>(dphi, pair, state, dout, out, row, feature, place);
+    row_products<kMap, kWidth>(dphi, pair, state, dout, own, row, feature, place);
     row_scales<kMap, kWidth>(pair, lse, state, q, row, place);
-    finish_dphi<kMap, kWidth>(dphi, shift, pair, state, q, row, feature, place);
-    if (place.center != nullptr) share_shift<kMap, kWidth>(shift, pair, state, shifts, row, part, place);
+    finish_deltas<kMap, kWidth>(pair, shift, own_weight, dphi, state, q, shares, row, feature, part, place);
+    finish_dphi<kWidth>(dphi, pair, state, feature, place);
     add_to_dq<kMap, kWidth>(dq, dphi, shift, q, row, feature, place);
     if (part == 0 && place.lane % 4 == 0) {
       PEFT_UNROLL

@@ -13,14 +13,15 @@ struct NtkBackwardTile {
   static constexpr int kColumnParts = 16 * kWarps / kWidth;  ///< of the columns, while warps take features
   static constexpr int kBlocks = kWidth == 32 ? 4 : kWidth == 64 || kWidth == 96 ? 2 : 1;  ///< a multiprocessor
   static constexpr int kStateRows = kWidth + 1;
+  static constexpr int kShares = kParts > 1 ? 2 * kParts : 0;  ///< floats of a row that the parts leave for each other
   static constexpr std::size_t kSharedBytes =
-      2 * (tile_values(kStateRows, kWidth) + 8 * tile_values(kRows, kWidth)) + 4 * (1 + kParts) * kRows;
+      2 * (tile_values(kStateRows, kWidth) + 8 * tile_values(kRows, kWidth)) + 4 * (1 + kShares) * kRows;
   static_assert(ntk_chunk_rows(kWidth) % kRows == 0 && 16 * kWarps % kWidth == 0 && kWidth / 8 % (2 * kParts) == 0);
 };
 
 /// What a lane needs about its rows g and g + 8.
 struct NtkRowPair {
-  float delta[2], log_scale[2], constant[2];  ///< constant: dO Z^T of taylor1's constant feature
+  float delta[2], log_scale[2], constant[2];  ///< delta: first dO . O_s. constant: dO Z^T of taylor1's constant feature
 };
 
 /// One head's queries and state, and where a thread stands.
@@ -30,20 +31,20 @@ struct NtkPlace {
   const float* center;
 };
 
-/// delta, and dphi / g without den's part, of a warp's 16 rows and part of the features.
+/// dO . O_s, and dO Z^T for part of the features, of a warp's 16 rows.
 template <StateMap kMap, int kWidth, int kColumns, class T>
 __device__ __forceinline__ void row_products(float (&dphi)[kColumns][4], NtkRowPair& rows, const T* state,
-                                             const T* dout, const T* out, int row, int feature, const NtkPlace& place) {
+                                             const T* dout, const T* own, int row, int feature, const NtkPlace& place) {
   PEFT_KEEP_LOOP
   for (int k = 0; k < kWidth; k += 16) {
     uint32_t a[4], o[4];
     load_a<kWidth>(a, dout, row, k, place.lane);
-    load_a<kWidth>(o, out, row, k, place.lane);
+    load_a<kWidth>(o, own, row, k, place.lane);
     PEFT_UNROLL
     for (int i = 0; i < 4; ++i) {
       const float2 x = unpack<T>(a[i]), y = unpack<T>(o[i]);
       rows.delta[i % 2] += x.x * y.x + x.y * y.y;
-      if (kMap == StateMap::taylor1 && place.center != nullptr) {
+      if (kMap == StateMap::taylor1) {
         uint32_t pair;
         memcpy(&pair, state + tile_values(kWidth, kWidth) + k + 8 * (i / 2) + place.pair, 4);
         const float2 z = unpack<T>(pair);
@@ -101,10 +102,62 @@ __device__ __forceinline__ void row_scales(NtkRowPair& rows, const float (&lse)[
   }
 }
 
-/// dphi in place; then this part's share of phi . dphi.
+/// delta of whole rows, and with a center shift = phi . dphi, from what each part of the features has of them. All threads of the block.
+/// As rowsum(dO * O) of the rounded O, a delta that is small by chance would be rounding, and with few rows dden, too.
 template <StateMap kMap, int kWidth, int kColumns, class T>
-__device__ __forceinline__ void finish_dphi(float (&dphi)[kColumns][4], float (&shift)[2], const NtkRowPair& rows,
-                                            const T* state, const T* q, int row, int feature, const NtkPlace& place) {
+__device__ __forceinline__ void finish_deltas(NtkRowPair& rows, float (&shift)[2], const float (&own_weight)[2],
+                                              const float (&dphi)[kColumns][4], const T* state, const T* q,
+                                              float* shares, int row, int feature, int part, const NtkPlace& place) {
+  constexpr int kParts = NtkBackwardTile<kWidth>::kParts, kRows = NtkBackwardTile<kWidth>::kRows;
+  float sums[2][2] = {};  // of each row: phi . dO Z^T, phi . den
+  PEFT_UNROLL
+  for (int j = 0; j < kColumns; ++j) {
+    const T* den = state + (feature + 8 * j + place.pair) * tile_stride(kWidth) + kWidth;
+    const float den0 = to_float(den[0]), den1 = to_float(den[tile_stride(kWidth)]);
+    PEFT_UNROLL
+    for (int lower = 0; lower < 2; ++lower) {
+      uint32_t pair;
+      memcpy(&pair, q + (row + 8 * lower + place.lane / 4) * tile_stride(kWidth) + feature + 8 * j + place.pair, 4);
+      const float2 x = unpack<T>(pair);
+      const float phi0 = feature_of<kMap>(x.x * place.root), phi1 = feature_of<kMap>(x.y * place.root);
+      sums[lower][0] += phi0 * dphi[j][2 * lower] + phi1 * dphi[j][2 * lower + 1];
+      sums[lower][1] += phi0 * den0 + phi1 * den1;
+    }
+  }
+  const float den = kMap == StateMap::taylor1 ? to_float(state[tile_values(kWidth, kWidth) + kWidth]) : 0.0F;
+  PEFT_UNROLL
+  for (int lower = 0; lower < 2; ++lower) {
+    const int r = row + 8 * lower + place.lane / 4;
+    const float constant[2] = {rows.constant[lower], den};
+    PEFT_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      sums[lower][i] = row_sum(sums[lower][i]);
+      if (kMap == StateMap::taylor1 && part == 0) sums[lower][i] += constant[i];
+      if (kParts > 1 && place.lane % 4 == 0) shares[(i * kParts + part) * kRows + r] = sums[lower][i];
+    }
+  }
+  if (kParts > 1) __syncthreads();
+  PEFT_UNROLL
+  for (int lower = 0; lower < 2; ++lower) {
+    if (kParts > 1) {
+      PEFT_UNROLL
+      for (int i = 0; i < 2; ++i) {
+        sums[lower][i] = 0.0F;
+        for (int p = 0; p < kParts; ++p)
+          sums[lower][i] += shares[(i * kParts + p) * kRows + row + 8 * lower + place.lane / 4];
+      }
+    }
+    const bool off = rows.log_scale[lower] == -INFINITY;  // selected: 0 times infinity is not 0
+    const float g = __expf(rows.log_scale[lower]), weight = own_weight[lower];
+    rows.delta[lower] = (weight == 0.0F ? 0.0F : weight * rows.delta[lower]) + (off ? 0.0F : g * sums[lower][0]);
+    shift[lower] = off ? 0.0F : g * (sums[lower][0] - rows.delta[lower] * sums[lower][1]);
+  }
+}
+
+/// dphi in place of dO Z^T.
+template <int kWidth, int kColumns, class T>
+__device__ __forceinline__ void finish_dphi(float (&dphi)[kColumns][4], const NtkRowPair& rows, const T* state,
+                                            int feature, const NtkPlace& place) {
   const float g[2] = {__expf(rows.log_scale[0]), __expf(rows.log_scale[1])};
   PEFT_UNROLL
   for (int j = 0; j < kColumns; ++j) {
@@ -113,41 +166,9 @@ __device__ __forceinline__ void finish_dphi(float (&dphi)[kColumns][4], float (&
     PEFT_UNROLL
     for (int i = 0; i < 4; ++i) {
       const int lower = i / 2;
-      const bool off = rows.log_scale[lower] == -INFINITY;  // selected: 0 times infinity is not 0
+      const bool off = rows.log_scale[lower] == -INFINITY;
       dphi[j][i] = off ? 0.0F : g[lower] * (dphi[j][i] - rows.delta[lower] * (i % 2 == 0 ? den0 : den1));
     }
-    if (place.center == nullptr) continue;
-    PEFT_UNROLL
-    for (int lower = 0; lower < 2; ++lower) {
-      uint32_t pair;
-      memcpy(&pair, q + (row + 8 * lower + place.lane / 4) * tile_stride(kWidth) + feature + 8 * j + place.pair, 4);
-      const float2 x = unpack<T>(pair);
-      shift[lower] += feature_of<kMap>(x.x * place.root) * dphi[j][2 * lower] +
-                      feature_of<kMap>(x.y * place.root) * dphi[j][2 * lower + 1];
-    }
-  }
-}
-
-/// phi . dphi of whole rows from the parts' shares, the constant feature included. All threads of the block.
-template <StateMap kMap, int kWidth, class T>
-__device__ __forceinline__ void share_shift(float (&shift)[2], const NtkRowPair& rows, const T* state, float* shifts,
-                                            int row, int part, const NtkPlace& place) {
-  constexpr int kParts = NtkBackwardTile<kWidth>::kParts, kRows = NtkBackwardTile<kWidth>::kRows;
-  const float den = kMap == StateMap::taylor1 ? to_float(state[tile_values(kWidth, kWidth) + kWidth]) : 0.0F;
-  PEFT_UNROLL
-  for (int lower = 0; lower < 2; ++lower) {
-    const int r = row + 8 * lower + place.lane / 4;
-    shift[lower] = row_sum(shift[lower]);
-    if (kMap == StateMap::taylor1 && part == 0 && rows.log_scale[lower] != -INFINITY)
-      shift[lower] += __expf(rows.log_scale[lower]) * (rows.constant[lower] - rows.delta[lower] * den);
-    if (kParts > 1 && place.lane % 4 == 0) shifts[part * kRows + r] = shift[lower];
-  }
-  if (kParts == 1) return;
-  __syncthreads();
-  PEFT_UNROLL
-  for (int lower = 0; lower < 2; ++lower) {
-    shift[lower] = 0.0F;
-    for (int p = 0; p < kParts; ++p) shift[lower] += shifts[p * kRows + row + 8 * lower + place.lane / 4];
   }
 }
 
