@@ -25,7 +25,6 @@ int gated_activation_backward(const GatedActivationBackward&, Activation, Elemen
 int grouped_shrink(const GroupedShrink&, void*) { return kBuiltWithoutCuda; }
 int grouped_expand(const GroupedExpand&, void*) { return kBuiltWithoutCuda; }
 int grouped_gradient(const GroupedGradient&, void*) { return kBuiltWithoutCuda; }
-int masked_scale(const MaskedScale&, void*) { return kBuiltWithoutCuda; }
 int row_dropout(const RowDropout&, void*) { return kBuiltWithoutCuda; }
 int kv_assembly(const KvAssembly&, void*) { return kBuiltWithoutCuda; }
 int kv_assembly_backward(const KvAssemblyBackward&, void*) { return kBuiltWithoutCuda; }

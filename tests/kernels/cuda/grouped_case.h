@@ -7,7 +7,7 @@
 #include "src/kernels/cuda/grouped_matmul/gradient_sum.cuh"
 #include "src/kernels/cuda/grouped_matmul/kernels.cuh"
 #include "src/kernels/cuda/grouped_matmul/launch.cuh"
-#include "src/kernels/cuda/grouped_matmul/masked.cuh"
+#include "src/kernels/cuda/grouped_matmul/row_dropout.cuh"
 #include "tests/kernels/cuda/guarded.h"
 
 namespace peft::cuda::matrix_tests {

@@ -5,8 +5,6 @@
 ///   forward    h = s_k D(x) A_k               shrink, A_KCR                       y += h B_k              expand, B_KRO
 ///   backward   dh = s_k dy B_k^T              shrink, B_KRO                       dx += D(dh A_k^T)       expand, A_KCR
 ///              dA_k = D(x)^T dh               gradient, A_KCR                     dB_k = h^T dy           gradient, B_KRO
-///   or, where K rank is small, dense products with [W; B_cat] and A_cat of all adapters and
-///              h_cat = mask s (D(x) A_cat),  dz = mask s dh_cat                            masked_scale (both), row_dropout for D
 ///
 /// Three kernels serve all six products, as both factors come in both layouts: in [K, wide, rank] (A) and in [K, rank, wide] (B).
 /// D is dropout with the masks of common/dropout.h. Values bfloat16, half or float32; sums, factors and gradients float32.
@@ -97,18 +95,6 @@ struct GroupedGradient {
   float* partial = nullptr;  ///< [chunk_count, wide rank], scratch
 };
 
-/// out[t, k R + r] = scale_k z[t, k R + r] where row t belongs to group k, else 0; in every row. In place when out = z.
-struct MaskedScale {
-  Element type = {};
-  int32_t rows = 0, groups = 0, rank = 0;  ///< groups rank: a multiple of 8
-  const void* z = nullptr;
-  int64_t z_stride = 0;
-  void* out = nullptr;
-  int64_t out_stride = 0;
-  const float* scale = nullptr;
-  const int32_t* group_rows = nullptr;  ///< [K+1]
-};
-
 /// y = D(x), with `accumulate` (the backward) y += D(x), in every row; D is the identity in rows without adapter.
 struct RowDropout {
   Element type = {};
@@ -126,7 +112,6 @@ struct RowDropout {
 int grouped_shrink(const GroupedShrink& product, void* stream);
 int grouped_expand(const GroupedExpand& product, void* stream);
 int grouped_gradient(const GroupedGradient& product, void* stream);
-int masked_scale(const MaskedScale& mask, void* stream);
 int row_dropout(const RowDropout& dropout, void* stream);
 
 }  // namespace peft::cuda

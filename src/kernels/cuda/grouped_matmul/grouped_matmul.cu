@@ -1,6 +1,6 @@
 #include "src/kernels/cuda/grouped_matmul/gradient_sum.cuh"
 #include "src/kernels/cuda/grouped_matmul/launch.cuh"
-#include "src/kernels/cuda/grouped_matmul/masked.cuh"
+#include "src/kernels/cuda/grouped_matmul/row_dropout.cuh"
 
 namespace peft::cuda {
 
@@ -11,21 +11,6 @@ int grouped_expand(const GroupedExpand& product, void* stream) { return launch_g
 int grouped_gradient(const GroupedGradient& product, void* stream) {
   if (const int error = launch_gradient_partials(product, stream)) return error;
   return product.groups == 0 ? 0 : launch_gradient_sum(product, stream);
-}
-
-int masked_scale(const MaskedScale& mask, void* stream) {
-  const int64_t columns = static_cast<int64_t>(mask.groups) * mask.rank;
-  if (!multiples_of_8({columns, mask.z_stride, mask.out_stride}) || !aligned({mask.z, mask.out})) return kRefused;
-  if (mask.rows == 0 || columns == 0) return 0;
-  switch (mask.type) {
-    case Element::bfloat16:
-      return launch_masked_scale<bf16>(mask, stream);
-    case Element::float16:
-      return launch_masked_scale<half>(mask, stream);
-    case Element::float32:
-      return launch_masked_scale<float>(mask, stream);
-  }
-  return kRefused;
 }
 
 int row_dropout(const RowDropout& dropout, void* stream) {
