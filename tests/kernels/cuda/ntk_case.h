@@ -79,9 +79,12 @@ struct NtkReference {
   int gated = 0;
 };
 
+struct NtkStatePart {
+  std::vector<double> dq, dz, dden;
+};
+
 /// One row of one head at a time: weights e^{s_j} of the keys and phi_m of the features, then the gradient of sum(out * dout). `dq_own`
-/// returns the softmax part of dq from a given output and log-sum-exp, as the softmax backward computes it, `deltas` dO . O from a given
-/// softmax part and merged log-sum-exp.
+/// returns the softmax part of dq from a given output and log-sum-exp, as the softmax backward computes it.
 class NtkOracle {
  public:
   NtkOracle(const NtkCase& c, const NtkInputs& in) : c_(c), in_(in) {}
@@ -103,15 +106,18 @@ class NtkOracle {
   }
 
   /// scale sum_j e^{s_j - lse} (dO . v_j - delta) k_j.
-  std::vector<double> dq_own(const std::vector<double>& out, const std::vector<double>& lse) const {
+  std::vector<double> dq_own(const std::vector<double>& out, const std::vector<double>& lse,
+                             const std::vector<double>& own_lse) const {
     std::vector<double> dq(in_.q.size(), 0.0);
     for (int k = -1; k < c_.groups(); ++k) {
       const int begin = k < 0 ? 0 : c_.group_rows[k], end = c_.group_rows[k + 1];
       for (int t = begin; t < end; ++t) {
         for (int h = 0; h < c_.heads; ++h) {
+          const std::size_t index = static_cast<std::size_t>(h) * c_.rows() + t;
+          if (!std::isfinite(own_lse[index])) continue;  // no keys
           const double delta = dot(&in_.dout[at(t, h)], &out[at(t, h)]);
           for (int j = begin; j < last(t, end); ++j) {
-            const double p = std::exp(score(t, h, j) - lse[static_cast<std::size_t>(h) * c_.rows() + t]);
+            const double p = std::exp(score(t, h, j) - lse[index]);
             const double ds = p * (dot(&in_.dout[at(t, h)], &in_.v[key(j, h)]) - delta);
             for (int i = 0; i < c_.width; ++i) dq[at(t, h) + i] += c_.scale() * ds * in_.k[key(j, h) + i];
           }
@@ -121,32 +127,50 @@ class NtkOracle {
     return dq;
   }
 
-  /// [H,T]: e^{L_s - L} dO . O_s + e^{c - L} phi . (dO Z^T).
-  std::vector<double> deltas(const std::vector<double>& own, const std::vector<double>& own_lse,
-                             const std::vector<double>& lse) const {
-    std::vector<double> result(lse.size());
-    for (int k = -1; k < c_.groups(); ++k) {
-      for (int t = k < 0 ? 0 : c_.group_rows[k]; t < c_.group_rows[k + 1]; ++t) {
+  /// What the state adds to a softmax part, whose output and log-sum-exp may be any.
+  NtkStatePart state_part(const std::vector<double>& own, const std::vector<double>& own_lse) const {
+    NtkStatePart part;
+    part.dq.assign(in_.q.size(), 0.0);
+    part.dz.assign(in_.z.size(), 0.0);
+    part.dden.assign(in_.den.size(), 0.0);
+    const int constant = c_.map == StateMap::taylor1 ? 1 : 0;
+    const double root = std::sqrt(c_.scale());
+    for (int k = 0; k < c_.groups(); ++k) {
+      for (int t = c_.group_rows[k]; t < c_.group_rows[k + 1]; ++t) {
         for (int h = 0; h < c_.heads; ++h) {
-          const std::size_t i = static_cast<std::size_t>(h) * c_.rows() + t;
-          const double* dout = &in_.dout[at(t, h)];
-          if (std::isfinite(own_lse[i])) result[i] = std::exp(own_lse[i] - lse[i]) * dot(dout, &own[at(t, h)]);
-          if (k < 0) continue;
-          const std::vector<double> phi = features(&in_.q[at(t, h)]);
+          const double *q = &in_.q[at(t, h)], *dout = &in_.dout[at(t, h)],
+                       own_mass = own_lse[static_cast<std::size_t>(h) * c_.rows() + t];
+          const std::vector<double> phi = features(q);
           const std::size_t state = state_of(k, h) * c_.features();
-          double mass = 0.0, of_state = 0.0;
+          std::vector<double> products(phi.size());
+          for (std::size_t m = 0; m < phi.size(); ++m) products[m] = dot(dout, &in_.z[(state + m) * c_.width]);
+          const double mass = std::inner_product(phi.begin(), phi.end(), &in_.den[state], 0.0);
+          const double* center = c_.centered ? &in_.center[state_of(k, h) * c_.width] : nullptr;
+          const double shift = center != nullptr ? c_.scale() * dot(q, center) : 0.0;
+          if (constant == 1 && mass <= 0.0) continue;
+          const bool keys = std::isfinite(own_mass);
+          if (!keys && mass == 0.0) continue;
+          const double of_state = shift + std::log(mass), top = keys ? std::max(own_mass, of_state) : of_state,
+                       lse = top + std::log((keys ? std::exp(own_mass - top) : 0.0) + std::exp(of_state - top)),
+                       g = std::exp(shift - lse),
+                       delta = (keys ? std::exp(own_mass - lse) * dot(dout, &own[at(t, h)]) : 0.0) +
+                               g * std::inner_product(phi.begin(), phi.end(), products.begin(), 0.0);
+          double dshift = 0.0;
           for (std::size_t m = 0; m < phi.size(); ++m) {
-            mass += phi[m] * in_.den[state + m];
-            of_state += phi[m] * dot(dout, &in_.z[(state + m) * c_.width]);
+            const double dphi = g * (products[m] - delta * in_.den[state + m]),
+                         y = static_cast<int>(m) < constant ? 1.0 : root * q[m - constant];
+            dshift += phi[m] * dphi;
+            if (static_cast<int>(m) >= constant)
+              part.dq[at(t, h) + m - constant] += root * (constant == 1 || y > 0 ? 1.0 : phi[m]) * dphi;
+            part.dden[state + m] -= phi[m] * g * delta;
+            for (int i = 0; i < c_.width; ++i) part.dz[(state + m) * c_.width + i] += phi[m] * g * dout[i];
           }
-          const double shift =
-              c_.centered ? c_.scale() * dot(&in_.q[at(t, h)], &in_.center[state_of(k, h) * c_.width]) : 0.0;
-          const bool on = (c_.map == StateMap::elu || mass > 0.0) && std::isfinite(lse[i]);
-          if (on) result[i] += std::exp(shift - lse[i]) * of_state;
+          for (int i = 0; i < c_.width && center != nullptr; ++i)
+            part.dq[at(t, h) + i] += c_.scale() * dshift * center[i];
         }
       }
     }
-    return result;
+    return part;
   }
 
  private:
@@ -239,9 +263,10 @@ class NtkOracle {
   const NtkInputs& in_;
 };
 
-inline double dden_error(const std::vector<double>& found, const NtkReference& r) {
+/// Of the gradient of den, beside the root of its squared terms.
+inline double dden_error(const std::vector<double>& found, const std::vector<double>& expected, const NtkReference& r) {
   double error = 0.0;
-  for (std::size_t i = 0; i < found.size(); ++i) error += std::pow(found[i] - r.dden[i], 2);
+  for (std::size_t i = 0; i < found.size(); ++i) error += std::pow(found[i] - expected[i], 2);
   return std::sqrt(error / r.dden_squares);
 }
 

@@ -8,26 +8,21 @@ namespace peft::cuda {
 template <class T>
 struct NtkRun {
   Slice<T> q, dout, out, dq;
-  Floats lse, delta, dz, dden;
-  std::vector<T> own, dq_own;  ///< what the kernels found in out and dq: [T,H,D]
-  std::vector<double> deltas;  ///< [H,T], of what they found and the L that they wrote
+  Floats lse, dz, dden;
+  std::vector<T> own, dq_own;  ///< O_s, and what the backward pass found in dq: [T,H,D]
+  NtkStatePart state;          ///< what the kernels should add to them
 };
 
-struct NtkOptions {
-  bool in_place = true, delta = true;
-  std::vector<double> own_lse = {};  ///< instead of the reference's
-};
-
-/// `r` gives the softmax part alone.
+/// `r` gives the softmax part alone; `own_lse`, where there is any, its log-sum-exp.
 template <class T>
-NtkRun<T> run_ntk(const NtkCase& c, const NtkInputs& in, const NtkReference& r, const NtkOptions& options = {}) {
+NtkRun<T> run_ntk(const NtkCase& c, const NtkInputs& in, const NtkReference& r,
+                  const std::vector<double>& own_lse_given = {}) {
   const int rows = c.rows();
   const std::size_t states = static_cast<std::size_t>(c.groups()) * c.state_heads;
   NtkRun<T> run{{rows, c.heads, c.width},
                 {rows, c.heads, c.width},
                 {rows, c.heads, c.width},
                 {rows, c.heads, c.width},
-                Floats(static_cast<std::size_t>(c.heads) * rows),
                 Floats(static_cast<std::size_t>(c.heads) * rows),
                 Floats(states * c.features() * c.width),
                 Floats(states * c.features()),
@@ -41,12 +36,7 @@ NtkRun<T> run_ntk(const NtkCase& c, const NtkInputs& in, const NtkReference& r, 
   fill_slice(own, r.own);
   run.own = elements(own);
   for (std::size_t i = 0; i < own_lse.count; ++i)
-    own_lse[i] = static_cast<float>(options.own_lse.empty() ? r.own_lse[i] : options.own_lse[i]);
-  if (options.in_place) {
-    run.out = own;
-    run.lse = own_lse;
-  }
-
+    own_lse[i] = static_cast<float>(own_lse_given.empty() ? r.own_lse[i] : own_lse_given[i]);
   const NtkShape shape{tile_type<T>(), c.map,   c.groups(), c.heads,
                        c.state_heads,  c.width, rows,       static_cast<float>(c.scale())};
   const NtkWorkList work = ntk_work_list(c.group_rows, c.width);
@@ -58,26 +48,24 @@ NtkRun<T> run_ntk(const NtkCase& c, const NtkInputs& in, const NtkReference& r, 
   EXPECT_EQ(ntk_pack({shape, &z_aligned[0].x, den.data(), packed.data()}, nullptr), 0);
   EXPECT_EQ(packed.back().x, 77U);
   EXPECT_EQ(ntk_attention_forward(
-                {shape, run.q.view(), options.in_place ? run.out.view() : own.view(), run.out.view(),
-                 options.in_place ? run.lse.data() : own_lse.data(), run.lse.data(), packed.data(),
+                {shape, run.q.view(), own.view(), run.out.view(), own_lse.data(), run.lse.data(), packed.data(),
                  c.centered ? center.data() : nullptr, work.tiles.data(), static_cast<int32_t>(work.tiles.size())},
                 nullptr),
             0);
 
   const NtkOracle oracle(c, in);
-  run.deltas = oracle.deltas(values(own), values(own_lse), values(run.lse));
-  fill_slice(run.dq, oracle.dq_own(values(run.out), values(run.lse)));
+  run.state = oracle.state_part(values(own), values(own_lse));
+  fill_slice(run.dq, oracle.dq_own(values(run.out), values(run.lse), values(own_lse)));
   run.dq_own = elements(run.dq);
   Floats partial(work.chunks.size() * c.heads * ntk_partial_floats(c.map, c.width));
   EXPECT_EQ(ntk_attention_backward(
                 {shape, run.dout.view(), run.q.view(), own.view(), run.dq.view(), own_lse.data(), run.lse.data(),
-                 packed.data(), c.centered ? center.data() : nullptr, options.delta ? run.delta.data() : nullptr,
-                 run.dz.data(), run.dden.data(), partial.data(), work.chunks.data(), work.first_chunk.data(),
-                 static_cast<int32_t>(work.chunks.size())},
+                 packed.data(), c.centered ? center.data() : nullptr, run.dz.data(), run.dden.data(), partial.data(),
+                 work.chunks.data(), work.first_chunk.data(), static_cast<int32_t>(work.chunks.size())},
                 nullptr),
             0);
   for (Slice<T>* x : {&run.q, &run.dout, &run.out, &run.dq, &own}) EXPECT_TRUE(x->canaries_live());
-  for (Floats* x : {&run.lse, &run.delta, &run.dz, &run.dden, &partial, &own_lse}) EXPECT_TRUE(x->canaries_live());
+  for (Floats* x : {&run.lse, &run.dz, &run.dden, &partial, &own_lse}) EXPECT_TRUE(x->canaries_live());
   return run;
 }
 

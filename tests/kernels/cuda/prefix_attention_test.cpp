@@ -46,8 +46,7 @@ INSTANTIATE_TEST_SUITE_P(PrefixAttention, PrefixWidths, testing::Values(32, 64, 
 
 TEST_P(PrefixWidths, EqualsOneSoftmax) {
   expect_parity<bf16>({.group_rows = {3, 70, 70, 71}, .prefix = 20, .width = GetParam()});
-  expect_parity<half>({.group_rows = {0, 33}, .prefix = 65, .key_heads = 1, .width = GetParam(), .causal = false},
-                      {.in_place = false});
+  expect_parity<half>({.group_rows = {0, 33}, .prefix = 65, .key_heads = 1, .width = GetParam(), .causal = false});
 }
 
 TEST(PrefixAttention, PrefixLengths) {
@@ -73,11 +72,10 @@ TEST(PrefixAttention, RandomGeometry) {
     c.key_heads = one_of({1, c.heads});
     c.causal = random() % 2 == 0;
     c.seed = seed;
-    const PrefixOptions options{.in_place = random() % 2 == 0};
     if (random() % 2 == 0)
-      expect_parity<bf16>(c, options);
+      expect_parity<bf16>(c);
     else
-      expect_parity<half>(c, options);
+      expect_parity<half>(c);
   }
 }
 
@@ -133,8 +131,9 @@ TEST(PrefixAttention, ExtremeLogits) {
     PrefixRun<bf16> run = run_prefix<bf16>(c, in, r);
     EXPECT_LT(relative_l2(values(run.out), r.out), 3.5e-3);
     EXPECT_LT(relative_l2(values(run.dv), r.dv), 1e-4);
-    for (const std::vector<double>& x : {values(run.dq), values(run.dk)})
-      EXPECT_TRUE(std::all_of(x.begin(), x.end(), [](double value) { return std::isfinite(value); }));
+    EXPECT_LT(relative_l2(values(run.dk), r.dk), 2.5e-3);
+    expect_prefix_part<bf16>(c);  // keys near one point, far from 0: the rounding of ds must not add up
+    expect_prefix_part<half>(c);
   }
 }
 

@@ -193,7 +193,7 @@ struct PrefixRun {
 };
 
 struct PrefixOptions {
-  bool in_place = true, softmax_dq = true;  ///< softmax_dq: else the prefix's part of dq comes alone
+  bool softmax_dq = true;            ///< else the prefix's part of dq comes alone
   std::vector<double> own_lse = {};  ///< instead of the reference's
 };
 
@@ -210,10 +210,6 @@ PrefixRun<T> run_prefix(const PrefixCase& c, const PrefixInputs& in, const Prefi
   run.own = elements(own);
   for (std::size_t i = 0; i < own_lse.count; ++i)
     own_lse[i] = static_cast<float>(options.own_lse.empty() ? r.own_lse[i] : options.own_lse[i]);
-  if (options.in_place) {
-    run.out = own;
-    run.lse = own_lse;
-  }
   std::vector<uint4> pk = packed_values<T>(in.pk), pv = packed_values<T>(in.pv);
   if (!c.length.empty()) {  // what is behind a prefix is not read
     const std::size_t row = static_cast<std::size_t>(c.key_heads) * c.width;
@@ -229,9 +225,8 @@ PrefixRun<T> run_prefix(const PrefixCase& c, const PrefixInputs& in, const Prefi
                           c.width,        c.prefix,   c.rows(), static_cast<float>(c.scale())};
   const PrefixKeys keys{pk.data(), pv.data(), c.length.empty() ? nullptr : c.length.data()};
   const PrefixWorkList work = prefix_work_list(c.group_rows, c.width);
-  EXPECT_EQ(prefix_attention_forward({shape, keys, q.view(), options.in_place ? run.out.view() : own.view(),
-                                      run.out.view(), options.in_place ? run.lse.data() : own_lse.data(),
-                                      run.lse.data(), work.forward.data(), static_cast<int32_t>(work.forward.size())},
+  EXPECT_EQ(prefix_attention_forward({shape, keys, q.view(), own.view(), run.out.view(), own_lse.data(), run.lse.data(),
+                                      work.forward.data(), static_cast<int32_t>(work.forward.size())},
                                      nullptr),
             0);
   fill_slice(run.dq, options.softmax_dq ? PrefixOracle(c, in).dq_own(values(run.out), values(run.lse))

@@ -286,10 +286,13 @@ __device__ __forceinline__ void row_deltas(float (&delta)[2], const T* dout, con
 /// What a warp's 16 rows sum over keys for dq, whose scale comes later. delta = sum_j p_j (mask dO . v_j) is known only when all keys were
 /// seen, so ds is taken with an estimate of it, and what that lacked is taken back at the end:
 ///   ds_j = p_j (mask dO . v_j - estimate)     delta = estimate + excess     dq = sum_j ds_j k_j - excess sum_j p_j k_j
+/// ds is multiplied as 16 bits, whose errors do not add up to 0 as it does: what keys have in common would enter dq. So the sum of the errors
+/// is taken back with the excess.
 template <int kWidth>
 struct QueryGradients {
   float dq[kWidth / 8][4] = {}, p_keys[kWidth / 8][4] = {};  ///< sum_j ds_j k_j, sum_j p_j k_j
-  float ds[2] = {}, p[2] = {};                               ///< this lane's share of sum_j ds_j and sum_j p_j
+  float ds[2] = {}, p[2] = {},
+        rounding[2] = {};  ///< this lane's share of sum_j ds_j, sum_j p_j, sum_j (rounded ds_j - ds_j)
 };
 /// sum_j ds_j / sum_j p_j, over these keys and what others add. The divisor is 1 but for the rounding of s - L, which would not cancel in ds
 /// where one key takes nearly all of a row.
@@ -301,13 +304,12 @@ __device__ __forceinline__ float excess_of(const QueryGradients<kWidth>& sums, i
   return p == 0.0F ? 0.0F : ds / p;
 }
 
-/// One tile of keys, 32 at a time, which leaves registers for p_keys. p = e^{unit s - L}; `exponent` is log2(e) L.
-template <int kWidth, class T, class Score>
+/// One tile of keys, 8 kColumns at a time, which leaves registers for p_keys. p = e^{unit s - L}; `exponent` is log2(e) L.
+template <int kWidth, int kColumns = 4, class T, class Score>
 __device__ __forceinline__ void add_query_gradients(QueryGradients<kWidth>& sums, const T* q, const T* dout,
                                                     const T* keys, int row, const float (&exponent)[2],
                                                     const float (&estimate)[2], float unit, const Kept& kept, int lane,
                                                     const Score& score) {
-  constexpr int kColumns = 4;
   PEFT_KEEP_LOOP
   for (int first = 0; first < kKeyTile && first < score.left; first += 8 * kColumns) {
     const T* part = keys + first * tile_stride(kWidth);
@@ -316,25 +318,31 @@ __device__ __forceinline__ void add_query_gradients(QueryGradients<kWidth>& sums
     kept.from(first).apply(products);
     multiply_rows<kWidth>(scores, q, row, part, lane);
     PEFT_UNROLL
-    for (int j = 0; j < kColumns; ++j) {
+    for (int k = 0; k < kColumns; k += 2) {
+      LeftOperand p, ds;
       PEFT_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        const float s = score(i / 2, first + 8 * j + 2 * (lane % 4) + i % 2, scores[j][i]);
-        const float p = exp2f(kLog2E * unit * s - exponent[i / 2]);
-        scores[j][i] = p;
-        products[j][i] = p * (products[j][i] - estimate[i / 2]);
-        sums.p[i / 2] += p;
-        sums.ds[i / 2] += products[j][i];
+      for (int i = 0; i < 4; ++i) {  // two neighbours of row lane / 4 + 8 (i % 2)
+        const int j = k + i / 2, lower = i % 2;
+        float of_p[2], of_ds[2];
+        PEFT_UNROLL
+        for (int side = 0; side < 2; ++side) {
+          const float s = score(lower, first + 8 * j + 2 * (lane % 4) + side, scores[j][2 * lower + side]);
+          of_p[side] = exp2f(kLog2E * unit * s - exponent[lower]);
+          of_ds[side] = of_p[side] * (products[j][2 * lower + side] - estimate[lower]);
+          sums.p[lower] += of_p[side];
+          sums.ds[lower] += of_ds[side];
+        }
+        p.a[i] = pack_floats<T>(of_p[0], of_p[1]);
+        ds.a[i] = pack_floats<T>(of_ds[0], of_ds[1]);
+        const float2 rounded = unpack<T>(ds.a[i]);
+        sums.rounding[lower] += (rounded.x - of_ds[0]) + (rounded.y - of_ds[1]);
       }
+      multiply_both<kWidth>(sums.dq, ds, sums.p_keys, p, part, k, lane);
     }
-    PEFT_UNROLL
-    for (int k = 0; k < kColumns; k += 2)
-      multiply_both<kWidth>(sums.dq, left_operand<T>(products, k), sums.p_keys, left_operand<T>(scores, k), part, k,
-                            lane);
   }
 }
 
-/// dq = scale (sums.dq - excess sums.p_keys), kAdd: and what is in `tile`, over the warp's own rows of it, and to `dq`; estimate + excess
+/// dq = scale (sums.dq - (excess + rounding / p) sums.p_keys), kAdd: and what is in `tile`, over the warp's own rows of it, and to `dq`; estimate + excess
 /// to `deltas`. All start at the block's first row, of `count`.
 template <int kWidth, bool kAdd, class T>
 __device__ __forceinline__ void finish_query_gradients(const QueryGradients<kWidth>& sums, const float (&estimate)[2],
@@ -343,11 +351,13 @@ __device__ __forceinline__ void finish_query_gradients(const QueryGradients<kWid
   PEFT_UNROLL
   for (int lower = 0; lower < 2; ++lower) {
     const int r = row + 8 * lower + lane / 4;
+    const float p = row_sum(sums.p[lower]), rounding = row_sum(sums.rounding[lower]),
+                back = excess[lower] + (p == 0.0F ? 0.0F : rounding / p);
     PEFT_UNROLL
     for (int j = 0; j < kWidth / 8; ++j) {
       auto* at = reinterpret_cast<uint32_t*>(tile + r * tile_stride(kWidth) + 8 * j + 2 * (lane % 4));
       const float2 own = kAdd ? unpack<T>(*at) : make_float2(0.0F, 0.0F);
-      const auto result = [&](int i) { return scale * (sums.dq[j][i] - excess[lower] * sums.p_keys[j][i]); };
+      const auto result = [&](int i) { return scale * (sums.dq[j][i] - back * sums.p_keys[j][i]); };
       *at = pack_floats<T>(own.x + result(2 * lower), own.y + result(2 * lower + 1));
     }
     if (lane % 4 == 0 && r < count) deltas[r] = estimate[lower] + excess[lower];

@@ -1,5 +1,5 @@
 #pragma once
-/// What kernels that merge a part into softmax attention share: rows that get nothing merged, delta, and the sum of partial gradients.
+/// What kernels that merge a part into softmax attention share: rows that get nothing merged, and the sum of partial gradients.
 
 #include "src/kernels/cuda/common/tile.cuh"
 
@@ -7,7 +7,7 @@ namespace peft::cuda {
 
 constexpr float kLog2E = 1.44269504088896340736F;
 
-/// O = O_s and L = L_s for an item's rows. Nothing to do in place. All threads of the block.
+/// O = O_s and L = L_s for an item's rows. All threads of the block.
 template <class T, int kWidth, int kThreads>
 __device__ __forceinline__ void keep_rows(const HeadRows& own, const HeadRows& out, const float* own_lse, float* lse,
                                           int64_t rows, const RowItem& item, int head) {
@@ -15,33 +15,14 @@ __device__ __forceinline__ void keep_rows(const HeadRows& own, const HeadRows& o
   const int thread = static_cast<int>(threadIdx.x);
   const T* from = rows_of<const T>(own, item.row0, head);
   T* to = rows_of<T>(out, item.row0, head);
-  if (from != to) {
-    for (int i = thread; i < item.rows * kPieces; i += kThreads) {
-      const int64_t row = i / kPieces, column = 8 * (i % kPieces);
-      *reinterpret_cast<uint4*>(to + row * out.row_stride + column) =
-          *reinterpret_cast<const uint4*>(from + row * own.row_stride + column);
-    }
+  for (int i = thread; i < item.rows * kPieces; i += kThreads) {
+    const int64_t row = i / kPieces, column = 8 * (i % kPieces);
+    *reinterpret_cast<uint4*>(to + row * out.row_stride + column) =
+        *reinterpret_cast<const uint4*>(from + row * own.row_stride + column);
   }
-  if (lse != own_lse) {
-    for (int i = thread; i < item.rows; i += kThreads) {
-      const int64_t at = head * rows + item.row0 + i;
-      lse[at] = own_lse[at];
-    }
-  }
-}
-
-/// delta = rowsum(dO * O) of an item's rows, a warp a row, where nothing else is done with them.
-template <class T, int kWidth, int kThreads>
-__device__ __forceinline__ void store_delta(float* delta, const HeadRows& dout, const HeadRows& out, int64_t rows,
-                                            const RowItem& item, int head) {
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  for (int row = warp; row < item.rows; row += kThreads / 32) {
-    const T* x = rows_of<const T>(dout, item.row0 + row, head);
-    const T* y = rows_of<const T>(out, item.row0 + row, head);
-    float sum = 0.0F;
-    for (int i = lane; i < kWidth; i += 32) sum += to_float(x[i]) * to_float(y[i]);
-    sum = warp_sum(sum);
-    if (lane == 0) delta[head * rows + item.row0 + row] = sum;
+  for (int i = thread; i < item.rows; i += kThreads) {
+    const int64_t at = head * rows + item.row0 + i;
+    lse[at] = own_lse[at];
   }
 }
 

@@ -14,8 +14,8 @@
 /// den = 0 and Z != 0 it adds g a. A row without keys has L_s = -inf (or +inf, as flash attention writes it); without mass either, O = 0
 /// and L = -inf. Rows without an adapter come first and keep O_s, L_s and dq_s.
 ///
-/// Tensors [T,H,D] are bfloat16 or half with any strides that are multiples of 8 elements, D contiguous and 16-byte aligned; L, delta are
-/// float [H,T]. Sums are float, results bitwise repeatable, and a group's do not depend on its neighbours. In half, |Z|, den and |delta|
+/// Tensors [T,H,D] are bfloat16 or half with any strides that are multiples of 8 elements, D contiguous and 16-byte aligned; L is float
+/// [H,T]. Sums are float, results bitwise repeatable, and a group's do not depend on its neighbours. In half, |Z|, den and |delta|
 /// must stay below 65504.
 
 #include "src/kernels/cuda/common/row_items.h"
@@ -63,7 +63,6 @@ struct NtkPack {
 };
 int ntk_pack(const NtkPack& args, void* stream);
 
-/// `out` may be `own` and `lse` may be `own_lse`.
 struct NtkForward {
   NtkShape shape = {};
   HeadRows q = {}, own = {}, out = {};  ///< own: O_s
@@ -83,7 +82,6 @@ struct NtkBackward {
   const float *own_lse = nullptr, *lse = nullptr;  ///< [H,T]: L_s, L
   const void* state = nullptr;
   const float* center = nullptr;
-  float* delta = nullptr;                ///< [H,T], or null
   float *dz = nullptr, *dden = nullptr;  ///< [K,Hs,M,D], [K,Hs,M]: written, not added to
   float* partial = nullptr;              ///< [chunk_count,H,ntk_partial_floats], scratch, 16-byte aligned
   const RowItem* chunks = nullptr;       ///< on the device

@@ -12,11 +12,10 @@
 ///   m' = max(m, log g of the tile)     sum = e^{m - m'} sum + (e^{log g - m'} phi)^T [dO | -delta]
 ///
 /// Shared memory, 16-bit values in rows of D + 8:
-///   state       M rows: [Z | den]
-///   tiles       2 of { dO, q, O_s, dq }; dO's columns D and D + 1 get -delta, twice the digits
-///   log_scale   float [rows]: log g
-///   shares      float [2][parts][rows]: phi . dO Z^T and phi . den of each part, where there are several
-/// D 64: 83,344 bytes, D 128: 105,872.
+///   state    M rows: [Z | den]
+///   tiles    2 of { dO, q, O_s, dq }; dO's columns D and D + 1 get -delta, twice the digits, D + 2 and D + 3 the float log g
+///   shares   float [2][parts][rows]: phi . dO Z^T and phi . den of each part, where there are several
+/// elu, D 64: 82,944 bytes, two blocks on sm_80; D 128: 105,472.
 /// Synchronisation, a tile: its copies have landed | (several parts: their shares of delta are there) | dq, log g and delta are there |
 /// all have read. The copies of the next tile begin before the first of these barriers, into memory that the last one freed.
 /// A row and head, D 64: 10 D + 8 = 648 bytes, 8 M (D + 1) / 256 = 130 to write and read the partial sums, 26,600 operations.
@@ -49,14 +48,16 @@ __device__ __forceinline__ bool sums_constant(int j, int feature_tile) {
 }
 
 template <StateMap kMap, int kWidth, class T>
-__device__ __forceinline__ void add_tile(NtkSums<kWidth>& sums, const T* q, const T* dout, const float* log_scale,
-                                         const NtkPlace& place) {
+__device__ __forceinline__ void add_tile(NtkSums<kWidth>& sums, const T* q, const T* dout, const NtkPlace& place) {
   using Sums = NtkSums<kWidth>;
   constexpr int kRows = NtkBackwardTile<kWidth>::kRows;
   const int feature_tile = place.warp % Sums::kFeatureTiles,
             first_column = place.warp / Sums::kFeatureTiles * Sums::kColumns;
+  const auto log_scale = [&](int row) {
+    return *reinterpret_cast<const float*>(dout + row * tile_stride(kWidth) + kWidth + 2);
+  };
   float largest = sums.largest;
-  for (int row = place.lane; row < kRows; row += 32) largest = fmaxf(largest, log_scale[row]);
+  for (int row = place.lane; row < kRows; row += 32) largest = fmaxf(largest, log_scale(row));
   largest = warp_max(largest);
   const float factor = __expf(sums.largest - largest);
   sums.largest = largest;
@@ -71,11 +72,7 @@ __device__ __forceinline__ void add_tile(NtkSums<kWidth>& sums, const T* q, cons
   for (int k = 0; k < kRows; k += 16) {
     float g[4];
     PEFT_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      const float2 x = *reinterpret_cast<const float2*>(log_scale + k + 8 * i + place.pair);
-      g[2 * i] = __expf(x.x - largest);
-      g[2 * i + 1] = __expf(x.y - largest);
-    }
+    for (int i = 0; i < 4; ++i) g[i] = __expf(log_scale(k + 8 * (i / 2) + place.pair + i % 2) - largest);
     uint32_t a[4], rest[4], b[4];
     load_a_transposed<kWidth>(a, q, k, 16 * feature_tile, place.lane);
     PEFT_UNROLL
@@ -147,20 +144,14 @@ __global__ void __launch_bounds__(NtkBackwardTile<kWidth>::kThreads, NtkBackward
   const NtkShape& shape = args.shape;
   const int head = static_cast<int>(blockIdx.y), thread = static_cast<int>(threadIdx.x);
   NtkPlace place{thread / 32, thread % 32, 2 * (thread % 4), sqrtf(shape.scale), shape.scale, nullptr};
-  if (item.rows == 0) return;
-  if (item.group < 0) {
-    if (args.delta != nullptr)
-      store_delta<T, kWidth, kThreads>(args.delta, args.dout, args.own, shape.rows, item, head);
-    return;
-  }
+  if (item.rows == 0 || item.group < 0) return;
   const int64_t state_head =
       static_cast<int64_t>(item.group) * shape.state_heads + head / (shape.heads / shape.state_heads);
   if (args.center != nullptr) place.center = args.center + state_head * kWidth;
 
   T* state = shared_memory<T>();
-  T* tiles = state + tile_values(Tile::kStateRows, kWidth);
-  auto* log_scale = reinterpret_cast<float*>(tiles + 8 * kValues);
-  float* shares = log_scale + kRows;
+  T* tiles = state + tile_values(kStateRows, kWidth);
+  auto* shares = reinterpret_cast<float*>(tiles + 8 * kValues);
   const auto copy_rows = [&](int tile) {
     T* to = tiles + tile % 2 * 4 * kValues;
     const int64_t row = item.row0 + tile * kRows;
@@ -188,40 +179,39 @@ __global__ void __launch_bounds__(NtkBackwardTile<kWidth>::kThreads, NtkBackward
     T* dq = dout + 3 * kValues;
     const int rows = item.rows - tile * kRows;
     const int64_t first = head * shape.rows + item.row0 + tile * kRows;
-    float lse[2], own_weight[2];
+    float lse[2];
+    NtkRowPair pair = {};
     PEFT_UNROLL
     for (int lower = 0; lower < 2; ++lower) {
       const int r = row + 8 * lower + place.lane / 4;
       lse[lower] = r < rows ? args.lse[first + r] : INFINITY;
       const float own_lse = r < rows ? args.own_lse[first + r] : INFINITY;
-      own_weight[lower] = fabsf(own_lse) == INFINITY ? 0.0F : __expf(own_lse - lse[lower]);
+      pair.own_weight[lower] = fabsf(own_lse) == INFINITY ? 0.0F : __expf(own_lse - lse[lower]);
     }
     wait_copies<1>();
     __syncthreads();
 
     float dphi[kFeatures / 8][4] = {}, shift[2] = {};
-    NtkRowPair pair = {};
     row_products<kMap, kWidth>(dphi, pair, state, dout, own, row, feature, place);
     row_scales<kMap, kWidth>(pair, lse, state, q, row, place);
-    finish_deltas<kMap, kWidth>(pair, shift, own_weight, dphi, state, q, shares, row, feature, part, place);
+    finish_weights<kMap, kWidth>(pair, shift, dphi, state, q, shares, row, feature, part, place);
     finish_dphi<kWidth>(dphi, pair, state, feature, place);
     add_to_dq<kMap, kWidth>(dq, dphi, shift, q, row, feature, place);
     if (part == 0 && place.lane % 4 == 0) {
       PEFT_UNROLL
       for (int lower = 0; lower < 2; ++lower) {
         const int r = row + 8 * lower + place.lane / 4;
-        log_scale[r] = pair.log_scale[lower];
         const T high = from_float<T>(-pair.delta[lower]);
-        *reinterpret_cast<uint4*>(dout + r * tile_stride(kWidth) + kWidth) =
-            uint4{pack<T>(high, from_float<T>(-pair.delta[lower] - to_float(high))), 0U, 0U, 0U};
-        if (args.delta != nullptr && r < rows) args.delta[first + r] = pair.delta[lower];
+        uint4 last{pack<T>(high, from_float<T>(-pair.delta[lower] - to_float(high))), 0U, 0U, 0U};
+        memcpy(&last.y, &pair.log_scale[lower], sizeof(float));
+        *reinterpret_cast<uint4*>(dout + r * tile_stride(kWidth) + kWidth) = last;
       }
     }
     __syncthreads();
 
     store_tile<kWidth>(rows_of<T>(args.dq, item.row0 + tile * kRows, head), args.dq.row_stride, dq,
                        rows < kRows ? rows : kRows, thread, kThreads);
-    add_tile<kMap>(sums, q, dout, log_scale, place);
+    add_tile<kMap>(sums, q, dout, place);
     __syncthreads();
   }
   const int64_t partial = static_cast<int64_t>(blockIdx.x) * shape.heads + head;
@@ -263,7 +253,7 @@ int launch_ntk_backward(const NtkBackward& args, void* stream) {
     const dim3 grid{static_cast<unsigned>(args.chunk_count), static_cast<unsigned>(shape.heads), 1};
     const auto kernel =
         elu ? ntk_backward_kernel<T, kWidth, StateMap::elu> : ntk_backward_kernel<T, kWidth, StateMap::taylor1>;
-    if (const int error = launch(kernel, grid, dim3{Tile::kThreads, 1, 1}, Tile::kSharedBytes, stream, args))
+    if (const int error = launch(kernel, grid, dim3{Tile::kThreads, 1, 1}, Tile::shared_bytes(shape.map), stream, args))
       return error;
   }
   const auto threads = static_cast<unsigned>(ntk_partial_floats(shape.map, kWidth) / 4);

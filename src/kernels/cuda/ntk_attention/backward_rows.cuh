@@ -5,6 +5,9 @@
 
 namespace peft::cuda {
 
+/// How far from 1 the rounding of phi may take a row's weights: 2^-9 in bfloat16, more where terms of taylor1's b cancel.
+constexpr float kNtkWeightError = 0.03F;
+
 template <int kWidth>
 struct NtkBackwardTile {
   static constexpr int kRowWarps = kWidth == 80 ? 5 : kWidth == 96 ? 3 : kWidth == 128 ? 2 : 4;
@@ -12,16 +15,20 @@ struct NtkBackwardTile {
   static constexpr int kRows = 16 * kRowWarps, kWarps = kRowWarps * kParts, kThreads = 32 * kWarps;
   static constexpr int kColumnParts = 16 * kWarps / kWidth;  ///< of the columns, while warps take features
   static constexpr int kBlocks = kWidth == 32 ? 4 : kWidth == 64 || kWidth == 96 ? 2 : 1;  ///< a multiprocessor
-  static constexpr int kStateRows = kWidth + 1;
   static constexpr int kShares = kParts > 1 ? 2 * kParts : 0;  ///< floats of a row that the parts leave for each other
-  static constexpr std::size_t kSharedBytes =
-      2 * (tile_values(kStateRows, kWidth) + 8 * tile_values(kRows, kWidth)) + 4 * (1 + kShares) * kRows;
+  static constexpr std::size_t shared_bytes(StateMap map) {
+    return 2 * (tile_values(ntk_state_rows(map, kWidth), kWidth) + 8 * tile_values(kRows, kWidth)) +
+           4 * kShares * kRows;
+  }
   static_assert(ntk_chunk_rows(kWidth) % kRows == 0 && 16 * kWarps % kWidth == 0 && kWidth / 8 % (2 * kParts) == 0);
 };
 
 /// What a lane needs about its rows g and g + 8.
 struct NtkRowPair {
-  float delta[2], log_scale[2], constant[2];  ///< delta: first dO . O_s. constant: dO Z^T of taylor1's constant feature
+  float delta[2];                     ///< first dO . O_s
+  float constant[2];                  ///< dO Z^T of taylor1's constant feature
+  float own_weight[2], log_scale[2];  ///< e^{L_s - L}, log g
+  float g[2];
 };
 
 /// One head's queries and state, and where a thread stands.
@@ -102,12 +109,13 @@ __device__ __forceinline__ void row_scales(NtkRowPair& rows, const float (&lse)[
   }
 }
 
-/// delta of whole rows, and with a center shift = phi . dphi, from what each part of the features has of them. All threads of the block.
-/// As rowsum(dO * O) of the rounded O, a delta that is small by chance would be rounding, and with few rows dden, too.
+/// delta and shift = phi . dphi of whole rows, from what each part of the features has of them. All threads of the block.
+/// As rowsum(dO * O) of the rounded O, a delta that is small by chance would be rounding, and with few rows dden, too. The weights add up to 1
+/// but for the rounding of phi that entered L: their sum is divided out, unless it is off for another reason (no keys and b near 0, a clamped g).
 template <StateMap kMap, int kWidth, int kColumns, class T>
-__device__ __forceinline__ void finish_deltas(NtkRowPair& rows, float (&shift)[2], const float (&own_weight)[2],
-                                              const float (&dphi)[kColumns][4], const T* state, const T* q,
-                                              float* shares, int row, int feature, int part, const NtkPlace& place) {
+__device__ __forceinline__ void finish_weights(NtkRowPair& rows, float (&shift)[2], const float (&dphi)[kColumns][4],
+                                               const T* state, const T* q, float* shares, int row, int feature,
+                                               int part, const NtkPlace& place) {
   constexpr int kParts = NtkBackwardTile<kWidth>::kParts, kRows = NtkBackwardTile<kWidth>::kRows;
   float sums[2][2] = {};  // of each row: phi . dO Z^T, phi . den
   PEFT_UNROLL
@@ -148,9 +156,14 @@ __device__ __forceinline__ void finish_deltas(NtkRowPair& rows, float (&shift)[2
       }
     }
     const bool off = rows.log_scale[lower] == -INFINITY;  // selected: 0 times infinity is not 0
-    const float g = __expf(rows.log_scale[lower]), weight = own_weight[lower];
-    rows.delta[lower] = (weight == 0.0F ? 0.0F : weight * rows.delta[lower]) + (off ? 0.0F : g * sums[lower][0]);
-    shift[lower] = off ? 0.0F : g * (sums[lower][0] - rows.delta[lower] * sums[lower][1]);
+    const float weight = rows.own_weight[lower], g = __expf(rows.log_scale[lower]),
+                total = weight + (off ? 0.0F : g * sums[lower][1]),
+                inverse = fabsf(total - 1.0F) < kNtkWeightError ? 1.0F / total : 1.0F;
+    rows.g[lower] = off ? 0.0F : inverse * g;
+    rows.log_scale[lower] += logf(inverse);
+    rows.delta[lower] =
+        (weight == 0.0F ? 0.0F : inverse * weight * rows.delta[lower]) + (off ? 0.0F : rows.g[lower] * sums[lower][0]);
+    shift[lower] = off ? 0.0F : rows.g[lower] * (sums[lower][0] - rows.delta[lower] * sums[lower][1]);
   }
 }
 
@@ -158,7 +171,6 @@ __device__ __forceinline__ void finish_deltas(NtkRowPair& rows, float (&shift)[2
 template <int kWidth, int kColumns, class T>
 __device__ __forceinline__ void finish_dphi(float (&dphi)[kColumns][4], const NtkRowPair& rows, const T* state,
                                             int feature, const NtkPlace& place) {
-  const float g[2] = {__expf(rows.log_scale[0]), __expf(rows.log_scale[1])};
   PEFT_UNROLL
   for (int j = 0; j < kColumns; ++j) {
     const T* den = state + (feature + 8 * j + place.pair) * tile_stride(kWidth) + kWidth;
@@ -167,7 +179,7 @@ __device__ __forceinline__ void finish_dphi(float (&dphi)[kColumns][4], const Nt
     for (int i = 0; i < 4; ++i) {
       const int lower = i / 2;
       const bool off = rows.log_scale[lower] == -INFINITY;
-      dphi[j][i] = off ? 0.0F : g[lower] * (dphi[j][i] - rows.delta[lower] * (i % 2 == 0 ? den0 : den1));
+      dphi[j][i] = off ? 0.0F : rows.g[lower] * (dphi[j][i] - rows.delta[lower] * (i % 2 == 0 ? den0 : den1));
     }
   }
 }

@@ -49,7 +49,6 @@ struct PrefixKeys {
   const int32_t* length = nullptr;        ///< [K] on the device, at most P; null: all P
 };
 
-/// `out` may be `own` and `lse` may be `own_lse` where no backward pass follows.
 struct PrefixForward {
   PrefixShape shape = {};
   PrefixKeys keys = {};
@@ -69,10 +68,10 @@ struct PrefixBackward {
   PrefixKeys keys = {};
   HeadRows dout = {}, q = {}, own = {}, out = {}, dq = {};  ///< own: O_s; dq: in dq_s, out dq
   const float *own_lse = nullptr, *lse = nullptr;           ///< [H,T]
-  float* delta = nullptr;                         ///< [H,T], written
-  float *dk = nullptr, *dv = nullptr;             ///< [K,P,G,D]: written, not added to
-  float* partial = nullptr;                       ///< [chunk_count,H,prefix_partial_floats], scratch, 16-byte aligned
-  const RowItem* queries = nullptr;               ///< PrefixWorkList::queries, on the device
+  float* delta = nullptr;                                   ///< [H,T], written
+  float *dk = nullptr, *dv = nullptr;                       ///< [K,P,G,D]: written, not added to
+  float* partial = nullptr;          ///< [chunk_count,H,prefix_partial_floats], scratch, 16-byte aligned
+  const RowItem* queries = nullptr;  ///< PrefixWorkList::queries, on the device
   const RowItem* chunks = nullptr;
   const int32_t* first_chunk = nullptr;
   int32_t query_count = 0, chunk_count = 0;

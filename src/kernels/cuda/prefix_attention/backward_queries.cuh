@@ -18,6 +18,7 @@ namespace peft::cuda {
 template <int kWidth>
 struct PrefixQueryTile {
   static constexpr int kRows = prefix_query_rows(kWidth), kThreads = 2 * kRows;
+  static constexpr int kColumns = kWidth > 96 ? 2 : 4;  ///< of 8 keys at a time: what registers hold
   static constexpr std::size_t kSharedBytes = 2 * (5 * tile_values(kRows, kWidth) + 4 * tile_values(kKeyTile, kWidth));
 };
 
@@ -25,6 +26,21 @@ struct PrefixQueryTile {
 __device__ __forceinline__ float own_weight(const float* own_lse, float exponent, int row, int count) {
   const float own = row < count ? own_lse[row] : INFINITY;
   return fabsf(own) == INFINITY ? 0.0F : exp2f(kLog2E * own - exponent);
+}
+
+/// delta = rowsum(dO * O) of an item's rows, a warp a row, where nothing else is done with them.
+template <class T, int kWidth, int kThreads>
+__device__ __forceinline__ void store_delta(float* delta, const HeadRows& dout, const HeadRows& out, int64_t rows,
+                                            const RowItem& item, int head) {
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  for (int row = warp; row < item.rows; row += kThreads / 32) {
+    const T* x = rows_of<const T>(dout, item.row0 + row, head);
+    const T* y = rows_of<const T>(out, item.row0 + row, head);
+    float sum = 0.0F;
+    for (int i = lane; i < kWidth; i += 32) sum += to_float(x[i]) * to_float(y[i]);
+    sum = warp_sum(sum);
+    if (lane == 0) delta[head * rows + item.row0 + row] = sum;
+  }
 }
 
 template <class T, int kWidth>
@@ -67,8 +83,8 @@ __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_quer
     __syncthreads();
     if (row < item.rows) {
       if (tile == 0) row_deltas<kWidth>(estimate, dout, out, row, lane);
-      add_query_gradients<kWidth>(sums, q, dout, keys + tile % 2 * kKeys, row, exponent, estimate, shape.scale, Kept{},
-                                  lane, EveryKey(prefix.length, tile));
+      add_query_gradients<kWidth, Tile::kColumns>(sums, q, dout, keys + tile % 2 * kKeys, row, exponent, estimate,
+                                                  shape.scale, Kept{}, lane, EveryKey(prefix.length, tile));
     }
     __syncthreads();
   }
