@@ -18,10 +18,12 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 STEPS = 20
 LONGEST = 540  # seconds of one program
-# float32 sums run in another order on a GPU; bfloat16 rounds every activation (kernels.md 5.4).
+# Of losses, relative. Beside the CPU in float32: sums run in another order on a GPU, and bfloat16 rounds every activation.
 TOLERANCES = {"float32": 1e-4, "bfloat16": 3e-2}
+# Our kernels beside the stock route on the GPU in one type: AdamW makes whole steps of rounding, so float32 is held as on the emulator.
+BESIDE_STOCK = {"float32": 1e-4, "bfloat16": 2e-3}
 # A few small cases: the sanitizer is slow.
-SANITIZED = "OwnAttention.SlicesOf*:OwnAttention.Unaligned*:OwnAttention.OnePassOverOther*:OwnAttention.OnePassWithDropout*:OwnAttention.PrefixInFront*:OwnAdamW.GradientsThat*:OwnAdamW.BankIs*:OwnSmallXent.Rows*:Own*.UnalignedRows*:*OwnLora.Strided*:*OwnEmbedding.Gathers*"
+SANITIZED = "OwnAttention.SlicesOf*:OwnAttention.Unaligned*:OwnAttention.OnePassOverOther*:OwnAttention.OnePassWithDropout*:OwnAttention.PrefixInFront*:OwnAdamW.GradientsThat*:OwnAdamW.BankIs*:OwnSmallXent.Rows*:Own*.UnalignedRows*:*OwnLora.Strided*:*OwnEmbedding.Gathers*:*OwnEmbedding.OneOf*:OwnRowDropout.*:OwnAttention.StateMerged*"
 
 
 def command(program):
@@ -82,11 +84,17 @@ def sanitizer(folder):
 def benchmarks(folder):
     report = folder / "bench.json"
     done = run([*command("kernel_bench"), "--out", str(report)])
+    # The report is whole after every case: what was measured before one failed, or before the time was over, is kept.
+    result = json.loads(report.read_text()) if report.is_file() else {"results": []}
     if done.returncode:
-        return {"passed": False, "exit_code": done.returncode, "output": (done.stdout + done.stderr)[-2000:]}
-    result = json.loads(report.read_text())
+        result.update(exit_code=done.returncode, output=(done.stdout + done.stderr)[-2000:])
     wrong = [f"{r['bench']} {r['case']}: {row['impl']}" for r in result["results"] for row in r["rows"] if "refused" in row]
-    return {"passed": not wrong, "wrong": wrong, **result}
+    return {"passed": done.returncode == 0 and not wrong, "wrong": wrong, **result}
+
+
+def furthest(found, expected):
+    """Largest relative difference of two loss curves."""
+    return max(abs(a - b) / abs(b) for a, b in zip(found, expected))
 
 
 def losses(folder):
@@ -139,11 +147,17 @@ def losses(folder):
             if isinstance(found, str) or isinstance(reference, str) or len(found) != len(reference):
                 row[place], passed = {"passed": False, "error": found if isinstance(found, str) else "another number of steps"}, False
             elif place != "cpu":
-                worst = max(abs(a - b) / abs(b) for a, b in zip(found, reference))
-                good = worst <= TOLERANCES[places[place][1]]
-                row[place], passed = {"passed": good, "worst_relative_difference": worst}, passed and good
+                dtype = places[place][1]
+                worst = furthest(found, reference)
+                good = worst <= TOLERANCES[dtype]
+                row[place] = {"worst_relative_difference": worst}
+                stock = curves.get(f"cuda {dtype} auto")
+                if place.endswith("own") and isinstance(stock, list) and len(stock) == len(found):
+                    row[place]["beside_stock"] = furthest(found, stock)
+                    good = good and row[place]["beside_stock"] <= BESIDE_STOCK[dtype]
+                row[place]["passed"], passed = good, passed and good
         results[name] = row
-    return {"passed": passed, "steps": STEPS, "tolerances": TOLERANCES, "methods": results}
+    return {"passed": passed, "steps": STEPS, "tolerances": TOLERANCES, "beside_stock": BESIDE_STOCK, "methods": results}
 
 
 # In the order of what is wanted most: a lease may end.

@@ -55,6 +55,18 @@ Inputs make_inputs(const Shape& s, bool state) {
   return in;
 }
 
+Inputs in_double(const Inputs& in) {
+  Inputs wide = in;
+  for (at::Tensor* x : {&wide.q, &wide.k, &wide.v, &wide.dout, &wide.out, &wide.lse, &wide.source.prefix_k,
+                        &wide.source.prefix_v, &wide.source.z, &wide.source.den}) {
+    if (x->defined()) *x = x->to(at::kDouble);
+  }
+  wide.args.prefix = {wide.source.prefix_k, wide.source.prefix_v};
+  wide.args.state.z_KHMD = wide.source.z;
+  wide.args.state.den_KHM = wide.source.den;
+  return wide;
+}
+
 using MakeSource = std::unique_ptr<SourceRoute> (*)(const AttentionArgs&, const at::Tensor&);
 std::unique_ptr<SourceRoute> stock(const AttentionArgs& args, const at::Tensor&) { return stock_source(args); }
 
@@ -196,11 +208,7 @@ Case state_case(const Shape& s, bool forward, double predicted) {
     return std::pair(out, lse);
   };
   c.expected = [inputs, run, outputs] {
-    Inputs wide = inputs->front();
-    for (at::Tensor* x : {&wide.q, &wide.dout, &wide.out, &wide.lse, &wide.source.z, &wide.source.den})
-      *x = x->to(at::kDouble);
-    wide.args.state.z_KHMD = wide.source.z;
-    wide.args.state.den_KHM = wide.source.den;
+    const Inputs wide = in_double(inputs->front());
     const auto route = stock_source(wide.args);
     const auto [out, lse] = outputs(wide, *route);
     return run(wide, *route, out, lse);
@@ -221,6 +229,137 @@ Case state_case(const Shape& s, bool forward, double predicted) {
   return c;
 }
 
+/// softmax(scale q Pk^T) Pv of a prefix behind a given part, and its gradients, in plain ATen and the type of q.
+struct PlainPrefix {
+  explicit PlainPrefix(const Inputs& inputs)
+      : in(inputs),
+        heads(in.q.size(1)),
+        adapters(in.source.prefix_k.size(0)),
+        wide(in.q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat) {}
+
+  at::Tensor rows(const at::Tensor& x_THD) const { return x_THD.unflatten(0, {adapters, -1}); }
+  at::Tensor of_heads(const at::Tensor& x_KPGD) const { return x_KPGD.repeat_interleave(heads / x_KPGD.size(2), 2); }
+  at::Tensor per_group(const at::Tensor& x_KPHD) const {
+    return x_KPHD.unflatten(2, {in.source.prefix_k.size(2), -1}).sum(3);
+  }
+  at::Tensor products(const at::Tensor& x_THD, const at::Tensor& y_KPGD) const {  // [K,R,H,P]
+    return at::einsum("krhd,kphd->krhp", {rows(x_THD), of_heads(y_KPGD)}).to(wide);
+  }
+  at::Tensor sum(const std::string& indices, const at::Tensor& p_KRHP, const at::Tensor& x) const {
+    return at::einsum(indices, {p_KRHP.to(in.q.scalar_type()), x}).to(wide);
+  }
+
+  std::vector<at::Tensor> forward(const at::Tensor& out, const at::Tensor& lse_HT) const {
+    const at::Tensor s = in.args.scale * products(in.q, in.source.prefix_k), own = rows(lse_HT.t().to(wide)),
+                     lse = at::logaddexp(own, at::logsumexp(s, -1)), p = at::exp(s - lse.unsqueeze(-1));
+    const at::Tensor merged =
+        at::exp(own - lse).unsqueeze(-1) * rows(out) + sum("krhp,kphd->krhd", p, of_heads(in.source.prefix_v));
+    return {merged.flatten(0, 1).to(in.q.scalar_type()), lse.flatten(0, 1).t()};
+  }
+
+  std::vector<at::Tensor> backward(const at::Tensor& out, const at::Tensor& lse_HT) const {
+    const at::Tensor s = in.args.scale * products(in.q, in.source.prefix_k),
+                     p = at::exp(s - rows(lse_HT.t().to(wide)).unsqueeze(-1)),
+                     delta = rows(in.dout.to(wide) * out.to(wide)).sum(-1, true),
+                     ds = in.args.scale * p * (products(in.dout, in.source.prefix_v) - delta);
+    return {sum("krhp,kphd->krhd", ds, of_heads(in.source.prefix_k)).flatten(0, 1).to(in.q.scalar_type()),
+            per_group(sum("krhp,krhd->kphd", ds, rows(in.q))), per_group(sum("krhp,krhd->kphd", p, rows(in.dout)))};
+  }
+
+  const Inputs& in;
+  int64_t heads, adapters;
+  at::ScalarType wide;
+};
+
+/// K5's merge alone, one way: what it adds to FlashAttention.
+Case prefix_case(const Shape& s, bool forward, double predicted) {
+  const double head_rows = static_cast<double>(s.sequences * s.length * s.heads),
+               partials = head_rows / 512.0 * static_cast<double>(16 * s.prefix * s.width),
+               bytes = forward ? head_rows * (6.0 * s.width + 8.0) : head_rows * (16.0 * s.width + 20.0) + partials;
+  auto inputs = std::make_shared<std::vector<Inputs>>();
+  auto routes = std::make_shared<std::vector<std::unique_ptr<SourceRoute>>>();
+  auto merged = std::make_shared<std::vector<std::pair<at::Tensor, at::Tensor>>>();
+  for (int i = 0; i < sets_beyond_cache(bytes); ++i) {
+    const Inputs& in = inputs->emplace_back(make_inputs(s, false));
+    routes->push_back(own_prefix(in.args, in.q));
+    const at::Tensor lse = in.lse.clone(), out = routes->back()->merge(in.q, in.out.clone(), lse, in.source);
+    merged->emplace_back(out, lse);
+  }
+  const auto own = [=](int set) {
+    const Inputs& in = (*inputs)[set];
+    SourceRoute& route = *(*routes)[set];
+    if (forward) {
+      const at::Tensor lse = in.lse.clone();
+      return std::vector<at::Tensor>{route.merge(in.q, in.out, lse, in.source), lse};
+    }
+    const auto& [out, lse] = (*merged)[set];
+    std::array<at::Tensor, 3> d{at::zeros(in.q.sizes(), in.dout.options()), {}, {}};
+    const SourceTensors g = route.backward({in.dout, in.q, out, lse}, in.source, d);
+    return std::vector<at::Tensor>{d[0], g.prefix_k, g.prefix_v};
+  };
+  const auto plain = [forward](const Inputs& in) {
+    const auto merge = PlainPrefix(in).forward(in.out, in.lse);
+    return forward ? merge : PlainPrefix(in).backward(merge[0], merge[1]);
+  };
+  return {.bench = forward ? "prefix_attention.forward" : "prefix_attention.backward",
+          .shape = json_of(s),
+          .bytes = bytes,
+          .predicted_ratio = predicted,
+          .sets = static_cast<int>(inputs->size()),
+          .expected = [inputs, plain] { return plain(in_double(inputs->front())); },
+          .variants = {{"own", own}, {"aten", [=](int set) {
+                                        const Inputs& in = (*inputs)[set];
+                                        const auto& [out, lse] = (*merged)[set];
+                                        return forward ? plain(in) : PlainPrefix(in).backward(out, lse);
+                                      }}}};
+}
+
+/// K2 alone, one way: prefix rows in front of every sequence's keys and values, or their gradients apart.
+Case assembly_case(const Shape& s, bool forward, double predicted) {
+  const double rows = static_cast<double>(s.sequences * (2 * s.length + s.prefix) * s.groups * s.width),
+               bytes = 2.0 * 2.0 * rows;
+  auto inputs = std::make_shared<std::vector<Inputs>>();
+  auto joined = std::make_shared<std::vector<std::array<at::Tensor, 2>>>();  // gradients of the keys and values
+  for (int i = 0; i < sets_beyond_cache(bytes); ++i) {
+    inputs->push_back(make_inputs(s, false));
+    const auto gradient = [&] {
+      return at::randn({s.sequences * (s.length + s.prefix), s.groups, s.width}, on_gpu(at::kBFloat16));
+    };
+    joined->push_back({gradient(), gradient()});
+  }
+  const auto run = [forward](const Inputs& in, SourceRoute& route, const std::array<at::Tensor, 2>& d) {
+    if (forward) {
+      const auto [k, v] = route.keys_and_values(in.k, in.v, in.source);
+      return std::vector<at::Tensor>{k, v};
+    }
+    std::array<at::Tensor, 3> gradients{at::Tensor(), d[0], d[1]};
+    const SourceTensors g = route.backward({}, in.source, gradients);
+    return std::vector<at::Tensor>{gradients[1], gradients[2], g.prefix_k, g.prefix_v};
+  };
+  Case c{.bench = forward ? "kv_assembly.forward" : "kv_assembly.backward",
+         .shape = json_of(s),
+         .bytes = bytes,
+         .predicted_ratio = predicted,
+         .sets = static_cast<int>(inputs->size()),
+         .expected =
+             [=] {
+               const Inputs wide = in_double(inputs->front());
+               const auto& [dk, dv] = joined->front();
+               return run(wide, *stock_source(wide.args), {dk.to(at::kDouble), dv.to(at::kDouble)});
+             },
+         .variants = {}};
+  for (const auto& [name, make] :
+       std::vector<std::pair<std::string, MakeSource>>{{"own", own_assembly}, {"aten", stock}}) {
+    auto routes = std::make_shared<std::vector<std::unique_ptr<SourceRoute>>>();
+    for (const Inputs& in : *inputs) {
+      routes->push_back(make(in.args, in.q));
+      routes->back()->keys_and_values(in.k, in.v, in.source);
+    }
+    c.variants.push_back({name, [=](int set) { return run((*inputs)[set], *(*routes)[set], (*joined)[set]); }});
+  }
+  return c;
+}
+
 }  // namespace
 
 std::vector<MakeCase> attention_cases() {
@@ -235,6 +374,10 @@ std::vector<MakeCase> attention_cases() {
     for (const int64_t prefix : {20, 128}) {
       Shape p = s;
       p.prefix = prefix;
+      cases.push_back([p] { return prefix_case(p, true, 4.0); });
+      cases.push_back([p] { return prefix_case(p, false, 4.0); });
+      cases.push_back([p] { return assembly_case(p, true, 2.0); });
+      cases.push_back([p] { return assembly_case(p, false, 3.0); });
       cases.push_back([p] {
         return layer_case(p, false, 1.3, {{"own, K5", own_prefix}, {"own, K2", own_assembly}, {"aten", stock}});
       });

@@ -5,6 +5,7 @@
 #include <c10/core/AutogradState.h>
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <string>
@@ -38,16 +39,21 @@ int main(int argc, char** argv) {
   bool failed = false;
   for (const auto& cases : {bench::attention_cases(), bench::row_cases()}) {
     for (const bench::MakeCase& make : cases) {
-      const bench::Case c = make();
-      if (c.bench.find(only) == std::string::npos) continue;
+      std::string name = "a case that could not be made";
       try {
+        const bench::Case c = make();
+        if (c.bench.find(only) == std::string::npos) continue;
+        name = c.bench + " " + c.shape.dump();
         results.push_back(bench::measure(c, copy_rate));
         std::cerr << results.back().dump() << "\n";
       } catch (const std::exception& error) {  // one case that fails does not cost the others
-        std::cerr << "kernel_bench: " << c.bench << " " << c.shape.dump() << ": " << error.what() << "\n";
+        std::cerr << "kernel_bench: " << name << ": " << error.what() << "\n";
         failed = true;
       }
-      if (!out.empty()) std::ofstream(out) << report();
+      if (out.empty()) continue;
+      const std::string next = out + ".next";  // whole at any time, should this process be ended
+      std::ofstream(next) << report();
+      std::filesystem::rename(next, out);
     }
   }
   if (out.empty()) std::cout << report();

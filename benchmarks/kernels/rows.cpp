@@ -62,35 +62,41 @@ at::Tensor leaf(at::IntArrayRef shape, at::ScalarType type = at::kBFloat16) {
   return at::randn(shape, on_gpu(type)).requires_grad_(true);
 }
 
-/// Residual, bias and LayerNorm: x, branch.
-Case norm_case(int64_t t, int64_t c) {
+/// Residual and norm: x, branch. LayerNorm with biases, RMSNorm without, as models have them.
+Case norm_case(int64_t t, int64_t c, cuda::NormKind kind, double predicted) {
+  const bool layer_norm = kind == cuda::NormKind::layer_norm;
+  const auto values = [c] { return at::randn({c}, on_gpu(at::kBFloat16)); };
   const own::FrozenNorm norm{
-      .eps = 1e-12, .weight_C = at::randn({c}, on_gpu(at::kBFloat16)), .bias_C = at::randn({c}, on_gpu(at::kBFloat16))};
-  const at::Tensor bias = at::randn({c}, on_gpu(at::kBFloat16));
+      .kind = kind, .eps = 1e-6, .weight_C = values(), .bias_C = layer_norm ? values() : at::Tensor()};
+  const at::Tensor bias = layer_norm ? values() : at::Tensor();
   const Function plain = [=](const Tensors& x) {
     const auto like = [&](const at::Tensor& w) { return w.to(x[0].scalar_type()); };
+    if (!layer_norm) return at::rms_norm(x[0] + x[1], {c}, like(norm.weight_C), norm.eps);
     return at::layer_norm(x[0] + (x[1] + like(bias)), {c}, like(norm.weight_C), like(norm.bias_C), norm.eps);
   };
   return pair_case(
-      "residual_norm", {{"T", t}, {"C", c}, {"dtype", "bfloat16"}}, 2.0 * 7.0 * double(t * c), 1.5,
+      "residual_norm", {{"T", t}, {"C", c}, {"norm", layer_norm ? "layer" : "rms"}, {"dtype", "bfloat16"}},
+      2.0 * 7.0 * double(t * c), predicted,
       [=] {
         return Tensors{leaf({t, c}), leaf({t, c})};
       },
       {t, c}, [=](const Tensors& x) { return own::residual_norm(x[0], x[1], bias, norm).y_TC; }, plain, plain);
 }
 
-/// SwiGLU on the halves of one projection.
-Case gated_case(int64_t t, int64_t f) {
-  const Function plain = [f](const Tensors& x) { return at::silu(x[0].narrow(1, 0, f)) * x[0].narrow(1, f, f); };
+/// SwiGLU or GEGLU on the halves of one projection.
+Case gated_case(int64_t t, int64_t f, cuda::Activation act) {
+  const bool silu = act == cuda::Activation::silu;
+  const Function plain = [=](const Tensors& x) {
+    const at::Tensor gate = x[0].narrow(1, 0, f);
+    return (silu ? at::silu(gate) : at::gelu(gate)) * x[0].narrow(1, f, f);
+  };
   return pair_case(
-      "gated_activation", {{"T", t}, {"F", f}, {"dtype", "bfloat16"}}, 2.0 * 8.0 * double(t * f), 1.6,
+      "gated_activation", {{"T", t}, {"F", f}, {"act", silu ? "silu" : "gelu"}, {"dtype", "bfloat16"}},
+      2.0 * 8.0 * double(t * f), 1.6,
       [=] {
         return Tensors{leaf({t, 2 * f})};
       },
-      {t, f},
-      [f](const Tensors& x) {
-        return own::gated_activation(x[0].narrow(1, 0, f), x[0].narrow(1, f, f), cuda::Activation::silu);
-      },
+      {t, f}, [=](const Tensors& x) { return own::gated_activation(x[0].narrow(1, 0, f), x[0].narrow(1, f, f), act); },
       plain, plain);
 }
 
@@ -274,10 +280,13 @@ Case adamw_case(int64_t jobs, int64_t tensors, int64_t numbers) {
 }  // namespace
 
 std::vector<MakeCase> row_cases() {
-  return {[] { return norm_case(4096, 768); },
-          [] { return norm_case(2048, 384); },
-          [] { return norm_case(16384, 4096); },
-          [] { return gated_case(8192, 14336); },
+  using enum cuda::NormKind;
+  return {[] { return norm_case(4096, 768, layer_norm, 1.5); },
+          [] { return norm_case(2048, 384, layer_norm, 1.5); },
+          [] { return norm_case(16384, 4096, layer_norm, 1.5); },
+          [] { return norm_case(16384, 4096, rms_norm, 1.9); },
+          [] { return gated_case(8192, 14336, cuda::Activation::silu); },
+          [] { return gated_case(4096, 2048, cuda::Activation::gelu); },
           [] { return bias_case(4096, 3072); },
           [] { return xent_case(32, 2); },
           [] { return xent_case(4096, 1000); },

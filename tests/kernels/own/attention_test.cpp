@@ -1,14 +1,10 @@
 /// Attention with its source by our own kernels: K1, K2 and K5 behind operators over packed sequences in float64, against the reference in
 /// float64.
 
-#include <gmock/gmock.h>
-
-#include <array>
-
 #include "src/kernels/attention/own_packed.h"
 #include "src/kernels/attention/own_source.h"
 #include "tests/kernels/dense_on_cpu.h"
-#include "tests/kernels/own/device.h"
+#include "tests/kernels/own/beside_reference.h"
 
 namespace peft {
 namespace {
@@ -51,16 +47,8 @@ double relative_l2(const at::Tensor& found, const at::Tensor& expected) {
   return ((found.to(at::kDouble) - expected).norm() / expected.norm()).item<double>();
 }
 
-/// kernels.md 2.4: of out, dq, dk and dv; of dPk and dPv, rounded to the prefix's type, or dZ; and of den, see expect_close.
-double cap_of(std::size_t result, bool state, at::ScalarType type) {
-  if (type == at::kFloat) return 2e-5;
-  const std::array<double, 6> caps{3.5e-3, 4e-3, 5e-3, 5e-3, state ? 2.5e-3 : 5.5e-3, state ? 1.25e-2 : 5.5e-3};
-  return caps[result];
-}
-
 /// kernels.md 2.4: relative L2 errors of output and gradients, against the reference on the same numbers in float64, and at most twice those of
-/// the stock route in the same type. Terms of either sign cancel in the gradient of den (the last result of a state) of few rows, which
-/// ntk_attention_test measures against the root of their squares: here at 2.5 times 5e-3.
+/// the stock route in the same type.
 void expect_close(AttentionRoute route, const AttentionCase& c, at::ScalarType type) {
   const AttentionInputs in = make_inputs(c, type, kernel_device());
   const auto found = outcome(route, in), expected = outcome(attention_reference, in.widened()),

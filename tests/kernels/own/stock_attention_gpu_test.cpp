@@ -50,14 +50,14 @@ std::vector<AttentionCase> cases(bool prefixes, bool states) {
 TEST(AttentionOnGpu, HalfAndBfloat16) {
   for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
     for (const Wish wish : {Wish::automatic, Wish::flash, Wish::efficient, Wish::own}) {
-      for (const AttentionCase& c : cases(true, true)) expect_equals_reference(c, type, wish, 6e-3);
+      for (const AttentionCase& c : cases(true, true)) expect_equals_reference(c, type, wish);
     }
   }
 }
 
 TEST(AttentionOnGpu, CudnnOfEqualLengths) {
   for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
-    for (const AttentionCase& c : cases(true, true)) expect_equals_reference(c, type, Wish::cudnn, 6e-3);
+    for (const AttentionCase& c : cases(true, true)) expect_equals_reference(c, type, Wish::cudnn);
   }
 }
 
@@ -68,18 +68,18 @@ TEST(AttentionOnGpu, PickedRowsAndMissingKeys) {
       AttentionInputs in = make_inputs({.lengths = lengths, .width = 64, .prefix = 4}, at::kHalf, kernel_device());
       in.args.queries = in.args.keys->picked(2);
       in.leaves[0] = in.leaves[0].detach().index_select(0, in.args.keys->picked_rows(2)).requires_grad_(true);
-      expect_equals_reference(in, wish, 6e-3, "picked rows");
+      expect_equals_reference(in, wish, "picked rows");
     }
     AttentionInputs in =
         make_inputs({.lengths = {5, 9, 3}, .width = 64, .state = FeatureMap::elu}, at::kHalf, kernel_device());
     in.args.keys = spread({5, 0, 12}, 1, kernel_device());
-    expect_equals_reference(in, wish, 6e-3, "without keys");
+    expect_equals_reference(in, wish, "without keys");
   }
 }
 
 TEST(AttentionOnGpu, Float32) {
   for (const Wish wish : {Wish::automatic, Wish::efficient, Wish::own, Wish::reference}) {
-    for (const AttentionCase& c : cases(true, true)) expect_equals_reference(c, at::kFloat, wish, 2e-5);
+    for (const AttentionCase& c : cases(true, true)) expect_equals_reference(c, at::kFloat, wish);
   }
 }
 
@@ -87,7 +87,7 @@ TEST(AttentionOnGpu, LargeLogits) {
   for (const Wish wish : {Wish::flash, Wish::efficient, Wish::own}) {
     for (const double amplitude : {8.0, 40.0}) {
       expect_equals_reference({.lengths = {5, 64, 1}, .width = 64, .prefix = 20, .amplitude = amplitude}, at::kBFloat16,
-                              wish, 2.5 * 6e-3);
+                              wish, 2.5);
     }
   }
 }
@@ -100,7 +100,7 @@ TEST(AttentionOnGpu, VeryNegativeLogSumExps) {
       for (const auto& [i, side] : {std::pair{0, 5.0}, {1, -5.0}})  // 64 * 25 / sqrt(64)
         in.leaves[i] = (0.1 * in.leaves[i].detach() + side).requires_grad_(true);
       const auto found = outcome_of(in, wish), expected = outcome_of(in.widened(), Wish::reference);
-      EXPECT_LE(relative_error(found[0], expected[0]), 6e-3) << name_of(wish);
+      EXPECT_LE(relative_error(found[0], expected[0]), cap_of(0, false, at::kBFloat16)) << name_of(wish);
       for (const at::Tensor& x : found) EXPECT_TRUE(at::isfinite(x).all().item<bool>()) << name_of(wish);
     }
   }
