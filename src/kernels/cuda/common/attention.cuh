@@ -291,8 +291,7 @@ __device__ __forceinline__ void row_deltas(float (&delta)[2], const T* dout, con
 template <int kWidth>
 struct QueryGradients {
   float dq[kWidth / 8][4] = {}, p_keys[kWidth / 8][4] = {};  ///< sum_j ds_j k_j, sum_j p_j k_j
-  float ds[2] = {}, p[2] = {},
-        rounding[2] = {};  ///< this lane's share of sum_j ds_j, sum_j p_j, sum_j (rounded ds_j - ds_j)
+  float ds[2] = {}, p[2] = {}, rounding[2] = {};  ///< this lane's share of sum_j ds_j, p_j, and (rounded ds_j - ds_j)
 };
 /// sum_j ds_j / sum_j p_j, over these keys and what others add. The divisor is 1 but for the rounding of s - L, which would not cancel in ds
 /// where one key takes nearly all of a row.
@@ -342,8 +341,8 @@ __device__ __forceinline__ void add_query_gradients(QueryGradients<kWidth>& sums
   }
 }
 
-/// dq = scale (sums.dq - (excess + rounding / p) sums.p_keys), kAdd: and what is in `tile`, over the warp's own rows of it, and to `dq`; estimate + excess
-/// to `deltas`. All start at the block's first row, of `count`.
+/// dq = scale (sums.dq - (excess + rounding / p) sums.p_keys), kAdd: and what is in `tile`, over the warp's own rows of it, and to `dq`;
+/// estimate + excess to `deltas`. All start at the block's first row, of `count`.
 template <int kWidth, bool kAdd, class T>
 __device__ __forceinline__ void finish_query_gradients(const QueryGradients<kWidth>& sums, const float (&estimate)[2],
                                                        const float (&excess)[2], float scale, T* tile, int row, T* dq,
