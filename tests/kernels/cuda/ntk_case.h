@@ -73,18 +73,18 @@ NtkInputs ntk_inputs(const NtkCase& c) {
   return in;
 }
 
-struct NtkReference {
-  std::vector<double> own, own_lse, out, lse, dq, dz, dden;
+struct NtkStatePart {
+  std::vector<double> dq, dz, dden;
   double dden_squares = 0.0;  ///< of the terms of dden: those of a few rows may nearly cancel, their errors do not
+};
+
+struct NtkReference : NtkStatePart {
+  std::vector<double> own, own_lse, out, lse;
   int gated = 0;
 };
 
-struct NtkStatePart {
-  std::vector<double> dq, dz, dden;
-};
-
-/// One row of one head at a time: weights e^{s_j} of the keys and phi_m of the features, then the gradient of sum(out * dout). `dq_own`
-/// returns the softmax part of dq from a given output and log-sum-exp, as the softmax backward computes it.
+/// One row of one head at a time: weights e^{s_j} of the keys and phi_m of the features; then the gradient of sum(out * dout), whose parts
+/// `dq_own`, as the softmax backward computes it, and `state_part` may be asked for of another output and log-sum-exp.
 class NtkOracle {
  public:
   NtkOracle(const NtkCase& c, const NtkInputs& in) : c_(c), in_(in) {}
@@ -92,16 +92,17 @@ class NtkOracle {
   NtkReference run() const {
     NtkReference r;
     const std::size_t all = in_.q.size();
-    for (auto* x : {&r.own, &r.out, &r.dq}) x->assign(all, 0.0);
+    for (auto* x : {&r.own, &r.out}) x->assign(all, 0.0);
     for (auto* x : {&r.own_lse, &r.lse}) x->assign(static_cast<std::size_t>(c_.heads) * c_.rows(), 0.0);
-    r.dz.assign(in_.z.size(), 0.0);
-    r.dden.assign(in_.den.size(), 0.0);
     for (int k = -1; k < c_.groups(); ++k) {
       const int begin = k < 0 ? 0 : c_.group_rows[k], end = c_.group_rows[k + 1];
       for (int t = begin; t < end; ++t) {
         for (int h = 0; h < c_.heads; ++h) row(r, k, begin, end, t, h);
       }
     }
+    static_cast<NtkStatePart&>(r) = state_part(r.own, r.own_lse);
+    const std::vector<double> softmax = dq_own(r.out, r.lse, r.own_lse);
+    for (std::size_t i = 0; i < all; ++i) r.dq[i] += softmax[i];
     return r;
   }
 
@@ -163,6 +164,7 @@ class NtkOracle {
             if (static_cast<int>(m) >= constant)
               part.dq[at(t, h) + m - constant] += root * (constant == 1 || y > 0 ? 1.0 : phi[m]) * dphi;
             part.dden[state + m] -= phi[m] * g * delta;
+            part.dden_squares += std::pow(phi[m] * g * delta, 2);
             for (int i = 0; i < c_.width; ++i) part.dz[(state + m) * c_.width + i] += phi[m] * g * dout[i];
           }
           for (int i = 0; i < c_.width && center != nullptr; ++i)
@@ -197,7 +199,6 @@ class NtkOracle {
   void row(NtkReference& r, int k, int begin, int end, int t, int h) const {
     const int width = c_.width, features = c_.features();
     const double* q = &in_.q[at(t, h)];
-    const double *dout = &in_.dout[at(t, h)], root = std::sqrt(c_.scale());
     std::vector<double> s;
     for (int j = begin; j < last(t, end); ++j) s.push_back(score(t, h, j));
     const double top = *std::max_element(s.begin(), s.end());
@@ -208,10 +209,7 @@ class NtkOracle {
     const double* den = k < 0 ? nullptr : &in_.den[state * features];
     const double* center = k < 0 || !c_.centered ? nullptr : &in_.center[state * width];
     const std::vector<double> phi = this->features(q);
-    std::vector<double> slope(features, 0.0), a(width, 0.0);
-    const int constant = c_.map == StateMap::taylor1 ? 1 : 0;
-    for (int i = 0; i < width; ++i)
-      slope[i + constant] = root * (constant == 1 || q[i] > 0 ? 1.0 : std::exp(root * q[i]));
+    std::vector<double> a(width, 0.0);
     const double shift = center != nullptr ? c_.scale() * dot(q, center) : 0.0;
     double b = 0.0;
     for (int m = 0; m < features && k >= 0; ++m) {
@@ -219,7 +217,7 @@ class NtkOracle {
       for (int i = 0; i < width; ++i) a[i] += phi[m] * z[m * width + i];
     }
     bool on = k >= 0;
-    if (on && constant == 1 && b <= 0.0) {
+    if (on && c_.map == StateMap::taylor1 && b <= 0.0) {
       on = false;
       ++r.gated;
     }
@@ -240,23 +238,6 @@ class NtkOracle {
       }
     }
     for (int i = 0; i < width && on; ++i) r.out[at(t, h) + i] += factor / mass * a[i];
-
-    const double delta = dot(dout, &r.out[at(t, h)]), g = factor / mass;
-    for (std::size_t j = 0; j < s.size(); ++j) {
-      const int row = begin + static_cast<int>(j);
-      const double ds = std::exp(s[j] - unit) / mass * (dot(dout, &in_.v[key(row, h)]) - delta);
-      for (int i = 0; i < width; ++i) r.dq[at(t, h) + i] += c_.scale() * ds * in_.k[key(row, h) + i];
-    }
-    if (!on) return;
-    const double dshift = g * (dot(dout, a.data()) - delta * b);
-    for (int m = 0; m < features; ++m) {
-      const double dphi = g * (dot(dout, z + m * width) - delta * den[m]);
-      if (m >= constant) r.dq[at(t, h) + m - constant] += slope[m] * dphi;
-      r.dden[state * features + m] -= phi[m] * g * delta;
-      r.dden_squares += std::pow(phi[m] * g * delta, 2);
-      for (int i = 0; i < width; ++i) r.dz[(state * features + m) * width + i] += phi[m] * g * dout[i];
-    }
-    for (int i = 0; i < width && center != nullptr; ++i) r.dq[at(t, h) + i] += c_.scale() * dshift * center[i];
   }
 
   const NtkCase& c_;
