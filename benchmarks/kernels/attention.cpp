@@ -2,6 +2,7 @@
 /// selector decides between.
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
@@ -177,13 +178,70 @@ Case implementation_case(const Shape& s, bool causal, bool biased, double predic
   return c;
 }
 
-/// K1 alone, one way: what it adds to FlashAttention.
-Case state_case(const Shape& s, bool forward, double predicted) {
+/// A prefix merged into a given part in plain ATen and the type of q: softmax(scale q Pk^T) Pv, and its gradients.
+class PlainPrefix final : public SourceRoute {
+ public:
+  explicit PlainPrefix(const AttentionArgs& args) : scale_(args.scale) {}
+
+  at::Tensor merge(const at::Tensor& q, const at::Tensor& out, const at::Tensor& lse_HT,
+                   const SourceTensors& source) override {
+    const at::Tensor s = scale_ * products(q, source.prefix_k), own = rows(lse_HT.t(), source),
+                     lse = at::logaddexp(own, at::logsumexp(s, -1)), p = at::exp(s - lse.unsqueeze(-1));
+    const at::Tensor of_prefix = sum("krhp,kphd->krhd", p, of_heads(source.prefix_v, q)),
+                     merged = at::exp(own - lse).unsqueeze(-1) * rows(out, source) + of_prefix;
+    lse_HT.copy_(lse.flatten(0, 1).t());  // last: own is a view of it
+    return merged.flatten(0, 1).to(q.scalar_type());
+  }
+
+  SourceTensors backward(const MergedAttention& m, const SourceTensors& source,
+                         std::array<at::Tensor, 3>& gradients) override {
+    const at::Tensor p = at::exp(scale_ * products(m.q, source.prefix_k) - rows(m.lse_HT.t(), source).unsqueeze(-1)),
+                     delta = rows(m.dout.to(p.scalar_type()) * m.out, source).sum(-1, true),
+                     ds = scale_ * p * (products(m.dout, source.prefix_v) - delta),
+                     dq = sum("krhp,kphd->krhd", ds, of_heads(source.prefix_k, m.q)).flatten(0, 1);
+    gradients[0] = (gradients[0] + dq).to(m.q.scalar_type());
+    const auto of_groups = [&](const at::Tensor& weights_KRHP, const at::Tensor& x_THD) {
+      return sum("krhp,krhd->kphd", weights_KRHP, rows(x_THD, source))
+          .unflatten(2, {source.prefix_k.size(2), -1})
+          .sum(3);
+    };
+    return {of_groups(ds, m.q), of_groups(p, m.dout), {}, {}};
+  }
+
+ private:
+  static at::Tensor rows(const at::Tensor& x, const SourceTensors& source) {
+    return x.unflatten(0, {source.prefix_k.size(0), -1});
+  }
+  static at::Tensor of_heads(const at::Tensor& x_KPGD, const at::Tensor& q) {
+    return x_KPGD.repeat_interleave(q.size(1) / x_KPGD.size(2), 2);
+  }
+  static at::Tensor widened(const at::Tensor& x) {
+    return x.to(x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
+  }
+  static at::Tensor products(const at::Tensor& x_THD, const at::Tensor& y_KPGD) {  // [K,R,H,P]
+    return widened(at::einsum("krhd,kphd->krhp", {x_THD.unflatten(0, {y_KPGD.size(0), -1}), of_heads(y_KPGD, x_THD)}));
+  }
+  static at::Tensor sum(c10::string_view indices, const at::Tensor& weights_KRHP, const at::Tensor& x) {
+    return widened(at::einsum(indices, {weights_KRHP.to(x.scalar_type()), x}));
+  }
+
+  double scale_;
+};
+std::unique_ptr<SourceRoute> plain_prefix(const AttentionArgs& args, const at::Tensor&) {
+  return std::make_unique<PlainPrefix>(args);
+}
+
+/// K1 (a state) or K5's merge (a prefix) alone, one way: what it adds to FlashAttention.
+Case source_case(const Shape& s, bool state, bool forward, double predicted) {
   const double head_rows = static_cast<double>(s.sequences * s.length * s.heads),
-               bytes = head_rows * (forward ? 6.0 * s.width + 8.0 : 10.0 * s.width + 8.0);
+               partials = head_rows / 512.0 * static_cast<double>(16 * s.prefix * s.width),
+               backward_bytes =
+                   state ? head_rows * (10.0 * s.width + 8.0) : head_rows * (16.0 * s.width + 20.0) + partials,
+               bytes = forward ? head_rows * (6.0 * s.width + 8.0) : backward_bytes;
+  const MakeSource own = state ? own_state : own_prefix, plain = state ? stock : plain_prefix;
   const int sets = sets_beyond_cache(bytes);
   auto inputs = std::make_shared<std::vector<Inputs>>();
-  for (int i = 0; i < sets; ++i) inputs->push_back(make_inputs(s, true));
+  for (int i = 0; i < sets; ++i) inputs->push_back(make_inputs(s, state));
   // dq of the softmax part is zero here: its own error would hide the kernel's.
   const auto run = [forward](const Inputs& in, SourceRoute& route, const at::Tensor& out, const at::Tensor& lse) {
     if (forward) {
@@ -191,15 +249,12 @@ Case state_case(const Shape& s, bool forward, double predicted) {
     }
     std::array<at::Tensor, 3> d{at::zeros(in.q.sizes(), in.dout.options()), {}, {}};
     const SourceTensors g = route.backward({in.dout, in.q, out, lse}, in.source, d);
-    return std::vector<at::Tensor>{d[0], g.z};
+    std::vector<at::Tensor> all{d[0]};
+    for (const at::Tensor& x : {g.prefix_k, g.prefix_v, g.z}) {
+      if (x.defined()) all.push_back(x);
+    }
+    return all;
   };
-  Case c{.bench = forward ? "ntk_attention.forward" : "ntk_attention.backward",
-         .shape = json_of(s),
-         .bytes = bytes,
-         .predicted_ratio = predicted,
-         .sets = sets,
-         .expected = {},
-         .variants = {}};
   // The backward pass of a merged output; the route that merged it knows its own part.
   const auto outputs = [forward](const Inputs& in, SourceRoute& route) {
     at::Tensor out = in.out.clone();
@@ -207,14 +262,20 @@ Case state_case(const Shape& s, bool forward, double predicted) {
     if (!forward) out = route.merge(in.q, out, lse, in.source);
     return std::pair(out, lse);
   };
-  c.expected = [inputs, run, outputs] {
-    const Inputs wide = in_double(inputs->front());
-    const auto route = stock_source(wide.args);
-    const auto [out, lse] = outputs(wide, *route);
-    return run(wide, *route, out, lse);
-  };
-  for (const auto& [name, make] :
-       std::vector<std::pair<std::string, MakeSource>>{{"own", own_state}, {"aten", stock}}) {
+  Case c{.bench = fmt::format("{}_attention.{}", state ? "ntk" : "prefix", forward ? "forward" : "backward"),
+         .shape = json_of(s),
+         .bytes = bytes,
+         .predicted_ratio = predicted,
+         .sets = sets,
+         .expected =
+             [=] {
+               const Inputs wide = in_double(inputs->front());
+               const auto route = plain(wide.args, wide.q);
+               const auto [out, lse] = outputs(wide, *route);
+               return run(wide, *route, out, lse);
+             },
+         .variants = {}};
+  for (const auto& [name, make] : std::vector<std::pair<std::string, MakeSource>>{{"own", own}, {"aten", plain}}) {
     auto sources = std::make_shared<std::vector<std::unique_ptr<SourceRoute>>>();
     auto merged = std::make_shared<std::vector<std::pair<at::Tensor, at::Tensor>>>();
     for (const Inputs& in : *inputs) {
@@ -227,91 +288,6 @@ Case state_case(const Shape& s, bool forward, double predicted) {
                           }});
   }
   return c;
-}
-
-/// softmax(scale q Pk^T) Pv of a prefix behind a given part, and its gradients, in plain ATen and the type of q.
-struct PlainPrefix {
-  explicit PlainPrefix(const Inputs& inputs)
-      : in(inputs),
-        heads(in.q.size(1)),
-        adapters(in.source.prefix_k.size(0)),
-        wide(in.q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat) {}
-
-  at::Tensor rows(const at::Tensor& x_THD) const { return x_THD.unflatten(0, {adapters, -1}); }
-  at::Tensor of_heads(const at::Tensor& x_KPGD) const { return x_KPGD.repeat_interleave(heads / x_KPGD.size(2), 2); }
-  at::Tensor per_group(const at::Tensor& x_KPHD) const {
-    return x_KPHD.unflatten(2, {in.source.prefix_k.size(2), -1}).sum(3);
-  }
-  at::Tensor products(const at::Tensor& x_THD, const at::Tensor& y_KPGD) const {  // [K,R,H,P]
-    return at::einsum("krhd,kphd->krhp", {rows(x_THD), of_heads(y_KPGD)}).to(wide);
-  }
-  at::Tensor sum(const std::string& indices, const at::Tensor& p_KRHP, const at::Tensor& x) const {
-    return at::einsum(indices, {p_KRHP.to(in.q.scalar_type()), x}).to(wide);
-  }
-
-  std::vector<at::Tensor> forward(const at::Tensor& out, const at::Tensor& lse_HT) const {
-    const at::Tensor s = in.args.scale * products(in.q, in.source.prefix_k), own = rows(lse_HT.t().to(wide)),
-                     lse = at::logaddexp(own, at::logsumexp(s, -1)), p = at::exp(s - lse.unsqueeze(-1));
-    const at::Tensor merged =
-        at::exp(own - lse).unsqueeze(-1) * rows(out) + sum("krhp,kphd->krhd", p, of_heads(in.source.prefix_v));
-    return {merged.flatten(0, 1).to(in.q.scalar_type()), lse.flatten(0, 1).t()};
-  }
-
-  std::vector<at::Tensor> backward(const at::Tensor& out, const at::Tensor& lse_HT) const {
-    const at::Tensor s = in.args.scale * products(in.q, in.source.prefix_k),
-                     p = at::exp(s - rows(lse_HT.t().to(wide)).unsqueeze(-1)),
-                     delta = rows(in.dout.to(wide) * out.to(wide)).sum(-1, true),
-                     ds = in.args.scale * p * (products(in.dout, in.source.prefix_v) - delta);
-    return {sum("krhp,kphd->krhd", ds, of_heads(in.source.prefix_k)).flatten(0, 1).to(in.q.scalar_type()),
-            per_group(sum("krhp,krhd->kphd", ds, rows(in.q))), per_group(sum("krhp,krhd->kphd", p, rows(in.dout)))};
-  }
-
-  const Inputs& in;
-  int64_t heads, adapters;
-  at::ScalarType wide;
-};
-
-/// K5's merge alone, one way: what it adds to FlashAttention.
-Case prefix_case(const Shape& s, bool forward, double predicted) {
-  const double head_rows = static_cast<double>(s.sequences * s.length * s.heads),
-               partials = head_rows / 512.0 * static_cast<double>(16 * s.prefix * s.width),
-               bytes = forward ? head_rows * (6.0 * s.width + 8.0) : head_rows * (16.0 * s.width + 20.0) + partials;
-  auto inputs = std::make_shared<std::vector<Inputs>>();
-  auto routes = std::make_shared<std::vector<std::unique_ptr<SourceRoute>>>();
-  auto merged = std::make_shared<std::vector<std::pair<at::Tensor, at::Tensor>>>();
-  for (int i = 0; i < sets_beyond_cache(bytes); ++i) {
-    const Inputs& in = inputs->emplace_back(make_inputs(s, false));
-    routes->push_back(own_prefix(in.args, in.q));
-    const at::Tensor lse = in.lse.clone(), out = routes->back()->merge(in.q, in.out.clone(), lse, in.source);
-    merged->emplace_back(out, lse);
-  }
-  const auto own = [=](int set) {
-    const Inputs& in = (*inputs)[set];
-    SourceRoute& route = *(*routes)[set];
-    if (forward) {
-      const at::Tensor lse = in.lse.clone();
-      return std::vector<at::Tensor>{route.merge(in.q, in.out, lse, in.source), lse};
-    }
-    const auto& [out, lse] = (*merged)[set];
-    std::array<at::Tensor, 3> d{at::zeros(in.q.sizes(), in.dout.options()), {}, {}};
-    const SourceTensors g = route.backward({in.dout, in.q, out, lse}, in.source, d);
-    return std::vector<at::Tensor>{d[0], g.prefix_k, g.prefix_v};
-  };
-  const auto plain = [forward](const Inputs& in) {
-    const auto merge = PlainPrefix(in).forward(in.out, in.lse);
-    return forward ? merge : PlainPrefix(in).backward(merge[0], merge[1]);
-  };
-  return {.bench = forward ? "prefix_attention.forward" : "prefix_attention.backward",
-          .shape = json_of(s),
-          .bytes = bytes,
-          .predicted_ratio = predicted,
-          .sets = static_cast<int>(inputs->size()),
-          .expected = [inputs, plain] { return plain(in_double(inputs->front())); },
-          .variants = {{"own", own}, {"aten", [=](int set) {
-                                        const Inputs& in = (*inputs)[set];
-                                        const auto& [out, lse] = (*merged)[set];
-                                        return forward ? plain(in) : PlainPrefix(in).backward(out, lse);
-                                      }}}};
 }
 
 /// K2 alone, one way: prefix rows in front of every sequence's keys and values, or their gradients apart.
@@ -368,14 +344,14 @@ std::vector<MakeCase> attention_cases() {
       bank{"BERT-base, 8 adapters x 1280 rows", 80, 128, 12, 12, 64, 8};
   std::vector<MakeCase> cases;
   for (const Shape& s : {bert, mini, llama, bank}) {
-    cases.push_back([s] { return state_case(s, true, 3.0); });
-    cases.push_back([s] { return state_case(s, false, 4.0); });
+    cases.push_back([s] { return source_case(s, true, true, 3.0); });
+    cases.push_back([s] { return source_case(s, true, false, 4.0); });
     cases.push_back([s] { return layer_case(s, true, 2.0, {{"own", own_state}, {"aten", stock}}); });
     for (const int64_t prefix : {20, 128}) {
       Shape p = s;
       p.prefix = prefix;
-      cases.push_back([p] { return prefix_case(p, true, 4.0); });
-      cases.push_back([p] { return prefix_case(p, false, 4.0); });
+      cases.push_back([p] { return source_case(p, false, true, 4.0); });
+      cases.push_back([p] { return source_case(p, false, false, 4.0); });
       cases.push_back([p] { return assembly_case(p, true, 2.0); });
       cases.push_back([p] { return assembly_case(p, false, 3.0); });
       cases.push_back([p] {
