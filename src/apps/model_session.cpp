@@ -45,10 +45,10 @@ ModelSession::ModelSession(const std::filesystem::path& model, const std::option
                            const std::string& dtype, const std::string& device)
     : model_(Transformer::load(model, dtype, choose_device(device))) {
   tokenizer_ = Tokenizer::load(model);
-  if (tokenizer_->size() > model_.spec().embedding.vocabulary) {
+  if (tokenizer_->size() > model_.spec().embedding().vocabulary) {
     throw_error<DataError>(
         "{}: the tokenizer has ids up to {}, the model only {} word vectors (config.json: vocab_size)", model.string(),
-        tokenizer_->size() - 1, model_.spec().embedding.vocabulary);
+        tokenizer_->size() - 1, model_.spec().embedding().vocabulary);
   }
   if (adapter) {
     LoadedAdapter loaded = load_adapter(model_, *adapter, tokenizer_.get());
@@ -61,21 +61,21 @@ ModelSession::ModelSession(const std::filesystem::path& model, const std::option
   }
   if (longest_text() < 1) {
     throw_error<DataError>("{}: {} virtual tokens leave no room for text in the {} positions of {}", adapter->string(),
-                           method_->virtual_tokens(), model_.spec().embedding.usable_positions(), model.string());
+                           method_->virtual_tokens(), model_.spec().embedding().usable_positions(), model.string());
   }
 }
 
 int64_t ModelSession::longest_text() const {
-  return model_.spec().embedding.usable_positions() - method_->virtual_tokens();
+  return model_.spec().embedding().usable_positions() - method_->virtual_tokens();
 }
 
 void ModelSession::check_rows(const EncodedSplit& split) const {
-  const EmbeddingSpec& embedding = model_.spec().embedding;
+  const EmbeddingSpec& embedding = model_.spec().embedding();
   for (int64_t row = 0; row < split.size(); ++row) {
     if (split.length(row) == 0) throw_error<DataError>("{}: row {} has no tokens", split.statistics.files.front(), row);
   }
   const auto highest = std::max_element(split.types.begin(), split.types.end());
-  if (highest != split.types.end() && *highest >= std::max<int64_t>(embedding.token_types, 1)) {
+  if (!embedding.token_type.empty() && highest != split.types.end() && *highest >= embedding.token_types) {
     throw_error<DataError>(
         "{}: the tokenizer gives token type {}, the model has only {} (config.json: type_vocab_size)",
         model_.folder().string(), *highest, embedding.token_types);

@@ -75,8 +75,8 @@ at::Tensor keep_mask(const DropoutSite& site, const PackedBatch& rows, int64_t c
       const int64_t adapter = rows.adapter(b);
       const uint32_t limit = threshold(site.of(adapter));
       for (int64_t t = rows.begin(b); t < rows.begin(b) + rows.length(b); ++t) {
-        const MaskRow row{keys[adapter], static_cast<uint32_t>(rows.position()[t]),
-                          static_cast<uint32_t>(rows.ordinal(b)), static_cast<uint32_t>(site.context->steps[adapter])};
+        const MaskRow row{keys[adapter], static_cast<uint32_t>(rows.index()[t]), static_cast<uint32_t>(rows.ordinal(b)),
+                          static_cast<uint32_t>(site.context->steps[adapter])};
         fill_keep(data + t * columns, columns, row, 0, limit);
       }
     }
@@ -103,9 +103,10 @@ struct NamedDropout : torch::autograd::Function<NamedDropout> {
 
 }  // namespace
 
-at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows, bool own) {
+at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows, const Execution& execution) {
   if (!site.active()) return x_TC;
-  if (own && own::has_element(x_TC.scalar_type()) && x_TC.size(1) % 8 == 0) return own::row_dropout(x_TC, site, rows);
+  if (execution.custom_kernels && own::has_element(x_TC.scalar_type()) && x_TC.size(1) % 8 == 0)
+    return own::row_dropout(x_TC, site, rows);
   const at::Tensor keep = keep_mask(site, *rows, x_TC.size(1));
   const bool one = std::all_of(site.p.begin(), site.p.end(), [&](double p) { return p == site.p.front(); });
   if (one) return NamedDropout::apply(x_TC, keep, keep_scale(site.p.front()));
@@ -125,7 +126,7 @@ at::Tensor attention_dropout_mask(const DropoutSite& site, const PackedBatch& qu
   const PhiloxKey key = site_key(site, adapter);
   for (int64_t h = 0; h < heads; ++h) {
     for (int64_t i = 0; i < n; ++i) {
-      const MaskRow row{key, static_cast<uint32_t>(queries.position()[queries.begin(b) + i]),
+      const MaskRow row{key, static_cast<uint32_t>(queries.index()[queries.begin(b) + i]),
                         static_cast<uint32_t>(queries.ordinal(b)), static_cast<uint32_t>(site.context->steps[adapter])};
       const int head = static_cast<int>(h);
       fill_keep(keep.data(), prefix, row, cuda::attention_chunk(head, true, 0), limit);

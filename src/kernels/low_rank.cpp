@@ -27,9 +27,9 @@ at::Tensor scaled(const at::Tensor& low_TR, const std::vector<double>& scales, c
 }  // namespace
 
 at::Tensor low_rank_addition(const LowRankBank& bank, const at::Tensor& x_TC, const DropoutSite& site,
-                             const Batch& rows, bool own) {
-  if (own && own_low_rank_serves(bank, x_TC))
-    return own::lora_addition(dropout(x_TC, site, rows, own), bank.a_KCR, bank.b_KRO, bank.scale_K, rows);
+                             const Batch& rows, const Execution& execution) {
+  if (execution.custom_kernels && own_low_rank_serves(bank, x_TC))
+    return own::lora_addition(dropout(x_TC, site, rows, execution), bank.a_KCR, bank.b_KRO, bank.scale_K, rows);
   const at::Tensor x = dropout(x_TC.to(bank.a_KCR.scalar_type()), site, rows);
   const at::Tensor low_TR = grouped_matmul(x, bank.a_KCR, rows->group_rows());
   return grouped_matmul(scaled(low_TR, bank.scales, *rows), bank.b_KRO, rows->group_rows());

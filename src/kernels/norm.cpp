@@ -18,16 +18,15 @@ bool own_norm_serves(const at::Tensor& x_TC, const at::Tensor& branch_TC, const 
 }  // namespace
 
 at::Tensor normalise(const at::Tensor& x, const RowNorm& norm) {
-  if (norm.kind == NormKind::layer_norm)
-    return at::layer_norm(x, {x.size(-1)}, norm.weight_C, norm.bias_C, norm.eps);
+  if (norm.kind == NormKind::layer_norm) return at::layer_norm(x, {x.size(-1)}, norm.weight_C, norm.bias_C, norm.eps);
   const auto type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;  // as Llama and T5 have them
   const at::Tensor wide = x.to(type);
   return (wide * at::rsqrt(wide.square().mean(-1, true) + norm.eps)).to(x.scalar_type()) * norm.weight_C;
 }
 
 NormedSum normalised_sum(const at::Tensor& x_TC, const at::Tensor& branch_TC, const RowNorm& norm,
-                         const DropoutSite& site, const Batch& rows, bool own) {
-  if (own && own_norm_serves(x_TC, branch_TC, norm)) {
+                         const DropoutSite& site, const Batch& rows, const Execution& execution) {
+  if (execution.custom_kernels && own_norm_serves(x_TC, branch_TC, norm)) {
     return own::residual_norm(x_TC, branch_TC, {}, own::frozen_norm(norm), site, rows);
   }
   const at::Tensor sum = branch_TC.defined() ? x_TC + dropout(branch_TC, site, rows) : x_TC;

@@ -65,8 +65,8 @@ class Adept : public VirtualRows {
   Adept(Transformer& model, const BankSpec& bank)
       : VirtualRows(model, bank), config_(dynamic_cast<const AdeptConfig&>(*bank.configs.at(0))) {
     for (const auto& rate : rates_of(bank, &AdeptConfig::offset_dropout)) rates_.push_back(rate.value_or(0.0));
-    const int64_t width = model.spec().stack.width, rank = config_.r;
-    if (config_.left_pad_positions.value_or(config_.compat == "code" && model.spec().stack.causal)) {
+    const int64_t width = model.spec().first().width, rank = config_.r;
+    if (config_.left_pad_positions.value_or(config_.compat == "code" && decoder_only(model.spec()))) {
       throw_error<ConfigError>("method.left_pad_positions: true needs a decoder-only model, found {}",
                                model.spec().model_type);
     }
@@ -89,9 +89,9 @@ class Adept : public VirtualRows {
     // A table has no gradient, and masks differ between tokens of one id.
     const bool through_table = !context_->training && !at::GradMode::is_enabled() && only >= 0 && folds_table();
     if (!through_table) table_VC_.reset();
-    return in_front(prompt_KPC_, rows,
-                    through_table ? table(only).index_select(0, ids_T)
-                                  : shifted(at::embedding(model_.word_embeddings(), ids_T), rows, rows->group_rows()));
+    return in_front(
+        prompt_KPC_, rows,
+        through_table ? table(only).index_select(0, ids_T) : shifted(model_.words(ids_T), rows, rows->group_rows()));
   }
 
   AdapterFiles fold(int64_t k) const override {
@@ -100,7 +100,7 @@ class Adept : public VirtualRows {
     files.config.update({{"library", "peft.cpp"},
                          {"format_version", 1},
                          {"num_virtual_tokens", config_.num_virtual_tokens},
-                         {"token_dim", model_.spec().stack.width},
+                         {"token_dim", model_.spec().first().width},
                          {"r", config_.r},
                          {"offset_scaling", config_.offset_scaling},
                          {"max_length", config_.max_length.value_or(bank_.max_length)},
@@ -126,7 +126,7 @@ class Adept : public VirtualRows {
   }
 
   bool folds_table() const {
-    const at::Tensor& words = model_.word_embeddings();
+    const at::Tensor& words = model_.word_table();
     return config_.fold == "table" || (config_.fold == "auto" && static_cast<int64_t>(words.nbytes()) <= kTableBytes);
   }
 
@@ -155,13 +155,14 @@ class Adept : public VirtualRows {
     if (current) return table_VC_;
     table_of_.clear();
     for (const at::Tensor& tensor : network) table_of_.push_back(tensor.clone());
-    const at::Tensor& words = model_.word_embeddings();
-    table_VC_ = at::empty_like(words);
-    for (int64_t first = 0; first < words.size(0); first += kTableChunk) {
-      const int64_t count = std::min(kTableChunk, words.size(0) - first);
+    table_VC_ = at::empty_like(model_.word_table());
+    for (int64_t first = 0; first < table_VC_.size(0); first += kTableChunk) {
+      const int64_t count = std::min(kTableChunk, table_VC_.size(0) - first);
       std::vector<int64_t> groups(adapters() + 1, 0);
+      const auto ids = at::TensorOptions(model_.device()).dtype(at::kLong);
       std::fill(groups.begin() + k + 1, groups.end(), count);
-      table_VC_.narrow(0, first, count).copy_(shifted(words.narrow(0, first, count), nullptr, groups));
+      table_VC_.narrow(0, first, count)
+          .copy_(shifted(model_.words(at::arange(first, first + count, ids)), nullptr, groups));
     }
     return table_VC_;
   }

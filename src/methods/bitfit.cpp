@@ -10,7 +10,6 @@
 #include <set>
 
 #include "peft/base/error.h"
-#include "peft/kernels/grouped_matmul.h"
 #include "peft/methods/method.h"
 
 namespace peft {
@@ -35,20 +34,14 @@ class Bitfit : public Method {
  public:
   Bitfit(Transformer& model, const BankSpec& bank)
       : Method(model, bank), config_(dynamic_cast<const BitfitConfig&>(*bank.configs.at(0))) {
-    for (const Layer& layer : model.layers()) {
-      add(layer.query);
-      if (all()) {
-        for (const Linear* map : {&layer.key, &layer.value, &layer.attention_output}) add(*map);
-        add(layer.attention_norm);
-      }
-      if (all()) add(layer.gate);
-      add(layer.up);
-      if (all()) {
-        add(layer.down);
-        add(layer.feed_forward_norm);
+    for (const Stack& stack : model.stacks()) {
+      for (const Layer& layer : stack.layers) {
+        for (const Attention& attention : layer.attentions) add(linear_sites(attention), attention.norm);
+        add(linear_sites(layer.feed_forward), layer.feed_forward.norm);
       }
     }
-    if (all()) add(model.embedding_norm());
+    for (const Stack& stack : model.stacks()) add({}, stack.front_end->norm());
+    for (const Stack& stack : model.stacks()) add({}, stack.final_norm);
     if (biases_.empty()) {
       throw_error<ConfigError>("method.subset: {} has no bias in \"{}\"; method.add_missing gives every map one",
                                model.spec().model_type, config_.subset);
@@ -56,10 +49,14 @@ class Bitfit : public Method {
     add_trained_head();
   }
 
-  at::Tensor linear(const Linear& map, const at::Tensor&, const Batch& rows) override {
-    return addition(map.module, map.bias_O, *rows);
+  LinearAddition linear(const Linear& map) override {
+    if (const auto found = biases_.find(map.module); found != biases_.end()) return less(found->second, map.bias_O);
+    return {};
   }
-  at::Tensor norm(const Norm& norm, const Batch& rows) override { return addition(norm.module, norm.bias_C, *rows); }
+  NormAddition norm(const Norm& norm) override {
+    if (const auto found = biases_.find(norm.module); found != biases_.end()) return less(found->second, norm.bias_C);
+    return {};
+  }
 
   AdapterFiles fold(int64_t k) const override {
     AdapterFiles files;
@@ -84,12 +81,12 @@ class Bitfit : public Method {
  private:
   bool all() const { return config_.subset == "all"; }
 
-  void add(const Linear& map) {
-    if (!map.weight_OC.defined() || (!map.bias_O.defined() && !config_.add_missing)) return;
-    add(map.module, map.out_features(), map.bias_O);
-  }
-  void add(const Norm& norm) {
-    if (norm.bias_C.defined()) add(norm.module, norm.bias_C.size(0), norm.bias_C);
+  void add(const std::vector<const Linear*>& maps, const Norm& norm) {
+    for (const Linear* map : maps) {
+      const bool chosen = all() || map->role == Role::query || map->role == Role::qkv || map->role == Role::up;
+      if (chosen && (map->bias_O.defined() || config_.add_missing)) add(map->module, map->out_features(), map->bias_O);
+    }
+    if (all() && norm.bias_C.defined()) add(norm.module, norm.bias_C.size(0), norm.bias_C);
   }
   void add(const std::string& module, int64_t width, const at::Tensor& own) {
     if (config_.biases && !config_.biases->contains(module + ".bias")) return;
@@ -100,11 +97,9 @@ class Bitfit : public Method {
     });
   }
 
-  at::Tensor addition(const std::string& module, const at::Tensor& own_O, const PackedBatch& rows) const {
-    const auto found = biases_.find(module);
-    if (found == biases_.end()) return {};
-    const at::Tensor& bias_KO = found->second;
-    return grouped_rows(own_O.defined() ? bias_KO - own_O.to(bias_KO.scalar_type()) : bias_KO, rows.group_rows());
+  /// The network adds its own bias.
+  static BiasAddition less(const at::Tensor& bias_KO, const at::Tensor& own_O) {
+    return {own_O.defined() ? bias_KO - own_O.to(bias_KO.scalar_type()) : bias_KO};
   }
 
   const BitfitConfig& config_;

@@ -71,7 +71,7 @@ class Dept : public VirtualRows {
         config_(dynamic_cast<const DeptConfig&>(*bank.configs.at(0))),
         positions_(config_.max_length.value_or(bank.max_length)),
         at_end_(config_.row_alignment.value_or(follows_decoder_code(config_) ? "end" : "start") == "end") {
-    const int64_t width = model.spec().stack.width, rank = config_.r;
+    const int64_t width = model.spec().first().width, rank = config_.r;
     if (config_.left_pad_positions.value_or(follows_decoder_code(config_))) {
       throw_error<ConfigError>("method.left_pad_positions: true needs a decoder-only model, found {}",
                                model.spec().model_type);
@@ -100,7 +100,7 @@ class Dept : public VirtualRows {
 
   Embedded embed(const at::Tensor& ids_T, const Batch& rows) override {
     const at::Tensor index = at::tensor(at::ArrayRef<int64_t>(offset_rows(*rows)), at::kLong),
-                     words_TC = at::embedding(model_.word_embeddings(), ids_T);
+                     words_TC = model_.words(ids_T);
     const at::Tensor added = at::embedding(offsets_KSC_.flatten(0, 1), index.to(ids_T.device()));
     return in_front(prompt_KPC_, rows, (words_TC + added).to(words_TC.scalar_type()));
   }
@@ -111,7 +111,7 @@ class Dept : public VirtualRows {
     files.config.update({{"library", "peft.cpp"},
                          {"format_version", 1},
                          {"num_virtual_tokens", config_.num_virtual_tokens},
-                         {"token_dim", model_.spec().stack.width},
+                         {"token_dim", model_.spec().first().width},
                          {"r", config_.r},
                          {"max_length", positions_},
                          {"offset_scaling", config_.offset_scaling.is_null() ? "none" : config_.offset_scaling},
@@ -134,12 +134,12 @@ class Dept : public VirtualRows {
 
  private:
   bool follows_decoder_code(const DeptConfig& config) const {
-    return config.compat == "code" && model_.spec().stack.causal;
+    return config.compat == "code" && decoder_only(model_.spec());
   }
 
   /// Row of the K S offsets that each token takes.
   std::vector<int64_t> offset_rows(const PackedBatch& rows) const {
-    std::vector<int64_t> index = rows.position();
+    std::vector<int64_t> index = rows.index();
     for (int64_t b = 0; b < rows.sequences(); ++b) {
       const int64_t length = rows.length(b);
       if (length > positions_) {

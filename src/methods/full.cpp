@@ -88,7 +88,7 @@ class Full : public Method {
   }
 
   std::set<std::string> frozen_tensors() const {
-    const EmbeddingSpec& embedding = model_.spec().embedding;
+    const EmbeddingSpec& embedding = model_.spec().embedding();
     std::set<std::string> frozen;
     std::set<Json> matched;
     const Json& names = config_.exclude_modules;

@@ -1,8 +1,11 @@
 #include "src/methods/layers.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <numeric>
 #include <regex>
+#include <set>
 
 #include "peft/base/error.h"
 
@@ -45,12 +48,26 @@ void check_stacks(const Json& stacks) {
     throw_error<ConfigError>("method.stacks: found {}, expected \"all\" or a list of names", stacks.dump());
 }
 
-void check_stacks_of(const ModelSpec& spec, const Json& stacks) {
-  const std::string own = spec.stack.name + "_self";
+std::vector<const Attention*> chosen_attentions(const Transformer& model, const Json& layers, const Json& stacks) {
+  const auto name_of = [&](const Attention& site) {
+    return site.spec.source == KeySource::encoder ? "cross" : model.stacks()[site.stack].spec.name + "_self";
+  };
+  std::set<std::string> known;
+  for (const Attention* site : model.attentions()) known.insert(name_of(*site));
   for (const Json& stack : stacks.is_array() ? stacks : Json::array()) {
-    if (stack != own)
-      throw_error<ConfigError>("method.stacks: found {}, but {} has only \"{}\"", stack.dump(), spec.model_type, own);
+    if (!known.contains(stack.get<std::string>())) {
+      throw_error<ConfigError>("method.stacks: found {}, but {} has only \"{}\"", stack.dump(), model.spec().model_type,
+                               fmt::join(known, "\", \""));
+    }
   }
+  std::vector<const Attention*> chosen;
+  for (const Attention* site : model.attentions()) {
+    const auto wanted = chosen_layers(layers, model.stacks()[site->stack].spec.depth());
+    const bool in_stack =
+        stacks == "all" || std::find(stacks.begin(), stacks.end(), Json(name_of(*site))) != stacks.end();
+    if (in_stack && std::find(wanted.begin(), wanted.end(), site->layer) != wanted.end()) chosen.push_back(site);
+  }
+  return chosen;
 }
 
 std::optional<int64_t> layer_of(const std::string& module) {

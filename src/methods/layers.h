@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "peft/base/json.h"
-#include "peft/models/spec.h"
+#include "peft/models/transformer.h"
 
 namespace peft {
 
@@ -18,8 +18,9 @@ std::vector<int64_t> chosen_layers(const Json& layers, int64_t count);
 
 /// The same for `method.stacks`: "all" or a list of names.
 void check_stacks(const Json& stacks);
-/// Throws ConfigError naming a stack that the architecture has not.
-void check_stacks_of(const ModelSpec& spec, const Json& stacks);
+/// The attentions of the chosen layers in the chosen stacks: "<stack>_self" reads its own tokens, "cross" the encoder's. Throws ConfigError
+/// naming a stack that the architecture does not have.
+std::vector<const Attention*> chosen_attentions(const Transformer& model, const Json& layers, const Json& stacks);
 
 /// Number behind the first `.NAME.` of a path that has one: the layer, as peft reads it.
 std::optional<int64_t> layer_of(const std::string& module);

@@ -43,7 +43,7 @@ class LinearProbe : public Method {
       : Method(model, bank), config_(dynamic_cast<const LinearProbeConfig&>(*bank.configs.at(0))) {
     if (config_.head == "linear") {
       linear_ = {
-          {.module = "linear_head", .to_labels = true, .trained = true, .dropout = model.spec().dropout.classifier}};
+          {.module = "linear_head", .to_labels = true, .trained = true, .dropout = model.spec().head.back().dropout}};
     }
     add_trained_head();
     for (const HeadLayer& layer : linear_.empty() ? model.spec().head : linear_) {

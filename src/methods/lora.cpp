@@ -122,11 +122,10 @@ class Lora : public Method {
     add_trained_head();
   }
 
-  at::Tensor linear(const Linear& map, const at::Tensor& x_TC, const Batch& rows) override {
+  LinearAddition linear(const Linear& map) override {
     const auto found = sites_.find(map.module);
     if (found == sites_.end()) return {};
-    return low_rank_addition(found->second, x_TC, {context_, map.module + ".lora_dropout", rates_}, rows,
-                             model_.uses_own_kernels());
+    return LowRankAddition{&found->second, {context_, map.module + ".lora_dropout", rates_}};
   }
 
   bool took_in(const std::string& tensor) const override { return taken_in_.contains(tensor); }

@@ -134,7 +134,7 @@ void Method::merge_into(int64_t, std::map<std::string, at::Tensor>&) const {
 }
 
 void Method::check_positions(int64_t num_virtual_tokens) const {
-  const int64_t usable = model_.spec().embedding.usable_positions();
+  const int64_t usable = model_.spec().embedding().usable_positions();
   if (bank_.from_files || num_virtual_tokens < usable) return;
   throw_error<ConfigError>("method.num_virtual_tokens: found {}, expected at most {} (the model has {} positions)",
                            num_virtual_tokens, usable - 1, usable);
@@ -171,7 +171,7 @@ std::vector<std::string> Method::trained_modules() const {
 
 void Method::add_trained_head(std::optional<double> init_std, bool fill_missing) {
   const std::vector<std::string> chosen = trained_modules();
-  const int64_t width = model_.spec().stack.width;
+  const int64_t width = model_.spec().width();
   const double fresh_std = init_std.value_or(model_.spec().initializer_range);
   for (const HeadLayer& layer : head_layers()) {
     const bool trains = std::find(chosen.begin(), chosen.end(), layer.module) != chosen.end();

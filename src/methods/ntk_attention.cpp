@@ -29,17 +29,16 @@ class NtkAttention : public Method {
   NtkAttention(Transformer& model, const BankSpec& bank)
       : Method(model, bank),
         config_(of(0)),
-        stack_(model.spec().stack),
+        stack_(model.spec().first()),
         map_(config_.map()),
         heads_(config_.per == "kv_head" ? stack_.kv_heads : stack_.heads),
         features_(feature_count(map_, stack_.head_dim)),
         shift_(config_.num_virtual_tokens) {
     check_limits();
-    check_stacks_of(model.spec(), config_.stacks);
     PrefixPairs source;
     if (config_.compresses()) source = read_source();
-    layers_ = config_.compresses() ? source.layers : chosen_layers(config_.layers, stack_.layers);
-    gated_.resize(layers_.size());
+    sites_ = chosen_attentions(model, config_.compresses() ? Json(source.layers) : config_.layers, config_.stacks);
+    gated_.resize(sites_.size());
     for (int64_t k = 0; k < adapters(); ++k) rates_.push_back(*of(k).feature_dropout);
     add_tensors();
     add_trained_head();
@@ -47,7 +46,7 @@ class NtkAttention : public Method {
   }
 
   int64_t virtual_tokens() const override { return shift_; }
-  int64_t position_shift() const override { return shift_; }
+  int64_t first_position() const override { return shift_; }
 
   void begin_pass(const DropoutContext& context) override {
     Method::begin_pass(context);
@@ -60,15 +59,15 @@ class NtkAttention : public Method {
     den_KHM_ = at::unbind(den_used(), 1);
   }
 
-  LinearState state(int64_t layer) override {
-    const auto found = std::find(layers_.begin(), layers_.end(), layer);
-    if (found == layers_.end()) return {};
-    const auto i = found - layers_.begin();
+  LinearState state(const Attention& site) override {
+    const auto found = std::find(sites_.begin(), sites_.end(), &site);
+    if (found == sites_.end()) return {};
+    const auto i = found - sites_.begin();
     return {.z_KHMD = z_KHMD_[i],
             .den_KHM = den_KHM_[i],
             .center_KHD = center_.defined() ? center_.select(1, i) : at::Tensor(),
             .map = map_,
-            .dropout = {feature_context_, fmt::format("layer.{}.feature", layer), rates_},
+            .dropout = {feature_context_, fmt::format("layer.{}.feature", site.number), rates_},
             .gated = counts_ ? &gated_[i] : nullptr};
   }
 
@@ -79,8 +78,8 @@ class NtkAttention : public Method {
       const GatedRows count = std::exchange(gated_[i], {});
       if (count.rows == 0) continue;
       const double fraction = static_cast<double>(count.gated) / static_cast<double>(count.rows);
-      fractions[std::to_string(layers_[i])] = fraction;
-      if (count.gated > 0) parts.push_back(fmt::format("{:.3g} % in layer {}", 100.0 * fraction, layers_[i]));
+      fractions[std::to_string(sites_[i]->number)] = fraction;
+      if (count.gated > 0) parts.push_back(fmt::format("{:.3g} % in layer {}", 100.0 * fraction, sites_[i]->number));
     }
     if (!parts.empty())
       log_warning("ntk_attention: rows whose state is off because its denominator is not positive: {}",
@@ -95,7 +94,7 @@ class NtkAttention : public Method {
     AdapterFiles files;
     files.config = base_config("NTK_ATTENTION");
     std::vector<std::string> modules;
-    for (const int64_t layer : layers_) modules.push_back(module(layer));
+    for (const Attention* site : sites_) modules.push_back(site->module());
     files.config.update({{"library", "peft.cpp"},
                          {"format_version", 1},
                          {"target_modules", modules},
@@ -153,7 +152,7 @@ class NtkAttention : public Method {
   }
 
   void add_tensors() {
-    const auto layers = static_cast<int64_t>(layers_.size()), width = stack_.head_dim;
+    const auto layers = static_cast<int64_t>(sites_.size()), width = stack_.head_dim;
     const auto normal = [&](const std::string& name, float std) -> Fill {
       return [this, name, std](int64_t k, std::span<float> values) {
         init_stream(k, name).fill_normal(values, 0.0F, std);
@@ -189,7 +188,8 @@ class NtkAttention : public Method {
 
   /// Every adapter becomes the sums over the prefix; its head is the prefix's.
   void compress(const PrefixPairs& pairs) {
-    const LinearState state = state_of_pairs(pairs.k_LPGD, pairs.v_LPGD, stack_.attention_scale, map_, config_.center);
+    const LinearState state =
+        state_of_pairs(pairs.k_LPGD, pairs.v_LPGD, sites_.front()->spec.scale, map_, config_.center);
     const auto put = [&](const at::Tensor& bank, const at::Tensor& of_kv_heads) {
       bank.detach().copy_(of_kv_heads.repeat_interleave(heads_ / stack_.kv_heads, 1).unsqueeze(0));
     };
@@ -223,16 +223,11 @@ class NtkAttention : public Method {
     }
   }
 
-  std::string module(int64_t layer) const {
-    std::string path = stack_.slots.attention;
-    return path.replace(path.find("{}"), 2, std::to_string(layer));
-  }
-
-  /// visit(name in the file, index among the layers, bank [K,L,...]) of every tensor.
+  /// visit(name in the file, index among the sites, bank [K,L,...]) of every tensor.
   template <class Visit>
   void for_tensors(const Visit& visit) const {
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
-      const std::string prefix = kTunerPrefix + module(layers_[i]);
+    for (std::size_t i = 0; i < sites_.size(); ++i) {
+      const std::string prefix = kTunerPrefix + sites_[i]->module();
       for (const auto& [name, bank] :
            {std::pair{".ntk_Z", &z_}, std::pair{".ntk_z_a", &z_a_}, std::pair{".ntk_z_b", &z_b_},
             std::pair{".ntk_den", &den_}, std::pair{".ntk_center", &center_}}) {
@@ -242,11 +237,11 @@ class NtkAttention : public Method {
   }
 
   const NtkConfig& config_;
-  const StackSpec& stack_;
+  const StackSpec& stack_;  // heads of every site are its heads
   const FeatureMap map_;
   const int64_t heads_, features_;
   int64_t shift_;
-  std::vector<int64_t> layers_;               // that have a state
+  std::vector<const Attention*> sites_;       // that have a state
   at::Tensor z_, z_a_, z_b_, den_, center_;   // [K,L,H,...]; den_ before abs or softplus; z_ or its factors
   std::vector<double> rates_;                 // [K], of feature_dropout
   AdapterFiles source_files_;                 // of mode compress

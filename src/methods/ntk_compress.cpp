@@ -21,10 +21,10 @@ void expect_key(const AdapterFiles& files, const char* key, const T& expected) {
 }  // namespace
 
 PrefixPairs read_prefix_pairs(const AdapterFiles& files, const StackSpec& stack) {
-  const int64_t width = stack.kv_heads * stack.head_dim;
+  const int64_t width = stack.key_width();
   expect_key<std::string>(files, "peft_type", "PREFIX_TUNING");
   expect_key<std::string>(files, "prefix_bias", "none");  // a bias by query position cannot be folded
-  expect_key<int64_t>(files, "num_layers", stack.layers);
+  expect_key<int64_t>(files, "num_layers", stack.depth());
   expect_key<int64_t>(files, "token_dim", width);
   expect_key<int64_t>(files, "num_attention_heads", stack.kv_heads);
   int64_t count = 0;
@@ -35,14 +35,14 @@ PrefixPairs read_prefix_pairs(const AdapterFiles& files, const StackSpec& stack)
   PrefixPairs pairs;
   pairs.shift = position_shift == "off" ? 0 : count;
   const at::Tensor& table = files.tensors.at("prompt_embeddings");
-  if (table.size(1) != 2 * stack.layers * width) {
+  if (table.size(1) != 2 * stack.depth() * width) {
     throw_error<ConfigError>("method.prefix_from: {}: prompt_embeddings has {} columns, expected {}", files.origin,
-                             table.size(1), 2 * stack.layers * width);
+                             table.size(1), 2 * stack.depth() * width);
   }
-  const at::Tensor pairs_PLQGD = table.to(at::kDouble).view({count, stack.layers, 2, stack.kv_heads, stack.head_dim});
+  const at::Tensor pairs_PLQGD = table.to(at::kDouble).view({count, stack.depth(), 2, stack.kv_heads, stack.head_dim});
   Json layers = "all";
   files.read("layers", layers);
-  pairs.layers = chosen_layers(layers, stack.layers);
+  pairs.layers = chosen_layers(layers, stack.depth());
   const at::Tensor index = at::tensor(at::ArrayRef<int64_t>(pairs.layers), at::kLong);
   const auto of_layers = [&](int64_t which) {
     return pairs_PLQGD.select(2, which).transpose(0, 1).index_select(0, index);

@@ -91,16 +91,16 @@ class PTuning : public Method {
       prompt_rates_.push_back(own.prompt_dropout);
     }
     if (config_.folded) {
-      encoder_.rows_KPC = add_parameter("prompt", {config_.num_virtual_tokens, model.spec().stack.width}, "adapter",
+      encoder_.rows_KPC = add_parameter("prompt", {config_.num_virtual_tokens, model.spec().first().width}, "adapter",
                                         [](int64_t, std::span<float>) {});
     } else {
-      add_network(config_.shape(model.spec().stack.width));
+      add_network(config_.shape(model.spec().first().width));
     }
     add_trained_head();
   }
 
   int64_t virtual_tokens() const override { return config_.num_virtual_tokens; }
-  PooledRow pooling() const override { return config_.pooling == "first" ? PooledRow::first : PooledRow::text; }
+  Pool pool(Pool own) const override { return pool_with_rows(own, config_.pooling); }
 
   void begin_pass(const DropoutContext& context) override {
     Method::begin_pass(context);
@@ -117,13 +117,13 @@ class PTuning : public Method {
   bool folds() const override { return !config_.folded; }
   AdapterFiles fold(int64_t k) const override {
     const at::NoGradGuard no_grad;
-    const StackSpec& stack = model_.spec().stack;
+    const StackSpec& stack = model_.spec().first();
     AdapterFiles files;
     files.config = base_config("P_TUNING");
     files.config.update({{"num_virtual_tokens", config_.num_virtual_tokens},
                          {"token_dim", stack.width},
                          {"num_attention_heads", stack.heads},
-                         {"num_layers", stack.layers},
+                         {"num_layers", stack.depth()},
                          {"num_transformer_submodules", 1},
                          {"encoder_reparameterization_type", config_.encoder_reparameterization_type},
                          {"encoder_hidden_size", config_.encoder_hidden_size.value_or(stack.width)},

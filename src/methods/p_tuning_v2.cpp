@@ -67,7 +67,7 @@ struct PTuningV2Config : PrefixConfig {
     }
   }
   double dropout_rate(const ModelSpec& spec) const override {
-    return dropout.is_number() ? prefix_dropout : spec.dropout.hidden;
+    return dropout.is_number() ? prefix_dropout : spec.dropout.hidden();
   }
 };
 

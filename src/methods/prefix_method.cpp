@@ -29,11 +29,11 @@ std::vector<at::Tensor> unstacked(const at::Tensor& slots_NPF, int64_t count) {
 
 PrefixMethod::PrefixMethod(Transformer& model, const BankSpec& bank)
     : Method(model, bank), config_(dynamic_cast<const PrefixConfig&>(*bank.configs.at(0))) {
-  const StackSpec& stack = model.spec().stack;
+  const StackSpec& stack = model.spec().first();
   config_.check(model.spec());
   check_positions(config_.shifts_positions() ? config_.num_virtual_tokens : 0);
-  layers_ = chosen_layers(config_.layers, stack.layers);
-  key_width_ = stack.kv_heads * stack.head_dim;
+  sites_ = chosen_attentions(model, config_.layers, config_.stacks);
+  key_width_ = stack.key_width();
   width_ = config_.through() ? stack.width : key_width_;
   for (const MethodConfig* each : bank.configs)
     rates_.push_back(dynamic_cast<const PrefixConfig&>(*each).dropout_rate(model.spec()));
@@ -60,9 +60,9 @@ void PrefixMethod::add_tensors() {
     return;
   }
   tensors_.kind = config_.per_layer() ? PrefixKind::per_layer : PrefixKind::all_layers;
-  const int64_t in = config_.prefix_projection ? key_width_ : model_.spec().stack.width,
+  const int64_t in = config_.prefix_projection ? key_width_ : model_.spec().first().width,
                 hidden = config_.hidden_width(key_width_),
-                out = 2 * width_ * (config_.per_layer() ? 1 : static_cast<int64_t>(layers_.size()));
+                out = 2 * width_ * (config_.per_layer() ? 1 : static_cast<int64_t>(sites_.size()));
   tensors_.rows = add_table("prefix_rows", config_.per_layer(), in, 0, 0);
   if (!config_.single) tensors_.maps.push_back(add_map("encoder.0", in, hidden, false));
   tensors_.maps.push_back(add_map(config_.single ? "encoder.0" : "encoder.1", config_.single ? in : hidden, out, true));
@@ -72,12 +72,12 @@ void PrefixMethod::add_tensors() {
 at::Tensor PrefixMethod::add_table(const std::string& name, bool per_layer, int64_t width, int64_t slot,
                                    int64_t slot_step) {
   std::vector<int64_t> shape{config_.num_virtual_tokens, width};
-  if (per_layer) shape.insert(shape.begin(), static_cast<int64_t>(layers_.size()));
+  if (per_layer) shape.insert(shape.begin(), static_cast<int64_t>(sites_.size()));
   const bool from_text = config_.from_text() && !config_.deep();
   const auto fill = [&](int64_t k, std::span<float> values) {
     const RngStream stream = init_stream(k, name);
     if (config_.init_weights == "uniform") {
-      const float bound = std::sqrt(6.0F / static_cast<float>(model_.spec().stack.width));  // no patches: p = 0
+      const float bound = std::sqrt(6.0F / static_cast<float>(model_.spec().first().width));  // no patches: p = 0
       stream.fill_uniform(values, -bound, bound);
     } else if (!from_text && (!config_.starts_at_zero() || config_.deep())) {  // deep: the last map is zero instead
       stream.fill_normal(values, 0.0F, static_cast<float>(config_.init_std));
@@ -104,7 +104,7 @@ BankLinear PrefixMethod::add_map(const std::string& name, int64_t in, int64_t ou
   };
   std::vector<int64_t> weight{in, out}, bias{out};
   if (config_.per_layer()) {
-    for (auto* shape : {&weight, &bias}) shape->insert(shape->begin(), static_cast<int64_t>(layers_.size()));
+    for (auto* shape : {&weight, &bias}) shape->insert(shape->begin(), static_cast<int64_t>(sites_.size()));
   }
   BankLinear map;
   map.weight_NIO = add_parameter(name + ".weight", weight, "encoder", fill(name + ".weight", false));
@@ -120,11 +120,11 @@ std::vector<at::Tensor> PrefixMethod::text_slots(int64_t k) const {
   const auto inputs = layer_inputs(model_, initial_text_ids(bank_.tokenizer, *own.init_text, own.num_virtual_tokens,
                                                             "init_weights: \"text\"", "init_text"));
   std::vector<at::Tensor> slots;
-  for (const int64_t l : layers_) {
-    const Layer& layer = model_.layers()[l];
-    for (const Linear* map : {&layer.key, &layer.value}) {
-      if (map == &layer.value && config_.simple()) continue;
-      slots.push_back(config_.through() ? inputs[l] : through_layer(model_, layer, *map, inputs[l], true));
+  for (const Attention* site : sites_) {
+    const at::Tensor& x = inputs[site->layer];
+    for (const Linear* map : {&site->key, &site->value}) {
+      if (map == &site->value && config_.simple()) continue;
+      slots.push_back(config_.through() ? x : through_map(model_, *site, *map, x, true));
     }
   }
   return slots;
@@ -163,12 +163,12 @@ std::vector<at::Tensor> PrefixMethod::masked_slots(const PrefixTensors& tensors)
 
 std::vector<at::Tensor> PrefixMethod::keys_and_values(const std::vector<at::Tensor>& slots) const {
   std::vector<at::Tensor> both;
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    const Layer& layer = model_.layers()[layers_[i]];
+  for (std::size_t i = 0; i < sites_.size(); ++i) {
+    const Attention& site = *sites_[i];
     at::Tensor key = slots[config_.simple() ? i : 2 * i], value = slots[config_.simple() ? i : 2 * i + 1];
     if (config_.through()) {
-      key = through_layer(model_, layer, layer.key, key, config_.through_norm);
-      value = through_layer(model_, layer, layer.value, value, config_.through_norm);
+      key = through_map(model_, site, site.key, key, config_.through_norm);
+      value = through_map(model_, site, site.value, value, config_.through_norm);
     }
     both.insert(both.end(), {key, value});
   }
@@ -176,35 +176,43 @@ std::vector<at::Tensor> PrefixMethod::keys_and_values(const std::vector<at::Tens
 }
 
 std::vector<PrefixKV> PrefixMethod::pairs_of(const std::vector<at::Tensor>& slots) const {
-  const StackSpec& stack = model_.spec().stack;
   const std::vector<at::Tensor> both = config_.simple() ? keys_and_values(slots) : slots;
-  const auto heads = [&](const at::Tensor& x) { return x.unflatten(-1, {stack.kv_heads, stack.head_dim}); };
-  std::vector<PrefixKV> pairs(stack.layers);
-  for (std::size_t i = 0; i < layers_.size(); ++i) pairs[layers_[i]] = {heads(both[2 * i]), heads(both[2 * i + 1])};
+  std::vector<PrefixKV> pairs(model_.attentions().size());
+  for (std::size_t i = 0; i < sites_.size(); ++i) {
+    const Attention& site = *sites_[i];
+    const auto heads = [&](const at::Tensor& x) { return x.unflatten(-1, {site.kv_heads, site.head_dim}); };
+    pairs[site.number] = {heads(both[2 * i]), heads(both[2 * i + 1])};
+  }
   return pairs;
+}
+
+std::vector<int64_t> PrefixMethod::layers() const {
+  std::vector<int64_t> layers;
+  for (const Attention* site : sites_) layers.push_back(site->layer);
+  return layers;
 }
 
 AdapterFiles PrefixMethod::fold(int64_t k) const {
   const at::NoGradGuard no_grad;
-  const StackSpec& stack = model_.spec().stack;
+  const StackSpec& stack = model_.spec().first();
   AdapterFiles files;
   files.config = base_config("PREFIX_TUNING");
   files.config.update({{"num_virtual_tokens", config_.num_virtual_tokens},
                        {"token_dim", key_width_},
                        {"num_attention_heads", stack.kv_heads},
-                       {"num_layers", stack.layers},
+                       {"num_layers", stack.depth()},
                        {"num_transformer_submodules", 1},
                        {"prefix_projection", false},
                        {"encoder_hidden_size", stack.width}});
-  if (static_cast<int64_t>(layers_.size()) < stack.layers)
-    files.config.update({{"layers", layers_}, {"peft_compatible", false}});
+  if (static_cast<int64_t>(sites_.size()) < stack.depth())
+    files.config.update({{"layers", layers()}, {"peft_compatible", false}});
   if (!config_.shifts_positions()) files.config.update({{"position_shift", "off"}, {"peft_compatible", false}});
   const auto pairs = pairs_of(masked_slots(tensors_.slice(k)));
-  at::Tensor table_P2LGD = at::zeros({config_.num_virtual_tokens, 2 * stack.layers, stack.kv_heads, stack.head_dim},
+  at::Tensor table_P2LGD = at::zeros({config_.num_virtual_tokens, 2 * stack.depth(), stack.kv_heads, stack.head_dim},
                                      parameters().front().value.options());
-  for (const int64_t l : layers_) {
-    table_P2LGD.select(1, 2 * l).copy_(pairs[l].k_KPGD[0]);
-    table_P2LGD.select(1, 2 * l + 1).copy_(pairs[l].v_KPGD[0]);
+  for (const Attention* site : sites_) {
+    table_P2LGD.select(1, 2 * site->layer).copy_(pairs[site->number].k_KPGD[0]);
+    table_P2LGD.select(1, 2 * site->layer + 1).copy_(pairs[site->number].v_KPGD[0]);
   }
   files.tensors["prompt_embeddings"] = table_P2LGD.flatten(1);
   fold_head(k, kPromptPrefix, files);
@@ -214,7 +222,7 @@ AdapterFiles PrefixMethod::fold(int64_t k) const {
 void PrefixMethod::load(int64_t k, const AdapterFiles& files, bool head) {
   if (folds())
     throw_error<DataError>("{}: a folded prefix has no values for sharing \"{}\"", files.origin, config_.sharing);
-  const std::vector<int64_t> shape{config_.num_virtual_tokens, 2 * model_.spec().stack.layers * key_width_};
+  const std::vector<int64_t> shape{config_.num_virtual_tokens, 2 * model_.spec().first().depth() * key_width_};
   const auto table = files.tensors.find("prompt_embeddings");
   if (table == files.tensors.end() || table->second.sizes() != shape) {
     throw_error<DataError>(
@@ -225,14 +233,14 @@ void PrefixMethod::load(int64_t k, const AdapterFiles& files, bool head) {
   }
   const auto source = recognise_prefix(files);
   const auto& theirs = dynamic_cast<const PrefixConfig&>(*source);
-  if (const auto own = chosen_layers(theirs.layers, model_.spec().stack.layers); own != layers_)
+  if (const auto found = chosen_layers(theirs.layers, model_.spec().first().depth()); found != layers())
     throw_error<DataError>("{}/adapter_config.json: layers: found [{}], expected [{}]", files.origin,
-                           fmt::join(own, ", "), fmt::join(layers_, ", "));
+                           fmt::join(found, ", "), fmt::join(layers(), ", "));
   const at::Tensor pairs_2LPY = table->second.unflatten(1, {-1, key_width_}).transpose(0, 1);
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    const auto row = static_cast<int64_t>(i);
-    tensors_.key_KLPX.detach()[k][row].copy_(pairs_2LPY[2 * layers_[i]]);
-    tensors_.value_KLPX.detach()[k][row].copy_(pairs_2LPY[2 * layers_[i] + 1]);
+  for (std::size_t i = 0; i < sites_.size(); ++i) {
+    const auto row = static_cast<int64_t>(i), layer = sites_[i]->layer;
+    tensors_.key_KLPX.detach()[k][row].copy_(pairs_2LPY[2 * layer]);
+    tensors_.value_KLPX.detach()[k][row].copy_(pairs_2LPY[2 * layer + 1]);
   }
   if (head) load_head(k, kPromptPrefix, files);
 }

@@ -7,9 +7,9 @@
 
 namespace peft {
 
-/// A layer's key or value map, and the norm in front of it where it has one, applied to rows of any type as frozen functions.
-at::Tensor through_layer(const Transformer& model, const Layer& layer, const Linear& map, const at::Tensor& x,
-                         bool norm);
+/// A key or value map of an attention, and the norm in front of it where it has one, applied to rows of any type as frozen functions.
+at::Tensor through_map(const Transformer& model, const Attention& site, const Linear& map, const at::Tensor& x,
+                       bool norm);
 
 /// The input rows of every layer for a text of these ids at positions 0, 1, ... and token type 0.     each [ids, C]
 std::vector<at::Tensor> layer_inputs(const Transformer& model, const std::vector<int64_t>& ids);

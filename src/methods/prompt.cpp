@@ -31,10 +31,10 @@ class Prompt : public VirtualRows {
  public:
   Prompt(Transformer& model, const BankSpec& bank)
       : VirtualRows(model, bank), config_(dynamic_cast<const PromptConfig&>(*bank.configs.at(0))) {
-    const StackSpec& stack = model.spec().stack;
-    if (deep() && stack.causal)
+    const StackSpec& stack = model.spec().first();
+    if (deep() && decoder_only(model.spec()))
       throw_error<ConfigError>("method.depth: \"deep\" needs an encoder, found {}", model.spec().model_type);
-    prompt_ = deep() ? add_prompt({stack.layers, config_.num_virtual_tokens, stack.width})
+    prompt_ = deep() ? add_prompt({stack.depth(), config_.num_virtual_tokens, stack.width})
                      : add_prompt({config_.num_virtual_tokens, stack.width});
     add_trained_head();
   }
@@ -45,18 +45,18 @@ class Prompt : public VirtualRows {
     rows_KPC_ = deep() ? at::unbind(prompt_, 1) : std::vector<at::Tensor>{prompt_};
   }
   Embedded embed(const at::Tensor& /*ids_T*/, const Batch& rows) override { return in_front(rows_KPC_[0], rows); }
-  at::Tensor layer_input(int64_t layer, const at::Tensor& x_TC, const Batch& rows) override {
+  at::Tensor layer_input(const Stack& /*stack*/, int64_t layer, const at::Tensor& x_TC, const Batch& rows) override {
     return deep() && layer > 0 ? in_place(rows_KPC_[layer], x_TC, rows, layer) : x_TC;
   }
 
   AdapterFiles fold(int64_t k) const override {
     AdapterFiles files;
-    const StackSpec& stack = model_.spec().stack;
+    const StackSpec& stack = model_.spec().first();
     files.config = base_config("PROMPT_TUNING");
     files.config.update({{"num_virtual_tokens", config_.num_virtual_tokens},
                          {"token_dim", stack.width},
                          {"num_attention_heads", stack.heads},
-                         {"num_layers", stack.layers},
+                         {"num_layers", stack.depth()},
                          {"num_transformer_submodules", 1},
                          {"prompt_tuning_init", "RANDOM"}});
     if (config_.pooling != "first") files.config.update({{"pooling", config_.pooling}, {"peft_compatible", false}});

@@ -2,6 +2,7 @@
 /// What prompt, dept and adept share: P trainable rows in front of the text. Private to src/methods.
 
 #include "peft/methods/method.h"
+#include "src/methods/prompt_rows.h"
 
 namespace peft {
 
@@ -21,7 +22,7 @@ struct VirtualRowsConfig : MethodConfig {
 class VirtualRows : public Method {
  public:
   int64_t virtual_tokens() const override { return rows_config_.num_virtual_tokens; }
-  PooledRow pooling() const override { return rows_config_.pooling == "first" ? PooledRow::first : PooledRow::text; }
+  Pool pool(Pool own) const override { return pool_with_rows(own, rows_config_.pooling); }
 
  protected:
   VirtualRows(Transformer& model, const BankSpec& bank);

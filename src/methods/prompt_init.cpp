@@ -20,7 +20,7 @@ std::vector<int64_t> initial_text_ids(const Tokenizer* tokenizer, const std::str
 
 void fill_prompt_rows(std::span<float> values, const PromptInit& init, const Transformer& model,
                       const Tokenizer* tokenizer, const RngStream& stream) {
-  const int64_t width = model.spec().stack.width, rows = static_cast<int64_t>(values.size()) / width;
+  const int64_t width = model.spec().first().width, rows = static_cast<int64_t>(values.size()) / width;
   if (init.kind == "RANDOM") return stream.fill_normal(values, 0.0F, 1.0F);
   if (init.kind == "UNIFORM") {
     const auto bound = static_cast<float>(std::sqrt(6.0 / static_cast<double>(width)));
@@ -32,12 +32,11 @@ void fill_prompt_rows(std::span<float> values, const PromptInit& init, const Tra
         initial_text_ids(tokenizer, *init.text, init.rows, "prompt_tuning_init: \"TEXT\"", "prompt_tuning_init_text");
     for (int64_t i = 0; i < rows; ++i) ids.push_back(text[i % init.rows]);
   } else {
-    const auto vocabulary = static_cast<uint64_t>(model.spec().embedding.vocabulary);
+    const auto vocabulary = static_cast<uint64_t>(model.spec().first().embedding.vocabulary);
     for (int64_t i = 0; i < rows; ++i) ids.push_back(static_cast<int64_t>(stream.below(i, vocabulary)));
   }
-  const at::Tensor embedded = model.word_embeddings()
+  const at::Tensor embedded = model.words(at::tensor(at::ArrayRef<int64_t>(ids), at::kLong).to(model.device()))
                                   .detach()
-                                  .index_select(0, at::tensor(at::ArrayRef<int64_t>(ids), at::kLong).to(model.device()))
                                   .to(at::kCPU, at::kFloat)
                                   .contiguous();
   std::copy_n(embedded.data_ptr<float>(), values.size(), values.begin());

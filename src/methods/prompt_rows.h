@@ -22,4 +22,10 @@ at::Tensor dropped_rows(const at::Tensor& rows_KPX, const PackedBatch& sequences
 Embedded put_in_front(const at::Tensor& rows_KPC, const PackedBatch& sequences, const DropoutSite& site,
                       at::Tensor x_TC = {});
 
+/// What the classifier of a model reads with rows in front of the text: "first", as peft, the first of them in place of the text's first
+/// token; "cls" that token.
+inline Pool pool_with_rows(Pool own, const std::string& pooling) {
+  return own == Pool::first_of_text && pooling == "first" ? Pool::first : own;
+}
+
 }  // namespace peft

@@ -110,7 +110,7 @@ std::vector<const Linear*> match_targets(const Transformer& model, const Targets
   std::vector<const Linear*> matched = named_sites(model, std::move(sites), targets.modules);
   std::erase_if(matched,
                 [&](const Linear* s) { return matches_names(targets.excluded, s->module, "exclude_modules"); });
-  if (!targets.layers.is_null()) keep_layers(matched, targets, model.spec().stack.layers);
+  if (!targets.layers.is_null()) keep_layers(matched, targets, model.spec().first().depth());
   if (matched.empty()) {
     throw_error<ConfigError>("method.exclude_modules and method.layers_to_transform leave none of the targets");
   }

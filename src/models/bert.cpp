@@ -1,5 +1,4 @@
 /// BERT [Devlin et al. 2018, arXiv:1810.04805] and everything saved in its layout, as sentence-transformers' MiniLM.
-/// config.json keys and tensor names: hf-formats A.3.
 
 #include <cmath>
 
@@ -8,13 +7,6 @@
 
 namespace peft {
 namespace {
-
-double dropout_probability(const Json& config, const std::string& key, double fallback, const std::string& origin) {
-  const auto p = config_value(config, key, fallback, origin);
-  if (!(p >= 0.0 && p < 1.0))
-    throw_error<DataError>("{}: {}: found {}, expected a number in [0, 1)", origin, key, Json(p).dump());
-  return p;
-}
 
 ModelSpec parse_bert(const Json& config, const std::string& origin) {
   for (const char* key : {"is_decoder", "add_cross_attention"}) {
@@ -32,49 +24,45 @@ ModelSpec parse_bert(const Json& config, const std::string& origin) {
   spec.ignorable = {R"((bert\.)?embeddings\.position_ids)", R"(cls\..*)"};
   spec.default_lora_targets = {"query", "value"};
 
-  StackSpec& stack = spec.stack;
+  StackSpec stack;
   stack.width = config_value<int64_t>(config, "hidden_size", 768, origin);
-  stack.layers = config_value<int64_t>(config, "num_hidden_layers", 12, origin);
   stack.heads = config_value<int64_t>(config, "num_attention_heads", 12, origin);
   stack.feed_forward = config_value<int64_t>(config, "intermediate_size", 3072, origin);
   stack.norm_eps = config_value(config, "layer_norm_eps", 1e-12, origin);
-  stack.activation =
-      parse_activation(config_value<std::string>(config, "hidden_act", "gelu", origin), origin + ": hidden_act");
-  if (stack.layers < 1)
-    throw_error<DataError>("{}: num_hidden_layers: found {}, expected at least 1", origin, stack.layers);
-  if (stack.width < 1 || stack.heads < 1 || stack.width % stack.heads != 0) {
-    throw_error<DataError>("{}: hidden_size {} is no multiple of num_attention_heads {}", origin, stack.width,
-                           stack.heads);
-  }
-  stack.kv_heads = stack.heads;
-  stack.head_dim = stack.width / stack.heads;
-  stack.attention_scale = 1.0 / std::sqrt(static_cast<double>(stack.head_dim));
-  stack.slots = {.attention = "bert.encoder.layer.{}.attention.self",
-                 .query = "bert.encoder.layer.{}.attention.self.query",
-                 .key = "bert.encoder.layer.{}.attention.self.key",
-                 .value = "bert.encoder.layer.{}.attention.self.value",
-                 .attention_output = "bert.encoder.layer.{}.attention.output.dense",
-                 .attention_norm = "bert.encoder.layer.{}.attention.output.LayerNorm",
-                 .up = "bert.encoder.layer.{}.intermediate.dense",
-                 .gate = {},
-                 .down = "bert.encoder.layer.{}.output.dense",
-                 .feed_forward_norm = "bert.encoder.layer.{}.output.LayerNorm"};
+  stack.activation = config_activation(config, "hidden_act", "gelu", origin);
+  share_width(stack, "hidden_size", "num_attention_heads", origin);
+  stack.layers = numbered_layers({.attentions = {{.module = "bert.encoder.layer.{}.attention.self",
+                                                  .query = "bert.encoder.layer.{}.attention.self.query",
+                                                  .key = "bert.encoder.layer.{}.attention.self.key",
+                                                  .value = "bert.encoder.layer.{}.attention.self.value",
+                                                  .output = "bert.encoder.layer.{}.attention.output.dense",
+                                                  .norm = "bert.encoder.layer.{}.attention.output.LayerNorm",
+                                                  .scale = 1.0 / std::sqrt(static_cast<double>(stack.head_dim))}},
+                                  .feed_forward = {.up = "bert.encoder.layer.{}.intermediate.dense",
+                                                   .down = "bert.encoder.layer.{}.output.dense",
+                                                   .norm = "bert.encoder.layer.{}.output.LayerNorm"}},
+                                 config_layers(config, "num_hidden_layers", 12, origin));
 
-  EmbeddingSpec& embedding = spec.embedding;
-  embedding.word = "bert.embeddings.word_embeddings";
-  embedding.position = "bert.embeddings.position_embeddings";
-  embedding.token_type = "bert.embeddings.token_type_embeddings";
-  embedding.norm = "bert.embeddings.LayerNorm";
-  embedding.vocabulary = config_value<int64_t>(config, "vocab_size", 30522, origin);
-  embedding.positions = config_value<int64_t>(config, "max_position_embeddings", 512, origin);
-  embedding.padding = 0;
-  embedding.token_types = config_value<int64_t>(config, "type_vocab_size", 2, origin);
+  stack.embedding = {.word = "bert.embeddings.word_embeddings",
+                     .position = "bert.embeddings.position_embeddings",
+                     .token_type = "bert.embeddings.token_type_embeddings",
+                     .norm = "bert.embeddings.LayerNorm",
+                     .vocabulary = config_value<int64_t>(config, "vocab_size", 30522, origin),
+                     .positions = config_value<int64_t>(config, "max_position_embeddings", 512, origin),
+                     .token_types = config_value<int64_t>(config, "type_vocab_size", 2, origin),
+                     .padding = config_value<int64_t>(config, "pad_token_id", 0, origin)};
+  spec.stacks = {stack};
 
-  spec.dropout.hidden = dropout_probability(config, "hidden_dropout_prob", 0.1, origin);
-  spec.dropout.attention = dropout_probability(config, "attention_probs_dropout_prob", 0.1, origin);
-  spec.dropout.classifier = dropout_probability(config, "classifier_dropout", spec.dropout.hidden, origin);
+  const double hidden = config_probability(config, "hidden_dropout_prob", 0.1, origin);
+  spec.dropout = {.embedding = hidden,
+                  .attention = config_probability(config, "attention_probs_dropout_prob", 0.1, origin),
+                  .attention_output = hidden,
+                  .feed_forward = hidden};
   spec.head = {{.module = "bert.pooler.dense", .activation = Activation::tanh},
-               {.module = "classifier", .to_labels = true, .trained = true, .dropout = spec.dropout.classifier}};
+               {.module = "classifier",
+                .to_labels = true,
+                .trained = true,
+                .dropout = config_probability(config, "classifier_dropout", hidden, origin)}};
   spec.labels = config_labels(config, 2);
   return spec;
 }

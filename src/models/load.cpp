@@ -4,33 +4,39 @@
 #include "peft/base/error.h"
 #include "peft/base/hash.h"
 #include "peft/models/transformer.h"
+#include "src/models/fused.h"
 #include "src/models/model_tensors.h"
 
 namespace peft {
 namespace {
-
-std::string with_layer(const std::string& pattern, int64_t layer) { return fmt::format(fmt::runtime(pattern), layer); }
 
 class Loader {
  public:
   Loader(const std::filesystem::path& folder, const ModelSpec& spec, at::ScalarType dtype, at::Device device)
       : tensors_(folder, spec), options_(at::TensorOptions().dtype(dtype).device(device)) {}
 
+  /// Tables of one name are one tensor: the word embeddings of an encoder and its decoder.
   at::Tensor table(const std::string& module, int64_t rows, int64_t width) {
-    return take(module + ".weight", {rows, width});
+    if (module.empty()) return {};
+    at::Tensor& table = tables_[module];
+    if (!table.defined()) table = take(module + ".weight", {rows, width});
+    return table;
   }
-
   Norm norm(const std::string& module, const StackSpec& stack) {
+    if (module.empty()) return {};
     Norm norm{module, take(module + ".weight", {stack.width}), {}};
-    if (stack.norm == NormKind::layer_norm) norm.bias_C = take(module + ".bias", {stack.width});
+    if (stack.norm == NormKind::layer_norm && stack.norm_bias) norm.bias_C = take(module + ".bias", {stack.width});
     return norm;
   }
-  Linear linear(const std::string& module, int64_t out, int64_t in) {
+  /// A size of -1 accepts any.
+  Linear linear(const std::string& module, Role role, int64_t out, int64_t in, bool bias, bool input_major = false) {
     if (module.empty()) return {};
-    Linear linear{module, take(module + ".weight", {out, in}), {}};
-    if (tensors_.contains(module + ".bias")) linear.bias_O = take(module + ".bias", {linear.out_features()});
+    Linear linear{.module = module, .role = role, .weight_OC = {}, .bias_O = {}, .input_major = input_major};
+    linear.weight_OC = input_major ? take(module + ".weight", {in, out}).t() : take(module + ".weight", {out, in});
+    if (bias) linear.bias_O = take(module + ".bias", {linear.out_features()});
     return linear;
   }
+  at::Tensor vector(const std::string& name, int64_t size) { return name.empty() ? at::Tensor() : take(name, {size}); }
   bool has(const std::string& module) const { return tensors_.contains(module + ".weight"); }
   NamedModelTensors& tensors() { return tensors_; }
 
@@ -40,38 +46,71 @@ class Loader {
   }
   NamedModelTensors tensors_;
   at::TensorOptions options_;
+  std::map<std::string, at::Tensor> tables_;
 };
 
-/// One [3 H D, C] map; query, key and value become views of its rows, so nothing is held twice.
-void fuse(Layer& layer) {
-  Linear& fused = layer.qkv;
-  fused.module = layer.query.module + "+key+value";
-  fused.weight_OC = at::cat({layer.query.weight_OC, layer.key.weight_OC, layer.value.weight_OC});
-  if (layer.query.bias_O.defined()) fused.bias_O = at::cat({layer.query.bias_O, layer.key.bias_O, layer.value.bias_O});
-  int64_t row = 0;
-  for (Linear* part : {&layer.query, &layer.key, &layer.value}) {
-    const int64_t rows = part->out_features();
-    part->weight_OC = fused.weight_OC.narrow(0, row, rows);
-    if (part->bias_O.defined()) part->bias_O = fused.bias_O.narrow(0, row, rows);
-    row += rows;
-  }
+Attention load_attention(Loader& loader, const AttentionSpec& spec, const StackSpec& stack) {
+  const int64_t width = stack.width, queries = stack.heads * stack.head_dim, keys = stack.key_width();
+  const bool bias = stack.query_key_value_bias;
+  Attention site{.spec = spec, .heads = stack.heads, .kv_heads = stack.kv_heads, .head_dim = stack.head_dim};
+  const auto map = [&](const std::string& module, Role role, int64_t out) {
+    return loader.linear(module, role, out, width, bias, stack.input_major);
+  };
+  site.query = map(spec.query, Role::query, queries);
+  site.key = map(spec.key, Role::key, keys);
+  site.value = map(spec.value, Role::value, keys);
+  site.qkv = map(spec.qkv, Role::qkv, queries + 2 * keys);
+  site.output =
+      loader.linear(spec.output, Role::attention_output, width, queries, stack.output_bias, stack.input_major);
+  site.norm = loader.norm(spec.norm, stack);
+  if (spec.source == KeySource::self && spec.qkv.empty()) fuse(site);
+  view_parts(site);
+  return site;
 }
 
-Layer load_layer(Loader& loader, const StackSpec& stack, int64_t i) {
-  const LayerSlots& slots = stack.slots;
-  const int64_t width = stack.width, queries = stack.heads * stack.head_dim, keys = stack.kv_heads * stack.head_dim;
-  Layer layer;
-  layer.query = loader.linear(with_layer(slots.query, i), queries, width);
-  layer.key = loader.linear(with_layer(slots.key, i), keys, width);
-  layer.value = loader.linear(with_layer(slots.value, i), keys, width);
-  layer.attention_output = loader.linear(with_layer(slots.attention_output, i), width, queries);
-  layer.attention_norm = loader.norm(with_layer(slots.attention_norm, i), stack);
-  layer.up = loader.linear(with_layer(slots.up, i), stack.feed_forward, width);
-  if (!slots.gate.empty()) layer.gate = loader.linear(with_layer(slots.gate, i), stack.feed_forward, width);
-  layer.down = loader.linear(with_layer(slots.down, i), width, stack.feed_forward);
-  layer.feed_forward_norm = loader.norm(with_layer(slots.feed_forward_norm, i), stack);
-  fuse(layer);
-  return layer;
+FeedForward load_feed_forward(Loader& loader, const FeedForwardSpec& spec, const StackSpec& stack) {
+  const auto map = [&](const std::string& module, Role role, int64_t out, int64_t in) {
+    return loader.linear(module, role, out, in, stack.feed_forward_bias, stack.input_major);
+  };
+  return {.up = map(spec.up, Role::up, stack.feed_forward, stack.width),
+          .gate = map(spec.gate, Role::gate, stack.feed_forward, stack.width),
+          .down = map(spec.down, Role::down, stack.width, stack.feed_forward),
+          .norm = loader.norm(spec.norm, stack)};
+}
+
+Stack load_stack(Loader& loader, const StackSpec& spec) {
+  Stack stack{.spec = spec};
+  const EmbeddingSpec& embedding = spec.embedding;
+  stack.front_end = std::make_shared<TokenEmbedding>(
+      spec, loader.table(embedding.word, embedding.vocabulary, spec.width),
+      loader.table(embedding.position, embedding.positions, spec.width),
+      loader.table(embedding.token_type, embedding.token_types, spec.width), loader.norm(embedding.norm, spec));
+  if (const auto& bias = spec.relative_bias) {
+    stack.relative_bias = {.table_NH = loader.table(bias->module, bias->buckets, spec.heads),
+                           .bidirectional = bias->bidirectional,
+                           .max_distance = bias->max_distance};
+  }
+  for (const LayerSpec& layer : spec.layers) {
+    Layer& loaded = stack.layers.emplace_back();
+    for (const AttentionSpec& attention : layer.attentions)
+      loaded.attentions.push_back(load_attention(loader, attention, spec));
+    loaded.feed_forward = load_feed_forward(loader, layer.feed_forward, spec);
+  }
+  stack.final_norm = loader.norm(spec.final_norm, spec);
+  return stack;
+}
+
+void number_attentions(std::vector<Stack>& stacks) {
+  int64_t number = 0;
+  for (std::size_t s = 0; s < stacks.size(); ++s) {
+    for (std::size_t l = 0; l < stacks[s].layers.size(); ++l) {
+      for (Attention& site : stacks[s].layers[l].attentions) {
+        site.stack = static_cast<int64_t>(s);
+        site.layer = static_cast<int64_t>(l);
+        site.number = number++;
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -104,32 +143,31 @@ Transformer Transformer::load(const std::filesystem::path& folder, const std::st
     spec.architecture = names->front().is_string() ? names->front().get<std::string>() : "";
   }
   spec.initializer_range = config_value(config, "initializer_range", 0.02, origin);
-  spec.embedding.padding = config_value<int64_t>(config, "pad_token_id", spec.embedding.padding, origin);
   spec.dtype =
       config_value<std::string>(config, "dtype", config_value<std::string>(config, "torch_dtype", "", origin), origin);
 
-  at::ScalarType type = at::kFloat;
+  model.device_ = device;
+  model.dtype_ = at::kFloat;
   if (dtype != "auto") {
-    type = parse_dtype(dtype, "model.dtype");
+    model.dtype_ = parse_dtype(dtype, "model.dtype");
   } else if (spec.dtype == "bfloat16") {
-    type = at::kBFloat16;
+    model.dtype_ = at::kBFloat16;
   } else if (spec.dtype.empty()) {
-    type = NamedModelTensors(folder, spec).common_dtype();
+    model.dtype_ = NamedModelTensors(folder, spec).common_dtype();
   }
 
-  Loader loader(folder, spec, type, device);
-  const EmbeddingSpec& embedding = spec.embedding;
-  model.word_ = loader.table(embedding.word, embedding.vocabulary, spec.stack.width);
-  if (embedding.scheme == Positions::learned)
-    model.position_ = loader.table(embedding.position, embedding.positions, spec.stack.width);
-  if (!embedding.token_type.empty())
-    model.token_type_ = loader.table(embedding.token_type, embedding.token_types, spec.stack.width);
-  if (!embedding.norm.empty()) model.embedding_norm_ = loader.norm(embedding.norm, spec.stack);
-  for (int64_t i = 0; i < spec.stack.layers; ++i) model.layers_.push_back(load_layer(loader, spec.stack, i));
+  Loader loader(folder, spec, model.dtype_, device);
+  for (const StackSpec& stack : spec.stacks) model.stacks_.push_back(load_stack(loader, stack));
+  number_attentions(model.stacks_);
   for (const HeadLayer& layer : spec.head) {
     if (!loader.has(layer.module)) continue;  // a method brings its own, or using the head is an error then
-    model.head_[layer.module] = loader.linear(layer.module, layer.to_labels ? -1 : spec.stack.width, spec.stack.width);
+    model.head_[layer.module] =
+        loader.linear(layer.module, Role::head, layer.to_labels ? -1 : spec.width(), spec.width(), layer.bias);
     if (layer.to_labels) spec.labels = model.head_[layer.module].out_features();
+  }
+  if (const auto& output = spec.output) {
+    model.output_ = loader.linear(output->module, Role::head, spec.first().embedding.vocabulary, spec.width(), false);
+    model.output_.bias_O = loader.vector(output->bias, spec.first().embedding.vocabulary);
   }
   loader.tensors().warn_unused();
   return model;

@@ -27,7 +27,9 @@ bool starts_with_any(const std::string& name, const std::vector<std::string>& pr
 }  // namespace
 
 NamedModelTensors::NamedModelTensors(const std::filesystem::path& folder, const ModelSpec& spec)
-    : folder_(folder), tensors_(folder) {
+    : tensors_(folder),
+      model_type_(spec.model_type),
+      file_(tensors_.files().size() == 1 ? tensors_.files().front().path() : folder / "model.safetensors.index.json") {
   std::vector<std::regex> ignorable;
   for (const std::string& pattern : spec.ignorable) ignorable.emplace_back(pattern);
   const auto names = tensors_.names();
@@ -39,15 +41,16 @@ NamedModelTensors::NamedModelTensors(const std::filesystem::path& folder, const 
     std::string wanted = renamed(name);
     if (!prefixed && !starts_with_any(wanted, spec.head_prefixes)) wanted = spec.base_prefix + wanted;
     if (!original_.emplace(wanted, name).second) {
-      throw_error<DataError>("{}: tensors {} and {} are two spellings of {}", folder.string(), original_.at(wanted),
-                             name, wanted);
+      throw_error<DataError>("{}: tensors {} and {} are two spellings of {}", file_, original_.at(wanted), name,
+                             wanted);
     }
   }
 }
 
 at::Tensor NamedModelTensors::take(const std::string& name, std::span<const int64_t> shape) {
   const auto it = original_.find(name);
-  if (it == original_.end()) throw_error<DataError>("{}: tensor {} is missing", folder_.string(), name);
+  if (it == original_.end())
+    throw_error<DataError>("{}: tensor {} is missing; model_type \"{}\" needs it", file_, name, model_type_);
   taken_.insert(name);
   const TensorEntry& entry = tensors_.entry(it->second);
   const std::string file = tensors_.file_of(it->second).path().string();
@@ -72,8 +75,8 @@ void NamedModelTensors::warn_unused() const {
   if (unused.empty()) return;
   const std::size_t count = unused.size();
   if (count > 5) unused.resize(5);
-  log_warning("{}: {} tensors are not used by this architecture: {}{}", folder_.string(), count,
-              fmt::join(unused, ", "), count > 5 ? ", ..." : "");
+  log_warning("{}: {} tensors are not used by this architecture: {}{} (model_type \"{}\")", file_, count,
+              fmt::join(unused, ", "), count > 5 ? ", ..." : "", model_type_);
 }
 
 at::ScalarType NamedModelTensors::common_dtype() const {

@@ -23,8 +23,8 @@ class NamedModelTensors {
   at::ScalarType common_dtype() const;
 
  private:
-  std::filesystem::path folder_;
   ModelTensors tensors_;
+  std::string model_type_, file_;                // the file that lists the tensors
   std::map<std::string, std::string> original_;  // normalised name -> name in the file
   std::set<std::string> taken_;
 };

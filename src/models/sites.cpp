@@ -1,34 +1,58 @@
-#include <ATen/ATen.h>
+#include "peft/models/sites.h"
 
 #include "peft/base/error.h"
 #include "peft/kernels/attention.h"
 #include "peft/kernels/own_kernels.h"
 #include "peft/models/transformer.h"
+#include "src/models/fused.h"
 
 namespace peft {
 namespace {
 
-/// Every linear map of a layer that this architecture has.
-template <class LayerType, class Visit>
-void for_linears(LayerType& layer, const Visit& visit) {
-  for (auto* map :
-       {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.gate, &layer.up, &layer.down}) {
-    if (map->weight_OC.defined()) visit(*map);
+std::vector<const Linear*> named(std::initializer_list<const Linear*> maps) {
+  std::vector<const Linear*> sites;
+  for (const Linear* map : maps) {
+    if (map->weight_OC.defined() && !map->module.empty()) sites.push_back(map);
   }
+  return sites;
 }
 
 }  // namespace
 
+std::vector<const Linear*> linear_sites(const Attention& attention) {
+  return named({&attention.query, &attention.key, &attention.value, &attention.qkv, &attention.output});
+}
+
+std::vector<const Linear*> linear_sites(const FeedForward& block) {
+  return named({&block.gate, &block.up, &block.down});
+}
+
+std::vector<const Attention*> Transformer::attentions() const {
+  std::vector<const Attention*> all;
+  for (const Stack& stack : stacks_) {
+    for (const Layer& layer : stack.layers) {
+      for (const Attention& attention : layer.attentions) all.push_back(&attention);
+    }
+  }
+  return all;
+}
+
 std::vector<const Linear*> Transformer::linear_sites() const {
   std::vector<const Linear*> sites;
-  for (const Layer& layer : layers_) for_linears(layer, [&](const Linear& map) { sites.push_back(&map); });
+  const auto add = [&](const std::vector<const Linear*>& more) { sites.insert(sites.end(), more.begin(), more.end()); };
+  for (const Stack& stack : stacks_) {
+    for (const Layer& layer : stack.layers) {
+      for (const Attention& attention : layer.attentions) add(peft::linear_sites(attention));
+      add(peft::linear_sites(layer.feed_forward));
+    }
+  }
   for (const HeadLayer& layer : spec_.head) {
     if (const Linear* map = head_linear(layer.module)) sites.push_back(map);
   }
   return sites;
 }
 
-void Transformer::for_tensors(const std::function<void(const std::string&, at::Tensor&)>& visit) {
+void Transformer::for_tensors(const TensorVisitor& visit) {
   const auto one = [&](const std::string& name, at::Tensor& tensor) {
     if (tensor.defined()) visit(name, tensor);
   };
@@ -37,19 +61,31 @@ void Transformer::for_tensors(const std::function<void(const std::string&, at::T
     one(n.module + ".bias", n.bias_C);
   };
   const auto linear = [&](Linear& map) {
-    one(map.module + ".weight", map.weight_OC);
+    if (map.module.empty() || !map.weight_OC.defined()) return;
+    at::Tensor stored = map.input_major ? map.weight_OC.t() : map.weight_OC;
+    visit(map.module + ".weight", stored);
+    map.weight_OC = map.input_major ? stored.t() : stored;
     one(map.module + ".bias", map.bias_O);
   };
-  one(spec_.embedding.word + ".weight", word_);
-  one(spec_.embedding.position + ".weight", position_);
-  one(spec_.embedding.token_type + ".weight", token_type_);
-  norm(embedding_norm_);
-  for (Layer& layer : layers_) {
-    for_linears(layer, linear);
-    norm(layer.attention_norm);
-    norm(layer.feed_forward_norm);
+  for (std::size_t i = 0; i < stacks_.size(); ++i) {
+    Stack& stack = stacks_[i];
+    if (i == 0 || stack.front_end != stacks_.front().front_end) stack.front_end->for_tensors(visit);
+    if (stack.relative_bias.defined()) one(stack.spec.relative_bias->module + ".weight", stack.relative_bias.table_NH);
+    for (Layer& layer : stack.layers) {
+      for (Attention& a : layer.attentions) {
+        for (Linear* map : {&a.query, &a.key, &a.value, &a.qkv, &a.output}) linear(*map);
+        if (!a.qkv.module.empty()) view_parts(a);
+      }
+      FeedForward& block = layer.feed_forward;
+      for (Linear* map : {&block.gate, &block.up, &block.down}) linear(*map);
+      for (Attention& attention : layer.attentions) norm(attention.norm);
+      norm(layer.feed_forward.norm);
+    }
+    norm(stack.final_norm);
   }
   for (auto& [module, map] : head_) linear(map);
+  linear(output_);
+  if (spec_.output) one(spec_.output->bias, output_.bias_O);
 }
 
 std::map<std::string, at::Tensor> Transformer::named_tensors() const {
@@ -60,25 +96,34 @@ std::map<std::string, at::Tensor> Transformer::named_tensors() const {
 }
 
 void Transformer::unfuse() {
-  for (Layer& layer : layers_) layer.qkv = {};
-}
-
-void Transformer::override_dropout(double p) {
-  spec_.dropout = {.hidden = p, .attention = p, .classifier = p};
-  for (HeadLayer& layer : spec_.head) {
-    if (layer.trained) layer.dropout = p;
+  for (Stack& stack : stacks_) {
+    for (Layer& layer : stack.layers) {
+      for (Attention& attention : layer.attentions) {
+        if (attention.qkv.module.empty()) attention.qkv = {};
+      }
+    }
   }
 }
 
-void Transformer::use_own_kernels() {
+void Transformer::override_dropout(double p) {
+  for (auto* rate : {&spec_.dropout.embedding, &spec_.dropout.attention, &spec_.dropout.attention_output,
+                     &spec_.dropout.activation, &spec_.dropout.feed_forward}) {
+    if (rate->has_value()) *rate = p;
+  }
+  for (HeadLayer& layer : spec_.head) {
+    if (layer.dropout) layer.dropout = p;
+  }
+}
+
+void Transformer::use_custom_kernels() {
   if (!own_kernels_serve(device()))
     throw_error<ConfigError>("model.use_kernels: they need a GPU, but the model is on the CPU");
-  own_kernels_ = true;
+  execution_.custom_kernels = true;
 }
 
 std::string Transformer::set_attention(AttentionImplementation wish) {
-  std::string backend = attention_backend(wish, device(), dtype(), spec_.stack.head_dim);
-  attention_ = wish;
+  std::string backend = attention_backend(wish, device(), dtype(), spec_.first().head_dim);
+  execution_.attention = wish;
   return backend;
 }
 

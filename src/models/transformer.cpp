@@ -4,156 +4,96 @@
 
 #include "peft/base/error.h"
 #include "peft/kernels/grouped_matmul.h"
-#include "peft/kernels/norm.h"
+#include "src/models/block.h"
+#include "src/models/selection.h"
 
 namespace peft {
 namespace {
 
-at::Tensor activate(const at::Tensor& x, Activation activation) {
-  switch (activation) {
-    case Activation::none:
-      return x;
-    case Activation::gelu:
-      return at::gelu(x, "none");
-    case Activation::gelu_tanh:
-      return at::gelu(x, "tanh");
-    case Activation::relu:
-      return at::relu(x);
-    case Activation::silu:
-      return at::silu(x);
-    case Activation::tanh:
-      return at::tanh(x);
-  }
-  return x;
-}
-
-/// What a method adds is float32 beside a bfloat16 backbone: summed wide, rounded once, as peft does.
-at::Tensor sum_wide(const at::Tensor& y, const at::Tensor& addition) {
-  return addition.scalar_type() == y.scalar_type() ? y + addition : (y + addition).to(y.scalar_type());
+/// Rows of a pass at their positions: behind those of the cache, else from `first` on.
+Batch placed(const Batch& rows, int64_t first, const KeyValueCache* cache) {
+  if (cache != nullptr && !cache->empty()) return rows->starting_at(cache->next_positions);
+  return first == 0 ? rows : rows->starting_at(std::vector<int64_t>(rows->sequences(), first));
 }
 
 }  // namespace
 
-struct Transformer::Pass {
-  Sockets& sockets;
-  const DropoutContext& dropout;
-  Batch rows;
-  int64_t pooled_offset;  ///< row of each sequence that the classifier reads
-  const StackSpec& stack;
-  bool own_kernels;
-
-  at::Tensor linear(const Linear& map, const at::Tensor& x, const Batch& x_rows) const {
-    return with_addition(map, at::linear(x, map.weight_OC, map.bias_O), x, x_rows);
-  }
-  at::Tensor with_addition(const Linear& map, const at::Tensor& y, const at::Tensor& x, const Batch& x_rows) const {
-    const at::Tensor addition = sockets.linear(map, x, x_rows);
-    return addition.defined() ? sum_wide(y, addition) : y;
-  }
-  /// Of x, or of x plus what dropout leaves of a branch.
-  NormedSum normed(const Norm& norm, const at::Tensor& x, const at::Tensor& branch, const DropoutSite& its_site,
-                   const Batch& x_rows) const {
-    NormedSum result = normalised_sum(x, branch, {stack.norm, stack.norm_eps, norm.weight_C, norm.bias_C}, its_site,
-                                      x_rows, own_kernels);
-    const at::Tensor addition = sockets.norm(norm, x_rows);
-    if (addition.defined()) result.y_TC = sum_wide(result.y_TC, addition);
-    return result;
-  }
-  at::Tensor normed(const Norm& norm, const at::Tensor& x, const Batch& x_rows) const {
-    return normed(norm, x, {}, {}, x_rows).y_TC;
-  }
-  DropoutSite site(std::string name, double p) const { return {&dropout, std::move(name), {p}}; }
+struct Transformer::Stage {
+  const Pass& pass;
+  const Stack& stack;
+  const Tokens& tokens;
+  bool reads_text;  ///< the method's virtual tokens and first position are this stack's
+  const Memory* memory = nullptr;
+  KeyValueCache* cache = nullptr;
 };
 
-at::Tensor Transformer::run_layer(std::size_t index, const at::Tensor& x_TC, const Pass& pass, bool last) const {
-  const Layer& layer = layers_[index];
-  const StackSpec& stack = spec_.stack;
-  const bool pre = stack.norm_place == NormPlace::pre;
-  const std::string name = "layer." + std::to_string(index);
-  const Batch out_rows = last ? pass.rows->picked(pass.pooled_offset) : pass.rows;
-  const at::Tensor picked = last ? pass.rows->picked_rows(pass.pooled_offset) : at::Tensor();
-  const auto pick = [&](const at::Tensor& t) { return last ? t.index_select(0, picked) : t; };
-
-  const at::Tensor h = pre ? pass.normed(layer.attention_norm, x_TC, pass.rows) : x_TC;
-  const int64_t queries = stack.heads * stack.head_dim, keys = stack.kv_heads * stack.head_dim;
-  at::Tensor q, k, v;
-  if (layer.qkv.weight_OC.defined() && !last) {
-    // One split, not three slices: its backward is one concatenation where each slice would fill and add a whole [T,
-    // 3C].
-    const auto qkv =
-        at::split_with_sizes(at::linear(h, layer.qkv.weight_OC, layer.qkv.bias_O), {queries, keys, keys}, 1);
-    q = pass.with_addition(layer.query, qkv[0], h, pass.rows);
-    k = pass.with_addition(layer.key, qkv[1], h, pass.rows);
-    v = pass.with_addition(layer.value, qkv[2], h, pass.rows);
-  } else {
-    q = pass.linear(layer.query, pick(h), out_rows);
-    k = pass.linear(layer.key, h, pass.rows);
-    v = pass.linear(layer.value, h, pass.rows);
+/// `selection` null: every row, virtual tokens too.
+Hidden Transformer::run_stack(const Stage& stage, const Selection* selection) const {
+  const Pass& pass = stage.pass;
+  const Stack& stack = stage.stack;
+  const bool fresh = stage.cache == nullptr || stage.cache->empty();
+  const Tokens tokens{stage.tokens.ids_T, stage.tokens.types_T,
+                      placed(stage.tokens.rows, stage.reads_text ? pass.sockets.first_position() : 0, stage.cache)};
+  Embedded embedded;
+  if (stage.reads_text) embedded = pass.sockets.embed(tokens.ids_T, tokens.rows);
+  if (!fresh) embedded.prompt_SPC = at::Tensor();
+  const int64_t prompt_rows = embedded.prompt_rows();
+  const StackPass p{.pass = pass,
+                    .stack = stack,
+                    .name = stacks_.size() == 1 ? "" : stack.spec.name + ".",
+                    .rows = prompt_rows > 0 ? tokens.rows->lengthened(prompt_rows) : tokens.rows,
+                    .memory = stage.memory,
+                    .cache = stage.cache};
+  stack.front_end->check(*p.rows);
+  const Pool pool = pass.sockets.pool(spec_.pool);
+  LeavingRows leaving{p.rows, {}};
+  if (selection != nullptr && (selection->rows != Selection::Rows::all || prompt_rows > 0)) {
+    const std::vector<int64_t> numbers = selected_rows(*selection, pool, spec_.eos_token, tokens, *p.rows, prompt_rows);
+    leaving = {p.rows->select(numbers), row_numbers(numbers, *p.rows)};
   }
-  const AttentionArgs args{
-      .queries = out_rows,
-      .keys = pass.rows,
-      .scale = stack.attention_scale,
-      .causal = stack.causal && !last,  // the picked row of a causal classifier is the last one: it sees all keys
-      .prefix = pass.sockets.prefix(static_cast<int64_t>(index)),
-      .state = pass.sockets.state(static_cast<int64_t>(index)),
-      .dropout = pass.site(name + ".attention", spec_.dropout.attention),
-      .implementation = attention_};
-  const auto heads = [&](const at::Tensor& t, int64_t count) { return t.unflatten(1, {count, stack.head_dim}); };
-  const at::Tensor attended =
-      attention(heads(q, stack.heads), heads(k, stack.kv_heads), heads(v, stack.kv_heads), args).flatten(1);
-  const at::Tensor branch = pass.linear(layer.attention_output, attended, out_rows);
-  const NormedSum sum = pass.normed(pre ? layer.feed_forward_norm : layer.attention_norm, pick(x_TC), branch,
-                                    pass.site(name + ".attention_output", spec_.dropout.hidden), out_rows);
-  const at::Tensor &f = sum.y_TC, &x = pre ? sum.sum_TC : f;
 
-  at::Tensor hidden = pass.linear(layer.up, f, out_rows);
-  if (layer.gate.weight_OC.defined()) {
-    hidden = activate(pass.linear(layer.gate, f, out_rows), stack.activation) * hidden;
-  } else {
-    hidden = activate(hidden, stack.activation);
+  at::Tensor x = stack.front_end->rows(tokens, embedded, p.rows, pass.execution);
+  if (const Norm& norm = stack.front_end->norm(); norm.weight_C.defined()) x = pass.with_addition(norm, x, p.rows);
+  x = dropout(x, pass.site(p.name + "embedding", spec_.dropout.embedding), p.rows, pass.execution);
+  for (std::size_t i = 0; i < stack.layers.size(); ++i) {
+    if (stage.reads_text) x = pass.sockets.layer_input(stack, static_cast<int64_t>(i), x, p.rows);
+    x = block_forward(stack.layers[i], x, p, i + 1 == stack.layers.size() ? leaving : LeavingRows{p.rows, {}});
   }
-  const at::Tensor out = pass.linear(layer.down, hidden, out_rows);
-  const DropoutSite site = pass.site(name + ".feed_forward", spec_.dropout.hidden);
-  return pre ? x + dropout(out, site, out_rows, own_kernels_)
-             : pass.normed(layer.feed_forward_norm, x, out, site, out_rows).y_TC;
+  if (stack.final_norm.weight_C.defined()) x = normed(stack.final_norm, x, p, leaving.rows);
+  if (stage.cache != nullptr) {
+    stage.cache->next_positions.clear();
+    for (int64_t b = 0; b < p.rows->sequences(); ++b)
+      stage.cache->next_positions.push_back(p.rows->start(b) + p.rows->length(b));
+  }
+  if (selection != nullptr && selection->rows == Selection::Rows::pooled && pool == Pool::mean)
+    return {mean_rows(x, *leaving.rows), leaving.rows->one_each()};
+  return {x, leaving.rows};
+}
+
+Hidden Transformer::hidden(const ModelInput& input, Sockets& sockets, const DropoutContext& context,
+                           const Selection& selection, KeyValueCache* cache) const {
+  const Pass pass{sockets, context, spec_.dropout, execution_};
+  if (stacks_.size() == 1) return run_stack({pass, stacks_.front(), input.source, true, nullptr, cache}, &selection);
+  if (!input.target) throw_error("{} reads a source and a target; there is no target", spec_.model_type);
+  Memory memory;
+  if (cache == nullptr || cache->empty()) {
+    const Hidden source = run_stack({pass, stacks_.front(), input.source, true}, nullptr);
+    memory = {source.x_SC, source.rows};
+  }
+  return run_stack({pass, stacks_.back(), *input.target, false, &memory, cache}, &selection);
 }
 
 at::Tensor Transformer::pooled(const ModelInput& input, Sockets& sockets, const DropoutContext& context) const {
-  const Embedded embedded = sockets.embed(input.ids_T, input.rows);
-  const int64_t prompt_rows = embedded.prompt_rows();
-  const Pass pass{sockets,
-                  context,
-                  prompt_rows > 0 ? input.rows->lengthened(prompt_rows) : input.rows,
-                  sockets.pooling() == PooledRow::text ? prompt_rows : 0,
-                  spec_.stack,
-                  own_kernels_};
-  EmbeddingTables tables{.word_VC = word_,
-                         .word_padding = spec_.embedding.padding,
-                         .position_NC = position_,
-                         .type_UC = token_type_,
-                         .position_offset = spec_.embedding.position_offset + sockets.position_shift(),
-                         .norm = std::nullopt};
-  const Norm& norm = embedding_norm_;
-  const bool normed = norm.weight_C.defined();
-  if (normed) tables.norm = {spec_.stack.norm, spec_.stack.norm_eps, norm.weight_C, norm.bias_C};
-  at::Tensor x = embed_rows(tables, embedded, input.ids_T, input.types_T, input.rows, pass.rows, own_kernels_);
-  if (const at::Tensor addition = normed ? sockets.norm(norm, pass.rows) : at::Tensor(); addition.defined())
-    x = sum_wide(x, addition);
-  x = dropout(x, pass.site("embedding", spec_.dropout.hidden), pass.rows, own_kernels_);
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    x = sockets.layer_input(static_cast<int64_t>(i), x, pass.rows);
-    x = run_layer(i, x, pass, i + 1 == layers_.size());
-  }
-  return x;
+  return hidden(input, sockets, context).x_SC;
 }
 
 at::Tensor Transformer::head_logits(const at::Tensor& pooled_BC, const Batch& rows, Sockets& sockets,
                                     const DropoutContext& context) const {
-  const Pass pass{sockets, context, rows, 0, spec_.stack, own_kernels_};
+  const Pass pass{sockets, context, spec_.dropout, execution_};
   at::Tensor x = pooled_BC;
   const std::vector<HeadLayer>* own = sockets.head();
   for (const HeadLayer& layer : own != nullptr ? *own : spec_.head) {
-    x = dropout(x, pass.site("head." + layer.module, layer.dropout), rows, own_kernels_);
+    x = dropout(x, pass.site("head." + layer.module, layer.dropout), rows, execution_);
     if (const TrainedLinear* trained = sockets.trained_module(layer.module)) {
       x = grouped_linear(x.to(trained->weight_KOC.scalar_type()), trained->weight_KOC, trained->bias_KO,
                          rows->group_rows());
@@ -170,7 +110,17 @@ at::Tensor Transformer::head_logits(const at::Tensor& pooled_BC, const Batch& ro
 
 at::Tensor Transformer::classify(const ModelInput& input, Sockets& sockets, const DropoutContext& context) const {
   const at::Tensor pooled_BC = pooled(input, sockets, context);
-  return head_logits(pooled_BC, input.rows->picked(0), sockets, context);
+  const Batch& rows = (input.target ? *input.target : input.source).rows;
+  return head_logits(pooled_BC, rows->one_each(), sockets, context);
+}
+
+at::Tensor Transformer::logits(const at::Tensor& x_SC) const {
+  if (!spec_.output)
+    throw_error<DataError>("{}: {} gives no logits over a vocabulary", folder_.string(), spec_.model_type);
+  const at::Tensor& table = output_.weight_OC.defined() ? output_.weight_OC : word_table();
+  const at::Tensor scaled = spec_.output->scale == 1.0 ? x_SC : x_SC * spec_.output->scale;
+  const at::Tensor y = at::linear(scaled, table, output_.bias_O);
+  return y.scalar_type() == at::kDouble ? y : y.to(at::kFloat);
 }
 
 const Linear* Transformer::head_linear(const std::string& module) const {

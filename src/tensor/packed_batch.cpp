@@ -24,10 +24,11 @@ PackedBatch::PackedBatch(const std::vector<Sequence>& sequences, int64_t adapter
       throw_error("packed batch: sequence {} has length {}, adapter {} of {}: lengths must be >= 0, adapters ascending",
                   adapter_.size(), s.length, s.adapter, adapters);
     }
-    for (int64_t i = 0; i < s.length; ++i) position_.push_back(i);
+    for (int64_t i = 0; i < s.length; ++i) index_.push_back(i);
     cu_.push_back(cu_.back() + s.length);
     adapter_.push_back(s.adapter);
     ordinal_.push_back(s.ordinal);
+    start_.push_back(s.start);
     group_rows_[s.adapter + 1] = cu_.back();
     group_sequences_[s.adapter + 1] = static_cast<int64_t>(adapter_.size());
   }
@@ -38,7 +39,13 @@ PackedBatch::PackedBatch(const std::vector<Sequence>& sequences, int64_t adapter
 }
 
 at::Tensor PackedBatch::position_T() const {
-  if (!position_T_.defined()) position_T_ = device_copy(position_, device_);
+  if (!position_T_.defined()) {
+    std::vector<int64_t> positions = index_;
+    for (int64_t b = 0; b < sequences(); ++b) {
+      for (int64_t t = begin(b); t < begin(b) + length(b); ++t) positions[t] += start_[b];
+    }
+    position_T_ = device_copy(positions, device_);
+  }
   return position_T_;
 }
 
@@ -56,32 +63,48 @@ at::Tensor PackedBatch::cu_seqlens() const {
 Batch PackedBatch::lengthened(int64_t extra) const {
   std::vector<Sequence> longer;
   longer.reserve(adapter_.size());
-  for (int64_t b = 0; b < sequences(); ++b) longer.push_back({length(b) + extra, adapter_[b], ordinal_[b]});
+  for (int64_t b = 0; b < sequences(); ++b) longer.push_back({length(b) + extra, adapter_[b], ordinal_[b], start_[b]});
   return std::make_shared<PackedBatch>(longer, adapters(), device_);
 }
 
-Batch PackedBatch::picked(int64_t offset) const {
-  auto one = std::make_shared<PackedBatch>(PackedBatch());
-  one->adapter_ = adapter_;
-  one->ordinal_ = ordinal_;
-  one->group_rows_ = group_sequences_;
-  one->group_sequences_ = group_sequences_;
-  one->device_ = device_;
-  for (int64_t b = 0; b < sequences(); ++b) {
-    one->cu_.push_back(b + 1);
-    one->position_.push_back(offset);
-  }
-  return one;
+Batch PackedBatch::starting_at(const std::vector<int64_t>& start) const {
+  auto other = std::make_shared<PackedBatch>(*this);
+  other->start_ = start;
+  other->position_T_ = at::Tensor();
+  other->derived_.clear();
+  return other;
 }
 
-at::Tensor PackedBatch::picked_rows(int64_t offset) const {
-  std::vector<int64_t> rows;
+Batch PackedBatch::select(const std::vector<int64_t>& rows) const {
+  auto some = std::make_shared<PackedBatch>(PackedBatch());
+  some->adapter_ = adapter_;
+  some->ordinal_ = ordinal_;
+  some->start_ = start_;
+  some->group_rows_.assign(group_rows_.size(), 0);
+  some->group_sequences_ = group_sequences_;
+  some->device_ = device_;
+  std::size_t next = 0;
   for (int64_t b = 0; b < sequences(); ++b) {
-    if (offset >= length(b))  // on a device it would read another sequence
-      throw_error("PackedBatch: row {} of sequence {}, which has {}", offset, b, length(b));
-    rows.push_back(begin(b) + offset);
+    for (; next < rows.size() && rows[next] < cu_[b + 1]; ++next) {
+      if (rows[next] < cu_[b] || (next > 0 && rows[next] <= rows[next - 1])) break;
+      some->index_.push_back(index_[rows[next]]);
+    }
+    some->cu_.push_back(static_cast<int64_t>(next));
   }
-  return device_copy(rows, device_);
+  if (next != rows.size())  // on a device it would read another sequence
+    throw_error("PackedBatch: row {} of {} is out of range or out of order", rows[next], this->rows());
+  for (std::size_t k = 0; k < group_rows_.size(); ++k) some->group_rows_[k] = some->cu_[group_sequences_[k]];
+  return some;
+}
+
+Batch PackedBatch::one_each() const {
+  std::vector<Sequence> single;
+  for (int64_t b = 0; b < sequences(); ++b) single.push_back({1, adapter_[b], ordinal_[b]});
+  return std::make_shared<PackedBatch>(single, adapters(), device_);
+}
+
+at::Tensor row_numbers(const std::vector<int64_t>& numbers, const PackedBatch& rows) {
+  return device_copy(numbers, rows.device());
 }
 
 }  // namespace peft

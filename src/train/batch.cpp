@@ -46,12 +46,12 @@ ModelInput make_input(const std::vector<BatchRow>& rows, int64_t adapters, at::D
 }
 
 at::Tensor sequence_losses(const at::Tensor& logits, const std::vector<double>& labels, bool regression,
-                           bool own_kernels) {
+                           const Execution& execution) {
   if (regression) {
     const at::Tensor scores = at::tensor(at::ArrayRef<double>(labels)).to(logits.options());
     return at::square(logits.squeeze(1) - scores);
   }
-  return cross_entropy(logits, {labels.begin(), labels.end()}, own_kernels);
+  return cross_entropy(logits, {labels.begin(), labels.end()}, execution);
 }
 
 }  // namespace peft

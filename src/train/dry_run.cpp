@@ -15,9 +15,10 @@ int64_t bytes_of(const std::map<std::string, at::Tensor>& tensors) {
 /// What the backward pass keeps per token: hidden states, queries, keys and values, attention output, norms and feed-forward
 /// activations of every layer (kernels.md 4).
 int64_t activation_bytes_per_token(const ModelSpec& spec, std::size_t element) {
-  const StackSpec& stack = spec.stack;
-  const int64_t per_layer = 3 * stack.heads * stack.head_dim + 6 * stack.width + 2 * stack.feed_forward;
-  return stack.layers * per_layer * static_cast<int64_t>(element);
+  const StackSpec& stack = spec.first();
+  const int64_t per_layer =
+      stack.heads * stack.head_dim + 2 * stack.key_width() + 6 * stack.width + 2 * stack.feed_forward;
+  return stack.depth() * per_layer * static_cast<int64_t>(element);
 }
 
 }  // namespace

@@ -87,10 +87,7 @@ void start_from(Method& method, int64_t k, const MethodConfig& config) {
 }
 
 /// Of the layers whose outputs a cache would hold.
-double body_dropout(const Bank& bank) {
-  const DropoutRates& rates = bank.model.spec().dropout;
-  return std::max(rates.hidden, rates.attention);
-}
+double body_dropout(const Bank& bank) { return bank.model.spec().dropout.largest(); }
 
 void check_caching(const Bank& bank) {  // before anything is written
   if (bank.method->feature_caching() == FeatureCaching::always && body_dropout(bank) > 0)
@@ -139,8 +136,8 @@ Bank load_backbone(const RunConfig& config) {
   const std::string backend = bank.model.set_attention(wish);
   if (wish != AttentionImplementation::automatic || bank.model.device().is_cuda())  // a CPU has one
     log_info("attention: {}", backend);
-  if (config.model.use_kernels) bank.model.use_own_kernels();
-  const int64_t rows = bank.model.spec().embedding.vocabulary;
+  if (config.model.use_kernels) bank.model.use_custom_kernels();
+  const int64_t rows = bank.model.spec().embedding().vocabulary;
   if (bank.tokenizer->size() > rows) {
     throw_error<DataError>("{}: the tokenizer has {} ids, the word embeddings {} rows", config.model.path,
                            bank.tokenizer->size(), rows);
@@ -176,7 +173,7 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
                              spec.configs.front()->modules_to_save.dump(), spec.configs.front()->type);
   check_caching(bank);
 
-  const int64_t usable = bank.model.spec().embedding.usable_positions(), taken = bank.method->virtual_tokens();
+  const int64_t usable = bank.model.spec().embedding().usable_positions(), taken = bank.method->virtual_tokens();
   for (const auto& job : jobs) {
     if (job->config().task.max_length + taken > usable) {
       throw_error<ConfigError>(
@@ -186,14 +183,14 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
   }
   // On --resume too: what a method holds frozen, such as the label layer of modules_to_save [], is in no checkpoint.
   for (std::size_t k = 0; k < jobs.size(); ++k) start_from(*bank.method, static_cast<int64_t>(k), *spec.configs[k]);
-  bank.optimizer = std::make_unique<Optimizer>(*bank.method, std::move(train), bank.model.uses_own_kernels());
+  bank.optimizer = std::make_unique<Optimizer>(*bank.method, std::move(train), bank.model.execution().custom_kernels);
 }
 
 void cache_features(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
   constexpr int64_t kLargest = int64_t{1} << 30;  // bytes of a split's features that are worth keeping unasked
   const FeatureCaching wanted = bank.method->feature_caching();
   if (wanted == FeatureCaching::never || body_dropout(bank) > 0) return;
-  const int64_t row_bytes = bank.model.spec().stack.width * static_cast<int64_t>(sizeof(float));
+  const int64_t row_bytes = bank.model.spec().width() * static_cast<int64_t>(sizeof(float));
   for (const auto& job : jobs) {
     const auto add = [&](const EncodedSplit& split, bool gains) {
       if (wanted == FeatureCaching::always || (gains && split.size() * row_bytes <= kLargest))

@@ -50,7 +50,7 @@ void run_step(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const s
   for (std::size_t m = 0; m < micro_batches; ++m) {
     const MicroBatch batch = gather(jobs, steps, m, ordinals);
     const at::Tensor logits = classify_rows(bank.model, *bank.method, batch.rows, dropout, bank.features);
-    const at::Tensor each = sequence_losses(logits, batch.labels, regression, bank.model.uses_own_kernels());
+    const at::Tensor each = sequence_losses(logits, batch.labels, regression, bank.model.execution());
     // A sum over adapters of means over their own examples: the gradients of one never depend on the others.
     (each * at::tensor(at::ArrayRef<double>(batch.weights)).to(each.options())).sum().backward();
     const at::Tensor values = each.detach().to(at::kCPU, at::kDouble);

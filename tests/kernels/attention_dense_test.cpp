@@ -69,8 +69,8 @@ TEST(AttentionDense, PickedQueries) {
                                       .buckets = 8,
                                       .covers_prefix = covers_prefix,
                                       .frozen_bias = true});
-    in.args.queries = in.args.keys->picked(0);
-    in.leaves[0] = in.leaves[0].detach().index_select(0, in.args.keys->picked_rows(0)).requires_grad_(true);
+    in.args.queries = select_each(in.args.keys, 0);
+    in.leaves[0] = in.leaves[0].detach().index_select(0, numbers_of_each(in.args.keys, 0)).requires_grad_(true);
     EXPECT_TRUE(position_support(in.args).efficient);
     EXPECT_LT(worst_error(outcome(attention_dense_on_cpu, in), outcome(attention_reference, in)), 1e-12);
   }

@@ -2,8 +2,12 @@
 
 #include <gmock/gmock.h>
 
+#include <fmt/ranges.h>
+
+#include "peft/kernels/rotary.h"
 #include "src/kernels/attention/internal.h"
 #include "tests/kernels/varlen_on_cpu.h"
+#include "tests/support/gradcheck.h"
 
 namespace peft {
 namespace {
@@ -110,8 +114,8 @@ TEST(AttentionPosition, WindowsOfPackedOperators) {
   }
   const AttentionInputs in = make_inputs({.lengths = {6, 6}, .groups = 2, .prefix = 2, .window = 3});
   AttentionInputs last = in;  // of a pruned last layer
-  last.args.queries = in.args.keys->picked(5);
-  last.leaves[0] = in.leaves[0].detach().index_select(0, in.args.keys->picked_rows(5)).requires_grad_(true);
+  last.args.queries = select_each(in.args.keys, 5);
+  last.leaves[0] = in.leaves[0].detach().index_select(0, numbers_of_each(in.args.keys, 5)).requires_grad_(true);
   EXPECT_LT(worst_error(outcome(attention_varlen_on_cpu, last), outcome(attention_reference, last)), 1e-12);
 }
 
@@ -120,10 +124,81 @@ TEST(AttentionPosition, OnePickedQueryEqualsThatRowOfAll) {
   const AttentionInputs in = make_inputs({.lengths = {6, 6}, .groups = 2, .prefix = 2, .window = 3, .buckets = 8});
   const at::Tensor all = attention(in.leaves[0], in.leaves[1], in.leaves[2], in.args);
   AttentionArgs picked = in.args;
-  picked.queries = in.args.keys->picked(4);
-  const at::Tensor rows = in.args.keys->picked_rows(4);
+  picked.queries = select_each(in.args.keys, 4);
+  const at::Tensor rows = numbers_of_each(in.args.keys, 4);
   const at::Tensor one = attention(in.leaves[0].index_select(0, rows), in.leaves[1], in.leaves[2], picked);
   EXPECT_LT(relative_error(one, all.index_select(0, rows)), 1e-12);
+}
+
+/// Some rows of a causal call, as positions say, whichever they are: one of each sequence, several, the last ones.
+TEST(AttentionPosition, CausalQueriesEqualThoseRowsOfAll) {
+  for (const bool starts : {false, true}) {
+    for (AttentionCase c :
+         {AttentionCase{.lengths = {6, 3, 9}, .groups = 2, .causal = true},
+          AttentionCase{.lengths = {6, 3, 9}, .groups = 2, .prefix = 2, .causal = true},
+          AttentionCase{.lengths = {6, 3, 9}, .groups = 2, .causal = true, .state = FeatureMap::elu},
+          AttentionCase{.lengths = {6, 3, 9}, .prefix = 2, .causal = true, .window = 3, .buckets = 8}}) {
+      AttentionInputs in = make_inputs(c);
+      if (starts) in.args.queries = in.args.keys = in.args.keys->starting_at({4, 0, 7});
+      for (const std::vector<int64_t>& numbers :
+           {std::vector<int64_t>{0, 6, 9}, {2, 7, 11}, {5, 8, 17}, {1, 3, 8, 9, 16}, {4, 5, 7, 8, 16, 17}, {12}}) {
+        SCOPED_TRACE(fmt::format("{} starts {} rows {}", c.name(), starts, fmt::join(numbers, " ")));
+        const at::Tensor rows = row_numbers(numbers, *in.args.keys);
+        AttentionArgs some = in.args;
+        some.queries = in.args.keys->select(numbers);
+        const auto of = [&](const at::Tensor& q, const AttentionArgs& args, AttentionRoute route) {
+          return route(q, in.leaves[1], in.leaves[2], args);
+        };
+        for (const AttentionRoute route : {AttentionRoute(attention), AttentionRoute(attention_reference)}) {
+          const at::Tensor all = of(in.leaves[0], in.args, route).index_select(0, rows),
+                           found = of(in.leaves[0].index_select(0, rows), some, route);
+          EXPECT_LT(relative_error(found, all), 1e-12);
+          EXPECT_LT(worst_error(gradients(weighted_sum(found), in.leaves), gradients(weighted_sum(all), in.leaves)),
+                    1e-12);
+        }
+        const at::Tensor later = at::arange(in.args.keys->rows());
+        AttentionInputs cut = in;  // keys behind the last query change nothing
+        cut.leaves[1] = in.leaves[1].detach().clone();
+        for (int64_t b = 0; b < 3; ++b) {
+          const int64_t n = some.queries->length(b), begin = in.args.keys->begin(b);
+          const int64_t seen = n == 0 ? 0 : some.queries->index()[some.queries->begin(b) + n - 1] + 1;
+          cut.leaves[1].narrow(0, begin + seen, in.args.keys->length(b) - seen).fill_(1e3);
+        }
+        EXPECT_TRUE(same_values(attention(in.leaves[0].index_select(0, rows), cut.leaves[1], in.leaves[2], some),
+                                attention(in.leaves[0].index_select(0, rows), in.leaves[1], in.leaves[2], some)));
+      }
+    }
+  }
+}
+
+/// A prefix stands in front of the first key, wherever that is.
+TEST(AttentionPosition, AStartOfAllMovesNothing) {
+  for (const AttentionCase& c : cases()) {
+    const AttentionInputs in = make_inputs(c);
+    AttentionInputs moved = in;
+    moved.args.queries = moved.args.keys =
+        in.args.keys->starting_at(std::vector<int64_t>(in.args.keys->sequences(), 11));
+    EXPECT_LT(worst_error(outcome(attention, moved), outcome(attention, in)), 1e-12) << c.name();
+  }
+}
+
+TEST(Rotary, TurnsPlanesByTheirAngles) {
+  const at::Tensor x = random_leaf(1, {5, 2, 8}), position = at::tensor({0, 1, 2, 100, 5}, at::kLong);
+  for (const int64_t columns : {int64_t{0}, int64_t{8}, int64_t{4}}) {
+    const int64_t turned = columns == 0 ? 8 : columns, half = turned / 2;
+    at::Tensor expected = x.detach().clone();
+    for (int64_t t = 0; t < 5; ++t) {
+      for (int64_t j = 0; j < half; ++j) {
+        const double angle = position[t].item<double>() * std::pow(500.0, -2.0 * static_cast<double>(j) / turned);
+        const at::Tensor a = x.detach()[t].select(1, j), b = x.detach()[t].select(1, j + half);
+        expected[t].select(1, j).copy_(a * std::cos(angle) - b * std::sin(angle));
+        expected[t].select(1, j + half).copy_(b * std::cos(angle) + a * std::sin(angle));
+      }
+    }
+    const auto turn = [&] { return rotate(x, position, {.base = 500.0, .columns = columns}); };
+    EXPECT_LT(relative_error(turn(), expected), 1e-13) << columns;
+    EXPECT_LT(gradient_error([&] { return weighted_sum(turn()); }, {x}), kGradcheckTolerance);
+  }
 }
 
 }  // namespace

@@ -147,8 +147,8 @@ TEST(Attention, OneQueryPerSequenceEqualsThatRowOfAll) {
     Inputs in = make_inputs({.lengths = {5, 2, 9}, .adapters = 2, .groups = 2, .prefix = 4});
     in.args.dropout = {&context, "layer.1.attention", {0.4}};
     AttentionArgs pruned = in.args;
-    pruned.queries = in.args.keys->picked(1);
-    const at::Tensor rows = in.args.keys->picked_rows(1);
+    pruned.queries = select_each(in.args.keys, 1);
+    const at::Tensor rows = numbers_of_each(in.args.keys, 1);
     const auto all = [&] { return attention(in.leaves[0], in.leaves[1], in.leaves[2], in.args).index_select(0, rows); };
     const auto few = [&] { return attention(in.leaves[0].index_select(0, rows), in.leaves[1], in.leaves[2], pruned); };
     EXPECT_LT(relative_error(few(), all()), 1e-12);
@@ -229,10 +229,6 @@ TEST(Attention, RefusesShapesThatDoNotFit) {
   args.state.center_KHD = at::Tensor();
   args.prefix = in.args.prefix;  // both
   refused(q, k, args);
-  args = in.args;
-  args.causal = true;
-  args.queries = args.keys->picked(0);
-  refused(q.narrow(0, 0, 2), k, args);
 }
 
 }  // namespace

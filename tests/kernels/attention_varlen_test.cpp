@@ -111,7 +111,7 @@ TEST(SelectAttention, WhoKnowsThePositions) {
   for (const auto& [offset, expected] : {std::pair{0, Known{true, true, false, false}},
                                          {3, Known{true, false, false, false}},
                                          {5, Known{true, false, true, false}}}) {
-    picked.args.queries = picked.args.keys->picked(offset);
+    picked.args.queries = select_each(picked.args.keys, offset);
     EXPECT_EQ(known(picked), expected) << offset;
   }
 }

@@ -88,7 +88,7 @@ TEST(Dropout, MasksOfTheCudaKernelsAreTheSame) {
     }
   };
   compare(rows, cuda::mask_rows(rows->cu(), adapters, ordinals));
-  compare(rows->picked(2), cuda::picked_mask_rows(2, adapters, ordinals));
+  compare(select_each(rows, 2), cuda::picked_mask_rows(2, adapters, ordinals));
 }
 
 TEST(Dropout, MasksDoNotDependOnPackingBankOrNeighbours) {
@@ -109,8 +109,8 @@ TEST(Dropout, MasksDoNotDependOnPackingBankOrNeighbours) {
 TEST(Dropout, PickedRowsKeepTheirMasks) {
   const Batch rows = make_batch({4, 3}, {0, 1}, 3);
   const DropoutSite site{&kTraining, "site", {0.4}};
-  EXPECT_TRUE(
-      same_values(mask_of(site, rows->picked(2), 40), mask_of(site, rows, 40).index_select(0, rows->picked_rows(2))));
+  EXPECT_TRUE(same_values(mask_of(site, select_each(rows, 2), 40),
+                          mask_of(site, rows, 40).index_select(0, numbers_of_each(rows, 2))));
 }
 
 TEST(Dropout, MaskIsTheSameInForwardAndBackward) {

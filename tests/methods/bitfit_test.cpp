@@ -35,9 +35,10 @@ TEST_F(Bitfit, MergedEquals) {
 
 TEST_F(Bitfit, GradientIsColumnSum) {
   MethodBank bank(model_, {{"type", "bitfit"}}, {1, 2});
-  const Linear& map = model_.layers()[0].up;
+  const Linear& map = layer_of(model_, 0).feed_forward.up;
   const at::Tensor dy = random_tensor(1, {5, 16});
-  const at::Tensor y = at::zeros({5, 16}, at::kDouble) + bank->linear(map, {}, make_batch({2, 3}, {0, 1}, 2));
+  const at::Tensor y =
+      at::zeros({5, 16}, at::kDouble) + addition_at(*bank.method, map, {}, make_batch({2, 3}, {0, 1}, 2));
   const at::Tensor gradient = gradients((y * dy).sum(), {bank->parameter(map.module + ".bias").value})[0];
   EXPECT_LT(relative_error(gradient[0], dy.narrow(0, 0, 2).sum(0)), 1e-12);
   EXPECT_LT(relative_error(gradient[1], dy.narrow(0, 2, 3).sum(0)), 1e-12);

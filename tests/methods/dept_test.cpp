@@ -100,13 +100,13 @@ TEST(DeptFactors, Scaling) {
   const TemporaryFolder folder;
   Transformer model = Transformer::load(TinyBert{.width = 64, .layers = 1}.write(folder.path()), "float64");
   const ModelInput input = make_input({random_text(1, 1)});
-  const at::Tensor word = model.word_embeddings()[input.ids_T[0].item<int64_t>()];
+  const at::Tensor word = model.word_table()[input.source.ids_T[0].item<int64_t>()];
   for (const auto& [rank, expected] :
        std::vector<std::pair<int64_t, double>>{{30, 1.460593}, {45, 1.192570}, {15, 2.065591}, {24, 1.632993}}) {
     MethodBank bank(model, dept({{"r", rank}, {"compat", "code"}, {"max_length", 64}}));
     for (const char* name : {"dept_A", "dept_B"}) bank->parameter(name).value.detach().fill_(1.0);
     bank->begin_pass(bank.context);
-    const Embedded out = bank->embed(input.ids_T, input.rows);
+    const Embedded out = bank->embed(input.source.ids_T, input.source.rows);
     const double factor = (out.x_TC[0][0] - word[0]).item<double>() / static_cast<double>(rank);
     EXPECT_NEAR(factor, expected, 1e-6);
     EXPECT_EQ(bank->fold(0).config["offset_scaling"], "code");

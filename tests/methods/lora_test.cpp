@@ -32,9 +32,10 @@ TEST_F(Lora, Scaling) {
     MethodBank bank(model_, config);
     at::NoGradGuard no_grad;
     for (const Parameter& p : bank->parameters()) p.value.fill_(1.0);
-    const Linear& map = model_.layers()[0].up;
+    const Linear& map = layer_of(model_, 0).feed_forward.up;
     const at::Tensor x = at::ones({1, 8}, at::kDouble);
-    return bank->linear(map, x, make_batch({1}))[0][0].item<double>() / 8.0 / 8.0;  // sum over C, then over r, of ones
+    return addition_at(*bank.method, map, x, make_batch({1}))[0][0].item<double>() / 8.0 /
+           8.0;  // sum over C, then over r, of ones
   };
   EXPECT_NEAR(addition(Json::object()), 2.0, 1e-12);
   EXPECT_NEAR(addition({{"use_rslora", true}}), 5.656854, 1e-6);
@@ -53,10 +54,10 @@ TEST_F(Lora, AdaptersOfABankHaveTheirOwnAlpha) {
 
 TEST_F(Lora, GradientAtInitClosedForm) {
   MethodBank bank(model_, {{"type", "lora"}, {"r", 3}, {"lora_alpha", 6}});
-  const Linear& map = model_.layers()[0].query;
+  const Linear& map = attention_of(model_, 0).query;
   const at::Tensor x = random_tensor(1, {5, 8}), dy = random_tensor(2, {5, 8});
   const at::Tensor a = bank->parameter(map.module + ".lora_A").value, b = bank->parameter(map.module + ".lora_B").value;
-  const auto grads = gradients((bank->linear(map, x, make_batch({5})) * dy).sum(), {a, b});
+  const auto grads = gradients((addition_at(*bank.method, map, x, make_batch({5})) * dy).sum(), {a, b});
   EXPECT_EQ(grads[0].abs().max().item<double>(), 0.0);
   EXPECT_LT(relative_error(grads[1][0], 2.0 * at::mm(at::mm(x, a.detach()[0]).t(), dy)), 1e-12);
 }
@@ -65,12 +66,12 @@ TEST_F(Lora, DropoutActsOnInputOnly) {
   MethodBank bank(model_, {{"type", "lora"}, {"r", 2}, {"lora_dropout", 0.5}});
   bank.perturb(0.5);
   bank.context.training = true;
-  const Linear& map = model_.layers()[0].query;
+  const Linear& map = attention_of(model_, 0).query;
   const at::Tensor x = random_tensor(1, {1, 8}).expand({4096, 8}).contiguous();
   bank->begin_pass(bank.context);
-  const at::Tensor dropped = bank->linear(map, x, make_batch({4096})).detach();
+  const at::Tensor dropped = addition_at(*bank.method, map, x, make_batch({4096})).detach();
   bank.context.training = false;
-  const at::Tensor plain = bank->linear(map, x, make_batch({4096})).detach()[0];
+  const at::Tensor plain = addition_at(*bank.method, map, x, make_batch({4096})).detach()[0];
   const at::Tensor error = (dropped.mean(0) - plain).abs() / (dropped.std(0) / 64.0);
   EXPECT_GT(dropped.std(0).min().item<double>(), 0.0);
   EXPECT_LT(error.max().item<double>(), 5.0);
@@ -202,11 +203,11 @@ TEST_F(Lora, ChosenTargetsAreWrittenAsPaths) {
 TEST_F(Lora, MaskedDenseEqualsGrouped) {
   MethodBank bank(model_, {{"type", "lora"}, {"r", 3}, {"lora_alpha", 6}}, {1, 2, 3});
   bank.perturb(0.4);
-  const Linear& map = model_.layers()[0].query;
+  const Linear& map = attention_of(model_, 0).query;
   const at::Tensor a = bank->parameter(map.module + ".lora_A").value, b = bank->parameter(map.module + ".lora_B").value;
   const at::Tensor x = random_leaf(1, {9, 8}), dy = random_tensor(2, {9, 8});
   const Batch rows = make_batch({2, 3, 4}, {0, 2, 2}, 3);
-  const at::Tensor grouped = bank->linear(map, x, rows);
+  const at::Tensor grouped = addition_at(*bank.method, map, x, rows);
   at::Tensor mask = at::zeros({9, 3, 3}, at::kDouble);
   for (int64_t k = 0; k < 3; ++k)
     mask.narrow(0, rows->group_rows()[k], rows->group_rows()[k + 1] - rows->group_rows()[k]).select(1, k).fill_(2.0);
@@ -250,13 +251,13 @@ TEST_F(Lora, AdaptersOfABankHaveTheirOwnDropout) {
   const auto config = [](double p) { return Json{{"type", "lora"}, {"r", 2}, {"lora_dropout", p}}; };
   MethodBank bank({config(0.0), config(0.9)}, model_, {1, 2});
   bank.perturb(0.5);
-  const Linear& map = model_.layers()[0].query;
+  const Linear& map = attention_of(model_, 0).query;
   const at::Tensor x = random_tensor(1, {40, 8});
   const Batch rows = make_batch({20, 20}, {0, 1}, 2);
-  const at::Tensor still = bank->linear(map, x, rows).detach();
+  const at::Tensor still = addition_at(*bank.method, map, x, rows).detach();
   bank.context.training = true;
   bank->begin_pass(bank.context);
-  const at::Tensor dropped = bank->linear(map, x, rows).detach();
+  const at::Tensor dropped = addition_at(*bank.method, map, x, rows).detach();
   EXPECT_LT(relative_error(dropped.narrow(0, 0, 20), still.narrow(0, 0, 20)), 1e-12);
   EXPECT_GT(relative_error(dropped.narrow(0, 20, 20), still.narrow(0, 20, 20)), 0.5);
 }

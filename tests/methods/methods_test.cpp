@@ -293,7 +293,7 @@ TEST_P(AdapterMethods, BankEqualsSingles) {
     for (std::size_t b = 0; b < texts.size(); ++b) {
       if (adapter[b] == k) own.push_back(texts[b]);
     }
-    const int64_t begin = input.rows->group_sequences()[k];
+    const int64_t begin = input.source.rows->group_sequences()[k];
     const at::Tensor own_logits = single.logits(model, make_input(own)),
                      own_weights = weights.narrow(0, begin, own_logits.size(0));
     EXPECT_LT(relative_error(logits.narrow(0, begin, own_logits.size(0)), own_logits), 1e-12);

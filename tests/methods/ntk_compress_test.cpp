@@ -15,7 +15,7 @@ TEST_F(NtkMethod, CompressesAPrefix) {
   const at::Tensor table = files.tensors.at("prompt_embeddings").view({3, 2, 2, 2, 4});  // P, layer, key or value, head
   for (const bool center : {false, true}) {
     MethodBank bank = compressed(files, {{"center", center}}, {1, 2});
-    EXPECT_EQ(bank->position_shift(), 3);
+    EXPECT_EQ(bank->first_position(), 3);
     EXPECT_EQ(bank->virtual_tokens(), 3);
     // The sums, one pair at a time.
     at::Tensor z = at::zeros({2, 2, 5, 4}, at::kDouble), den = at::zeros({2, 2, 5}, at::kDouble);
@@ -62,7 +62,7 @@ TEST_F(NtkMethod, CompressionSurvivesItsFile) {
     method->load(0, folded, true);
     const DropoutContext evaluation;
     method->begin_pass(evaluation);
-    EXPECT_EQ(method->position_shift(), 3);
+    EXPECT_EQ(method->first_position(), 3);
     EXPECT_TRUE(
         same_values(model_.classify(make_input(texts_), *method, evaluation), bank.logits(model_, make_input(texts_))));
   }
@@ -106,12 +106,12 @@ TEST_F(NtkMethod, LayersWithoutPairsGetNoState) {
   AdapterFiles files = prefix_files();
   files.config["layers"] = {1};
   MethodBank bank = compressed(files, Json::object());
-  EXPECT_EQ(bank->position_shift(), 3);
+  EXPECT_EQ(bank->first_position(), 3);
   files.config["position_shift"] = "off";
-  EXPECT_EQ(compressed(files, Json::object())->position_shift(), 0);
-  EXPECT_FALSE(bank->state(0).defined());
+  EXPECT_EQ(compressed(files, Json::object())->first_position(), 0);
+  EXPECT_FALSE(bank->state(attention_of(model_, 0)).defined());
   bank->begin_pass(bank.context);
-  EXPECT_TRUE(bank->state(1).defined());
+  EXPECT_TRUE(bank->state(attention_of(model_, 1)).defined());
   EXPECT_EQ(bank->parameter("z").value.size(1), 1);
 }
 

@@ -37,7 +37,9 @@ TEST_F(Prefix, PaddedReferenceOfMaskedPairs) {
     bank.context.training = true;
     const at::Tensor logits = bank.logits(model_, make_input(texts_));
     const auto pairs = [&](int64_t b, at::Tensor PrefixKV::*part) {
-      return at::stack({(bank->prefix(0).*part)[b], (bank->prefix(1).*part)[b]}).flatten(2);
+      return at::stack(
+                 {(bank->prefix(attention_of(model_, 0)).*part)[b], (bank->prefix(attention_of(model_, 1)).*part)[b]})
+          .flatten(2);
     };
     const auto all = texts_;
     for (std::size_t b = 0; b < all.size(); ++b) {
@@ -61,8 +63,9 @@ TEST_F(Prefix, DropoutMasksKeysAndValuesSeparately) {
     for (const Parameter& p : bank->parameters()) p.value.fill_(1.0);
     bank->begin_pass(bank.context);
     bank->embed(at::zeros({6}, at::kLong), make_batch({4, 2}));
-    return std::pair{at::stack({bank->prefix(0).k_KPGD, bank->prefix(1).k_KPGD}),
-                     at::stack({bank->prefix(0).v_KPGD, bank->prefix(1).v_KPGD})};
+    return std::pair{
+        at::stack({bank->prefix(attention_of(model_, 0)).k_KPGD, bank->prefix(attention_of(model_, 1)).k_KPGD}),
+        at::stack({bank->prefix(attention_of(model_, 0)).v_KPGD, bank->prefix(attention_of(model_, 1)).v_KPGD})};
   };
   const auto [k, v] = masked(Json::object());
   EXPECT_EQ(k.sizes(), (std::vector<int64_t>{2, 2, 200, 2, 4}));  // layers, sequences, P, G, D
@@ -94,7 +97,7 @@ TEST_F(Prefix, DropoutActsBehindTheFrozenMaps) {
         at::NoGradGuard no_grad;
         bank->begin_pass(bank.context);
         bank->embed(at::zeros({6}, at::kLong), make_batch({4, 2}));
-        return at::stack({bank->prefix(1).k_KPGD, bank->prefix(1).v_KPGD});
+        return at::stack({bank->prefix(attention_of(model_, 1)).k_KPGD, bank->prefix(attention_of(model_, 1)).v_KPGD});
       };
       const at::Tensor whole = pairs();
       bank.context.training = true;

@@ -10,11 +10,14 @@
 
 namespace peft {
 
-/// BERT with what BERT does not have: "causal", "pre_norm", "kv_heads" of config.json.
+/// BERT with what BERT does not have: "causal" (then it pools the last token), "pre_norm", "kv_heads" of config.json.
 inline ModelSpec parse_altered_bert(const Json& config, const std::string& origin) {
   ModelSpec spec = architectures().at("bert").parse(config, origin);
-  StackSpec& stack = spec.stack;
-  stack.causal = config.value("causal", false);
+  StackSpec& stack = spec.stacks.front();
+  if (config.value("causal", false)) {
+    for (LayerSpec& layer : stack.layers) layer.attentions.front().causal = true;
+    spec.pool = Pool::last;
+  }
   if (config.value("pre_norm", false)) stack.norm_place = NormPlace::pre;
   stack.kv_heads = config.value("kv_heads", stack.heads);
   return spec;

@@ -48,7 +48,7 @@ class InFront : public Sockets {
   InFront(const Transformer& model, std::vector<int64_t> ids) : model_(model), ids_(std::move(ids)) {}
   Embedded embed(const at::Tensor& /*ids_T*/, const Batch& /*rows*/) override {
     const at::Tensor ids = at::tensor(at::ArrayRef<int64_t>(ids_), at::kLong);
-    return {.x_TC = {}, .prompt_SPC = model_.word_embeddings().index({ids}).unsqueeze(0)};
+    return {.x_TC = {}, .prompt_SPC = model_.words(ids).unsqueeze(0)};
   }
 
  private:
@@ -92,7 +92,7 @@ TEST_F(Prefix, TextInitOfANetworkIsFiveHundredStepsOfAdam) {
       expected->begin_pass(expected.context);
       at::Tensor error = at::zeros({}, at::kDouble);
       for (int64_t l = 0; l < 2; ++l) {
-        const PrefixKV pairs = expected->prefix(l);
+        const PrefixKV pairs = expected->prefix(attention_of(model_, l));
         error = error + (pairs.k_KPGD.flatten(2)[0] - trained(target, "prefix_key")[l]).square().mean() / 4.0 +
                 (pairs.v_KPGD.flatten(2)[0] - trained(target, "prefix_value")[l]).square().mean() / 4.0;
       }

@@ -145,11 +145,10 @@ TEST_F(Prefix, SimpleEqualsTokensWithoutQueries) {
     Transformer model = altered({{"pre_norm", pre}});
     MethodBank bank(model, with({{"sharing", "simple"}}));
     bank->begin_pass(bank.context);
-    const Layer& layer = model.layers()[1];
-    const StackSpec& stack = model.spec().stack;
+    const Attention& site = attention_of(model, 1);
+    const StackSpec& stack = model.spec().first();
     const auto normed = [&](const at::Tensor& x) {
-      return pre ? at::layer_norm(x, {8}, layer.attention_norm.weight_C, layer.attention_norm.bias_C, stack.norm_eps)
-                 : x;
+      return pre ? at::layer_norm(x, {8}, site.norm.weight_C, site.norm.bias_C, stack.norm_eps) : x;
     };
     const auto heads = [](const Linear& map, const at::Tensor& x) {
       return at::linear(x, map.weight_OC, map.bias_O).view({-1, 2, 4});
@@ -161,7 +160,7 @@ TEST_F(Prefix, SimpleEqualsTokensWithoutQueries) {
     const at::Tensor joined = attention(q, heads(layer.key, normed(longer)), heads(layer.value, normed(longer)),
                                         {.queries = rows, .keys = rows->lengthened(3), .scale = 0.5});
     const at::Tensor prefixed = attention(q, heads(layer.key, normed(x)), heads(layer.value, normed(x)),
-                                          {.queries = rows, .keys = rows, .scale = 0.5, .prefix = bank->prefix(1)});
+                                          {.queries = rows, .keys = rows, .scale = 0.5, .prefix = bank->prefix(site)});
     EXPECT_LT(relative_error(prefixed, joined), 1e-12);
   }
 }
@@ -170,11 +169,13 @@ TEST_F(Prefix, ThroughNormCanBeLeftOut) {
   Transformer model = altered({{"pre_norm", true}});
   MethodBank bank(model, with({{"sharing", "simple"}, {"through_norm", false}}));
   bank->begin_pass(bank.context);
-  EXPECT_LT(relative_error(bank->prefix(0).k_KPGD.flatten(2)[0], frozen(0, "key", trained(bank, "prefix_rows")[0])),
+  EXPECT_LT(relative_error(bank->prefix(attention_of(model_, 0)).k_KPGD.flatten(2)[0],
+                           frozen(0, "key", trained(bank, "prefix_rows")[0])),
             1e-12);
   MethodBank normed(model, with({{"sharing", "simple"}}));
   normed->begin_pass(normed.context);
-  EXPECT_GT(relative_error(normed->prefix(0).k_KPGD.flatten(2)[0], frozen(0, "key", trained(normed, "prefix_rows")[0])),
+  EXPECT_GT(relative_error(normed->prefix(attention_of(model_, 0)).k_KPGD.flatten(2)[0],
+                           frozen(0, "key", trained(normed, "prefix_rows")[0])),
             1e-2);
 }
 

@@ -51,7 +51,7 @@ TEST_F(Prompt, TextInitNeedsATokenizerAndTokens) {
 TEST_F(Prompt, SampleVocabCopiesRowsOfTheVocabulary) {
   MethodBank bank(model_, {{"type", "prompt"}, {"num_virtual_tokens", 20}, {"prompt_tuning_init", "SAMPLE_VOCAB"}},
                   {1, 2});
-  const at::Tensor rows = bank->parameter("prompt").value.detach(), words = model_.word_embeddings();
+  const at::Tensor rows = bank->parameter("prompt").value.detach(), words = model_.word_table();
   EXPECT_FALSE(same_values(rows[0], rows[1]));
   for (int64_t i = 0; i < 20; ++i) EXPECT_TRUE((words == rows[0][i]).all(-1).any().item<bool>()) << "row " << i;
 }
@@ -98,8 +98,8 @@ TEST_F(Prompt, DeepOverwritesRows) {
   bank->begin_pass(bank.context);
   const Batch rows = make_batch({8, 4, 12}, {0, 1, 1}, 2);
   const at::Tensor x = random_tensor(1, {24, 8});
-  EXPECT_TRUE(same_values(bank->layer_input(0, x, rows), x));
-  const at::Tensor y = bank->layer_input(1, x, rows);
+  EXPECT_TRUE(same_values(bank->layer_input(model_.stacks().front(), 0, x, rows), x));
+  const at::Tensor y = bank->layer_input(model_.stacks().front(), 1, x, rows);
   for (int64_t b = 0; b < 3; ++b) {
     const int64_t begin = rows->begin(b);
     EXPECT_TRUE(same_values(y.narrow(0, begin, 3), values(bank, "prompt", rows->adapter(b))[1]));
@@ -128,7 +128,7 @@ TEST_F(Prompt, DeepTextStartsAnewInEveryLayer) {
                   &tokenizer);
   for (int64_t layer = 0; layer < 2; ++layer) {
     for (const auto& [row, id] : {std::pair{0, 21}, std::pair{1, 5}, std::pair{2, 7}})
-      EXPECT_TRUE(same_values(values(bank, "prompt")[layer][row], model_.word_embeddings()[id]));
+      EXPECT_TRUE(same_values(values(bank, "prompt")[layer][row], model_.word_table()[id]));
   }
 }
 
@@ -163,8 +163,8 @@ TEST_F(Prompt, AdaptersOfABankHaveTheirOwnDropoutAndText) {
                 {"prompt_dropout", dropout}};
   };
   MethodBank bank({config("5", 0.0), config("7", 0.5)}, model_, {1, 2}, at::kDouble, &tokenizer);
-  EXPECT_TRUE(same_values(values(bank, "prompt", 0)[1], model_.word_embeddings()[5]));
-  EXPECT_TRUE(same_values(values(bank, "prompt", 1)[1], model_.word_embeddings()[7]));
+  EXPECT_TRUE(same_values(values(bank, "prompt", 0)[1], model_.word_table()[5]));
+  EXPECT_TRUE(same_values(values(bank, "prompt", 1)[1], model_.word_table()[7]));
   const ModelInput input = make_input({texts_[0], texts_[0]}, {0, 1}, 2);
   const at::Tensor still = bank.logits(model_, input).detach();
   bank.context.training = true;

@@ -11,6 +11,7 @@
 
 #include "peft/methods/method.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/sites.h"
 #include "tests/support/tiny_bert.h"
 
 namespace peft {

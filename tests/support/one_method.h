@@ -42,12 +42,14 @@ class OneMethod : public testing::Test {
   /// What the embedding socket of a method makes of texts of these ids.
   Embedded embedded(MethodBank& bank, const ModelInput& input) {
     bank->begin_pass(bank.context);
-    return bank->embed(input.ids_T, input.rows);
+    return bank->embed(input.source.ids_T, input.source.rows);
   }
   /// The method's rows of the text of sequence b less its word embeddings.     [n_b, C]
   at::Tensor offsets(MethodBank& bank, const ModelInput& input, int64_t b) {
-    const at::Tensor words = at::embedding(model_.word_embeddings(), input.ids_T);
-    return (embedded(bank, input).x_TC - words).narrow(0, input.rows->begin(b), input.rows->length(b)).detach();
+    const at::Tensor words = model_.words(input.source.ids_T);
+    return (embedded(bank, input).x_TC - words)
+        .narrow(0, input.source.rows->begin(b), input.source.rows->length(b))
+        .detach();
   }
   static at::Tensor values(MethodBank& bank, const std::string& name, int64_t k = 0) {
     return bank->parameter(name).value.detach()[k];

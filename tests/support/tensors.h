@@ -53,4 +53,15 @@ inline Batch make_batch(const std::vector<int64_t>& lengths, const std::vector<i
   return std::make_shared<const PackedBatch>(sequences, adapters, device);
 }
 
+/// Number of row `index` of every sequence.
+inline std::vector<int64_t> row_of_each(const PackedBatch& rows, int64_t index) {
+  std::vector<int64_t> numbers;
+  for (int64_t b = 0; b < rows.sequences(); ++b) numbers.push_back(rows.begin(b) + index);
+  return numbers;
+}
+inline Batch select_each(const Batch& rows, int64_t index) { return rows->select(row_of_each(*rows, index)); }
+inline at::Tensor numbers_of_each(const Batch& rows, int64_t index) {
+  return row_numbers(row_of_each(*rows, index), *rows);
+}
+
 }  // namespace peft

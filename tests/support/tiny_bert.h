@@ -111,7 +111,7 @@ inline ModelInput make_input(const std::vector<Text>& texts, const std::vector<i
     types.insert(types.end(), texts[b].types.begin(), texts[b].types.end());
   }
   const auto tensor = [](const std::vector<int64_t>& v) { return at::tensor(at::ArrayRef<int64_t>(v), at::kLong); };
-  return {tensor(ids), tensor(types), std::make_shared<const PackedBatch>(sequences, adapters)};
+  return {{tensor(ids), tensor(types), std::make_shared<const PackedBatch>(sequences, adapters)}};
 }
 
 /// Logits of the checkpoint's own network and head.

@@ -12,7 +12,8 @@
 
 namespace peft {
 
-/// P trained key/value pairs per adapter, visible to every query of its sequences, also under a causal mask. [Li and Liang 2021]
+/// P trained key/value pairs per adapter, visible to every query of its sequences, also under a causal mask. Their
+/// positions are the P in front of the sequence's first key. [Li and Liang 2021]
 struct PrefixKV {
   at::Tensor k_KPGD, v_KPGD;
   bool per_sequence = false;  ///< tables of each sequence instead of each adapter (dropout on the prefix): [B,P,G,D]
@@ -35,10 +36,9 @@ at::Tensor relative_buckets(const at::Tensor& distance, bool bidirectional, int6
 struct AttentionArgs {
   Batch queries;  ///< sequence b of the queries attends to sequence b of the keys
   Batch keys;
-  double scale = 1.0;   ///< always explicit (T5: 1)
-  bool causal = false;  ///< query i of a sequence sees keys 0..i; needs equal query and key lengths
-  int64_t window = 0;   ///< a query sees the last `window` keys up to its own position, prefix pairs counted as
-                        ///< positions 0..P-1; 0: all
+  double scale = 1.0;    ///< always explicit (T5: 1)
+  bool causal = false;   ///< a query sees the keys of its own position and before, whatever the lengths
+  int64_t window = 0;    ///< a query sees the last `window` keys up to its own position, 0: all
   PrefixKV prefix = {};  ///< a prefix or a state, never both
   LinearState state = {};
   DropoutSite dropout = {};  ///< on the probabilities; kernels other than K5 then form them explicitly

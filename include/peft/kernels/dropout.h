@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "peft/kernels/execution.h"
 #include "peft/tensor/packed_batch.h"
 
 namespace peft {
@@ -32,10 +33,10 @@ struct DropoutSite {
   }
 };
 
-/// x with every element kept with probability 1 - p and divided by 1 - p, p of the row's adapter.     x_TC, one row per row of `rows`; differentiable
-/// `own`: by our own kernel (K4, row_dropout), which forms the same masks on the device, where it serves: float32, bfloat16 or half, C a
+/// x with every element kept with probability 1 - p and divided by 1 - p, p of the row's adapter.     x_TC, one row per row of `rows`; differentiable.
+/// Custom: by our kernel (K4, row_dropout), which forms the same masks on the device, where it serves: float32, bfloat16 or half, C a
 /// multiple of 8.
-at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows, bool own = false);
+at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows, const Execution& execution = {});
 
 /// Multipliers (0 or 1/(1-p)) of the attention probabilities of sequence b: of `prefix` pairs, then of its `keys` own, whose masks do not
 /// depend on the prefix.     [H, queries of b, prefix + keys], float32 on the CPU

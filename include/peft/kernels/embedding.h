@@ -12,8 +12,9 @@ namespace peft {
 struct EmbeddingTables {
   at::Tensor word_VC;
   int64_t word_padding = -1;        ///< row of `word` that gets no gradient
+  double word_scale = 1.0;          ///< factor of word embeddings alone
   at::Tensor position_NC, type_UC;  ///< undefined: none
-  int64_t position_offset = 0;      ///< row of `position` of a sequence's first row
+  int64_t position_offset = 0;      ///< row of `position` of position 0
   std::optional<RowNorm> norm;
 };
 
@@ -25,13 +26,17 @@ struct Embedded {
   int64_t prompt_rows() const { return prompt_SPC.defined() ? prompt_SPC.size(1) : 0; }
 };
 
+/// Word embeddings as the model scales them.     ids of any shape -> [..., C]
+at::Tensor word_rows(const EmbeddingTables& tables, const at::Tensor& ids);
+
 /// y = norm(e + type[.] + position[.]),  e = prompt[s, p], or x[t], or word[id].     ids_T, types_T -> [T + B P, C]
 ///
-/// Rows are those of `longer`, which is rows->lengthened(P), `rows` itself where P = 0; positions count from a sequence's first row, prompt
-/// rows have type 0 and are rounded to the type of the tokens' rows. Differentiable in x, prompt and tables. `own`: in one launch by our own
+/// Rows are those of `longer`, which is rows->lengthened(P), `rows` itself where P = 0; prompt rows have the first positions,
+/// type 0 and are rounded to the type of the tokens' rows. Differentiable in x, prompt and tables. Custom: in one launch by our
 /// kernel (K7) where it serves: frozen tables in float32, bfloat16 or half, x of their type, C a multiple of 8 up to 8192; differentiable in x
 /// and the prompt.
 at::Tensor embed_rows(const EmbeddingTables& tables, const Embedded& embedded, const at::Tensor& ids_T,
-                      const at::Tensor& types_T, const Batch& rows, const Batch& longer, bool own = false);
+                      const at::Tensor& types_T, const Batch& rows, const Batch& longer,
+                      const Execution& execution = {});
 
 }  // namespace peft

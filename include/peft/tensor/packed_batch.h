@@ -22,7 +22,8 @@ class PackedBatch {
     int64_t length = 0;   ///< rows
     int64_t adapter = 0;  ///< index in the bank
     int64_t ordinal =
-        0;  ///< number of the example in its adapter's step: names its dropout masks, whatever the packing
+        0;              ///< number of the example in its adapter's step: names its dropout masks, whatever the packing
+    int64_t start = 0;  ///< position of the first row: behind a prefix, or behind the rows of a key/value cache
   };
 
   /// Throws Error when sequences are not sorted by adapter, an adapter is outside 0..adapters-1, or a length is negative.
@@ -35,6 +36,8 @@ class PackedBatch {
   int64_t begin(int64_t b) const { return cu_[b]; }  ///< first row of sequence b
   int64_t adapter(int64_t b) const { return adapter_[b]; }
   int64_t ordinal(int64_t b) const { return ordinal_[b]; }
+  int64_t start(int64_t b) const { return start_[b]; }
+  Sequence sequence(int64_t b) const { return {length(b), adapter_[b], ordinal_[b], start_[b]}; }
   int64_t longest() const;                                                          ///< rows of the longest sequence
   const std::vector<int64_t>& cu() const { return cu_; }                            ///< [B+1] row offsets
   at::Tensor cu_seqlens() const;                                                    ///< int32 on the device, made once
@@ -42,16 +45,20 @@ class PackedBatch {
   const std::vector<int64_t>& group_sequences() const { return group_sequences_; }  ///< [K+1]
   at::Device device() const { return device_; }
 
-  /// Position of each row in its own sequence.
-  const std::vector<int64_t>& position() const { return position_; }  ///< [T]
-  at::Tensor position_T() const;                                      ///< int64 on the device, made once
+  /// Number of each row in its own sequence, [T]: names its dropout masks.
+  const std::vector<int64_t>& index() const { return index_; }
+  /// Position of row t of sequence b: start(b) + index()[t]. Tables, rotations, biases, windows and causality see it.
+  int64_t position(int64_t b, int64_t t) const { return start_[b] + index_[t]; }
+  at::Tensor position_T() const;  ///< int64 on the device, made once
 
-  /// The same sequences with `extra` more rows in front of each (virtual tokens).
+  /// The same sequences with `extra` more rows in front of each (virtual tokens); the first of them takes the start.
   std::shared_ptr<const PackedBatch> lengthened(int64_t extra) const;
-
-  /// One row of each sequence, at `offset` from its start: what a classifier needs of the last layer. Positions stay.
-  std::shared_ptr<const PackedBatch> picked(int64_t offset) const;
-  at::Tensor picked_rows(int64_t offset) const;  ///< int64 [B] row numbers, on the device
+  /// The same rows from other positions on.     start [B]
+  std::shared_ptr<const PackedBatch> starting_at(const std::vector<int64_t>& start) const;
+  /// Some of the rows, by ascending number: what is read of the last layer. Indices and positions stay.
+  std::shared_ptr<const PackedBatch> select(const std::vector<int64_t>& rows) const;
+  /// One row of index 0 in place of every sequence: what a classifier makes of it.
+  std::shared_ptr<const PackedBatch> one_each() const;
 
   /// What follows from these rows alone and every layer needs: `make()` when `name` is asked for first. A name stands for one type.
   template <class T, class Make>
@@ -63,12 +70,15 @@ class PackedBatch {
 
  private:
   PackedBatch() = default;
-  std::vector<int64_t> cu_{0}, adapter_, ordinal_, group_rows_, group_sequences_, position_;
+  std::vector<int64_t> cu_{0}, adapter_, ordinal_, start_, group_rows_, group_sequences_, index_;
   at::Device device_ = at::kCPU;
   mutable at::Tensor position_T_, cu_seqlens_;
   mutable std::map<std::string, std::shared_ptr<const void>> derived_;
 };
 
 using Batch = std::shared_ptr<const PackedBatch>;
+
+/// Row numbers on the device of `rows`, int64.
+at::Tensor row_numbers(const std::vector<int64_t>& numbers, const PackedBatch& rows);
 
 }  // namespace peft

@@ -27,6 +27,6 @@ ModelInput make_input(const std::vector<BatchRow>& rows, int64_t adapters, at::D
 
 /// Loss of each sequence, differentiable: cross entropy of logits [B,N] against class ids, or the squared error of [B,1] for regression.
 at::Tensor sequence_losses(const at::Tensor& logits, const std::vector<double>& labels, bool regression,
-                           bool own_kernels = false);
+                           const Execution& execution = {});
 
 }  // namespace peft

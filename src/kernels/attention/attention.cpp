@@ -53,8 +53,6 @@ void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const 
     throw_error("attention: bias table {}, expected buckets x {} heads", fmt::join(args.bias.table_NH.sizes(), "x"),
                 q.size(1));
   }
-  if (args.causal && args.queries->cu() != args.keys->cu())
-    throw_error("attention: causal needs as many queries as keys in every sequence");
 }
 
 /// Our kernels serve the CPU, too, in programs that link their emulator.
@@ -69,6 +67,11 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   if (args.prefix.defined() && args.prefix.k_KPGD.size(1) == 0) {  // the CPU op ends the process on zero keys
     AttentionArgs bare = args;
     bare.prefix = {};
+    return attention(q, k, v, bare);
+  }
+  if (args.causal && !hides_keys(args)) {  // of queries at the ends of their sequences, as pooled rows of decoders are
+    AttentionArgs bare = args;
+    bare.causal = false;
     return attention(q, k, v, bare);
   }
   const AttentionChoice choice = select_attention({.wish = args.implementation,

@@ -61,6 +61,21 @@ void for_tables(const AttentionArgs& args, const Body& body) {
   }
 }
 
+/// Own keys of sequence b that its queries see, and whether a causal mask says which. One query needs none: it sees the first few.
+struct VisibleKeys {
+  int64_t count;
+  bool causal;
+};
+VisibleKeys visible_keys(const AttentionArgs& args, int64_t b) {
+  const PackedBatch &queries = *args.queries, &keys = *args.keys;
+  const int64_t length = keys.length(b);
+  if (!args.causal || queries.length(b) != 1) return {length, args.causal};
+  const int64_t query = queries.position(b, queries.begin(b));
+  int64_t count = 0;
+  while (count < length && keys.position(b, keys.begin(b) + count) <= query) ++count;
+  return {count, false};
+}
+
 /// The sequence part runs one sequence at a time, the prefix part one adapter at a time over all its rows, the state part after both;
 /// they meet in `merge` and `merge_state`.
 struct CpuAttention : torch::autograd::Function<CpuAttention> {
@@ -75,10 +90,11 @@ struct CpuAttention : torch::autograd::Function<CpuAttention> {
     at::Tensor lse = at::full({q.size(0), q.size(1)}, -std::numeric_limits<double>::infinity(),
                               q.options().dtype(accumulation_type(q)));
     for_sequences(*args->queries, [&](int64_t b) {
-      const int64_t n = args->queries->length(b), m = args->keys->length(b);
+      const int64_t n = args->queries->length(b);
+      const auto [m, causal] = visible_keys(*args, b);
       if (m == 0) return;
       const Part part = part_forward(q.narrow(0, args->queries->begin(b), n), k.narrow(0, args->keys->begin(b), m),
-                                     v.narrow(0, args->keys->begin(b), m), args->scale, args->causal);
+                                     v.narrow(0, args->keys->begin(b), m), args->scale, causal);
       out.narrow(0, args->queries->begin(b), n).copy_(part.out_NHD);
       lse.narrow(0, args->queries->begin(b), n).copy_(part.lse_NH);
     });
@@ -109,12 +125,12 @@ struct CpuAttention : torch::autograd::Function<CpuAttention> {
     at::Tensor dq = at::zeros(q.sizes(), q.options()), dk = at::zeros(k.sizes(), k.options()),
                dv = at::zeros(v.sizes(), v.options());
     for_sequences(*args.queries, [&](int64_t b) {
-      const int64_t n = args.queries->length(b), m = args.keys->length(b), q0 = args.queries->begin(b),
-                    k0 = args.keys->begin(b);
+      const int64_t n = args.queries->length(b), q0 = args.queries->begin(b), k0 = args.keys->begin(b);
+      const auto [m, causal] = visible_keys(args, b);
       if (m == 0) return;
       const PartGradients g =
           part_backward(dout.narrow(0, q0, n), q.narrow(0, q0, n), k.narrow(0, k0, m), v.narrow(0, k0, m),
-                        out.narrow(0, q0, n), lse.narrow(0, q0, n), args.scale, args.causal);
+                        out.narrow(0, q0, n), lse.narrow(0, q0, n), args.scale, causal);
       dq.narrow(0, q0, n).copy_(g.dq_NHD);
       dk.narrow(0, k0, m).copy_(g.dk_MGD);
       dv.narrow(0, k0, m).copy_(g.dv_MGD);

@@ -50,8 +50,9 @@ class SequenceView {
   at::Tensor scores() const {
     at::Tensor s = at::bmm(q_, k_.transpose(1, 2)).mul_(args_.scale);
     if (args_.causal) {
-      const at::Tensor hidden = at::ones({n_, m_}, s.options().dtype(at::kBool)).triu(1).repeat({share_, 1});
-      s.narrow(2, prefix_, m_).masked_fill_(hidden, -std::numeric_limits<double>::infinity());
+      s.narrow(2, prefix_, m_)
+          .masked_fill_(behind_query(args_, b_, s.options()).repeat({share_, 1}),
+                        -std::numeric_limits<double>::infinity());
     }
     if (bias_.defined()) s.add_(position_bias(args_, bias_, b_, prefix_, s.options()).reshape(s.sizes()));
     if (args_.window > 0) {
@@ -183,7 +184,8 @@ struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
 at::Tensor attention_explicit(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                               const AttentionArgs& args) {
   const SourceInputs source = source_inputs(args, q);
-  if (args.bias.defined() || args.window > 0) {  // made at first use, which must not be in several threads at once
+  if (args.causal || args.bias.defined() ||
+      args.window > 0) {  // made at first use, which must not be in several threads at once
     args.queries->position_T();
     args.keys->position_T();
   }

@@ -75,6 +75,8 @@ at::Tensor position_bias(const AttentionArgs& args, const at::Tensor& table_NH, 
 at::Tensor distance_bias(const AttentionArgs& args, int64_t zero, int64_t span, const at::TensorOptions& options);
 /// Keys that left args.window.     bool [n, P+m]
 at::Tensor outside_window(const AttentionArgs& args, int64_t b, int64_t prefix, const at::TensorOptions& options);
+/// Keys behind their query, which args.causal hides. No prefix pair is.     bool [n, m]
+at::Tensor behind_query(const AttentionArgs& args, int64_t b, const at::TensorOptions& options);
 
 /// Which prefix table serves sequence b.
 inline int64_t prefix_table(const AttentionArgs& args, int64_t b) {

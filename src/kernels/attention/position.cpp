@@ -14,11 +14,10 @@ at::Tensor positions(const PackedBatch& rows, int64_t b, const at::TensorOptions
   return rows.position_T().narrow(0, rows.begin(b), rows.length(b)).to(options.device());
 }
 
-/// Key position minus query position, [n, P+m]; prefix keys are 0..P-1 and everything else stands behind them.
+/// Key position minus query position, [n, P+m]; prefix keys are the P in front of the first key.
 at::Tensor distances(const AttentionArgs& args, int64_t b, int64_t prefix, const at::TensorOptions& options) {
-  const at::Tensor own = positions(*args.keys, b, options) + prefix,
-                   queries = positions(*args.queries, b, options) + prefix,
-                   keys = at::cat({at::arange(prefix, own.options()), own});
+  const at::Tensor own = positions(*args.keys, b, options), queries = positions(*args.queries, b, options),
+                   keys = at::cat({at::arange(-prefix, 0, own.options()) + args.keys->start(b), own});
   return keys.unsqueeze(0) - queries.unsqueeze(1);
 }
 
@@ -68,6 +67,10 @@ at::Tensor distance_bias(const AttentionArgs& args, int64_t zero, int64_t span, 
 
 at::Tensor outside_window(const AttentionArgs& args, int64_t b, int64_t prefix, const at::TensorOptions& options) {
   return distances(args, b, prefix, options) <= -args.window;
+}
+
+at::Tensor behind_query(const AttentionArgs& args, int64_t b, const at::TensorOptions& options) {
+  return distances(args, b, 0, options) > 0;
 }
 
 }  // namespace peft

@@ -65,7 +65,7 @@ at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const a
     }
     at::Tensor scores = at::matmul(q_HND, k_HMD.transpose(1, 2)) * args.scale;
     if (args.causal) {
-      const at::Tensor hidden = at::ones({n, m}, q.options().dtype(at::kBool)).triu(1);
+      const at::Tensor hidden = behind_query(args, b, q.options());
       scores = scores.masked_fill(at::cat({at::zeros({n, prefix}, hidden.options()), hidden}, 1),
                                   -std::numeric_limits<double>::infinity());
     }

@@ -48,7 +48,7 @@ bool knows(AttentionBackend backend, const PositionSupport& positions) {
     case efficient:
       return positions.efficient;
     case cpu:
-      return false;
+      return positions.cpu;
   }
   return false;
 }
@@ -61,11 +61,24 @@ AttentionBackend fastest(const AttentionSituation& s) {
   return explicit_;
 }
 
-/// Rows may be picked out of sequences, and have the positions they had there. Of the first row of every sequence that has one.
-template <class Expected>
-bool first_positions_are(const PackedBatch& rows, const Expected& expected) {
-  for (int64_t b = 0; b < rows.sequences(); ++b) {
-    if (rows.length(b) > 0 && rows.position()[rows.begin(b)] != expected(b)) return false;
+/// Positions of the rows of a sequence. Some rows of a sequence keep the positions that they have in it.
+struct Span {
+  int64_t first, last, rows;
+  bool whole() const { return last - first + 1 == rows; }
+  bool operator==(const Span&) const = default;
+};
+
+Span span_of(const PackedBatch& rows, int64_t b) {
+  return {rows.position(b, rows.begin(b)), rows.position(b, rows.begin(b) + rows.length(b) - 1), rows.length(b)};
+}
+
+/// Whether `holds(queries, keys)` for every sequence that has both.
+template <class Holds>
+bool all_spans(const AttentionArgs& args, const Holds& holds) {
+  for (int64_t b = 0; b < args.queries->sequences(); ++b) {
+    if (args.queries->length(b) > 0 && args.keys->length(b) > 0 &&
+        !holds(span_of(*args.queries, b), span_of(*args.keys, b)))
+      return false;
   }
   return true;
 }
@@ -115,19 +128,27 @@ AttentionImplementation attention_implementation(std::string_view name) {
   return static_cast<AttentionImplementation>(found - kAttentionImplementations.begin());
 }
 
+bool hides_keys(const AttentionArgs& args) {
+  return args.queries == args.keys ||
+         !all_spans(args, [](const Span& queries, const Span& keys) { return queries.first >= keys.last; });
+}
+
 PositionSupport position_support(const AttentionArgs& args) {
-  const bool bias = args.bias.defined(), window = args.window > 0, prefix = args.prefix.defined();
-  if (!bias && !window) return {};
-  const PackedBatch &queries = *args.queries, &keys = *args.keys;
-  const auto zero = [](int64_t) { return 0; };
-  const auto at_end = [&](int64_t b) { return keys.length(b) - queries.length(b); };
+  const bool bias = args.bias.defined(), window = args.window > 0, prefix = args.prefix.defined(),
+             same = args.queries == args.keys || all_spans(args, std::equal_to<Span>()),
+             causal = args.causal && !same;  // the operators' own masks take queries for keys, or for the last of them
+  if (!bias && !window && !causal) return {};
   const bool of_prefix = prefix && (window || args.bias.covers_prefix),
-             frozen = !bias || !args.bias.table_NH.requires_grad(), whole_keys = first_positions_are(keys, zero),
-             whole = whole_keys && first_positions_are(queries, zero);
+             frozen = !bias || !args.bias.table_NH.requires_grad(),
+             together = all_spans(
+                 args, [](const Span&q, const Span&k) { return q.whole() && k.whole() && q.first == k.first; }),
+             at_end =
+                 all_spans(args, [](const Span&q, const Span&k) { return q.whole() && k.whole() && q.last == k.last; });
   return {.any = true,
-          .packed = !of_prefix && frozen && whole,
-          .flash = !bias && whole_keys && first_positions_are(queries, at_end),
-          .efficient = !window && frozen && whole};
+          .cpu = !bias && !window && args.queries->longest() == 1,
+          .packed = !of_prefix && frozen && together && !causal,
+          .flash = !bias && at_end,
+          .efficient = !window && frozen && (bias ? together && !causal : at_end)};
 }
 
 AttentionChoice select_attention(const AttentionSituation& s) {

@@ -11,15 +11,19 @@ namespace peft {
 /// packed: our own kernel, with prefixes, and a state behind it (K5, stage B).
 enum class AttentionBackend { reference, explicit_, cpu, flash, cudnn, efficient, packed };
 
-/// Whether a call has a position bias or a window, and which kernels know it then.
+/// Whether a call has a position bias, a window, or a causal mask of other queries than its keys, and which kernels know it then.
 struct PositionSupport {
   bool any = false;
+  bool cpu = false;     ///< one causal query of each sequence: the keys behind it are left out
   bool packed = false;  ///< ours: a frozen bias and a window of own keys, in sequences that begin at position 0
-  bool flash = false;   ///< a window alone, of queries at the end of their sequences, over prefix pairs too
+  bool flash = false;   ///< a window or a causal mask, of queries at the end of their sequences, over prefix pairs too
   bool efficient = false;  ///< a frozen bias alone, in sequences that begin at position 0, of prefix pairs too
 };
 
 PositionSupport position_support(const AttentionArgs& args);
+
+/// Whether a causal mask of this call hides any key.
+bool hides_keys(const AttentionArgs& args);
 
 struct AttentionSituation {
   AttentionImplementation wish = AttentionImplementation::automatic;

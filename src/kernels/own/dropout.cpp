@@ -13,11 +13,11 @@ namespace {
 
 std::vector<cuda::MaskRow> mask_rows(const PackedBatch& rows) {
   std::vector<cuda::MaskRow> all;
-  all.reserve(rows.position().size());
+  all.reserve(rows.index().size());
   for (int64_t b = 0; b < rows.sequences(); ++b) {
     for (int64_t t = rows.begin(b); t < rows.begin(b) + rows.length(b); ++t) {
-      all.push_back({static_cast<uint32_t>(rows.position()[t]), static_cast<uint32_t>(rows.ordinal(b)),
-                     count(rows.adapter(b)), 0});
+      all.push_back(
+          {static_cast<uint32_t>(rows.index()[t]), static_cast<uint32_t>(rows.ordinal(b)), count(rows.adapter(b)), 0});
     }
   }
   return all;

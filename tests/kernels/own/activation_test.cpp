@@ -85,7 +85,7 @@ TEST(OwnGatedActivation, EqualsFloat64OnHalvesOfOneProjection) {
 /// Where the output is dropped, so is the gradient: nothing else makes either of them 0.
 TEST(OwnActivation, MasksAreThoseOfDropout) {
   const Batch whole = make_batch({9, 4, 7}, {0, 1, 2}, 3, kernel_device());
-  for (const Batch& rows : {whole, whole->picked(3)}) {
+  for (const Batch& rows : {whole, select_each(whole, 3)}) {
     const at::Tensor ones = rounded(1, {rows->rows(), 1096}, at::kFloat, 0.0, 1.0), mask = dropout(ones, kSite, rows),
                      x = leaf(ones), gate = leaf(3.0 * ones), up = leaf(ones);
     EXPECT_GT((mask == 0).sum().item<int64_t>(), mask.numel() / 40);

@@ -227,8 +227,8 @@ TEST(OwnAttention, OnePassBesideAState) {
 TEST(OwnAttention, OnePassOverOtherKeys) {
   AttentionInputs in = make_inputs({.lengths = {30, 4, 66}, .heads = 2, .groups = 2, .width = 32, .prefix = 3},
                                    at::kHalf, kernel_device());
-  in.args.queries = in.args.keys->picked(0);
-  in.leaves[0] = in.leaves[0].detach().index_select(0, in.args.keys->picked_rows(0)).requires_grad_(true);
+  in.args.queries = select_each(in.args.keys, 0);
+  in.leaves[0] = in.leaves[0].detach().index_select(0, numbers_of_each(in.args.keys, 0)).requires_grad_(true);
   const auto found = outcome(attention_packed, in), expected = outcome(attention_reference, in.widened());
   for (std::size_t i = 0; i < found.size(); ++i)
     EXPECT_LE(relative_l2(found[i], expected[i]), cap_of(i, false, at::kBFloat16)) << i;

@@ -18,7 +18,7 @@ TEST(OwnRowDropout, EqualsNamedDropout) {
       const DropoutSite site{&kTraining, "head.pooler", {0.3, 0.5, 0.1}};
       const at::Tensor x = leaf(rounded(1, {36, columns}, type)), dy = rounded(2, {36, columns}, type);
       const at::Tensor keep = dropout(at::ones({36, columns}, wide(x).options()), site, rows);
-      const at::Tensor y = dropout(x, site, rows, /*own=*/true);
+      const at::Tensor y = dropout(x, site, rows, {.custom_kernels = true});
       ASSERT_EQ(y.scalar_type(), type);
       EXPECT_TRUE(same_values(y.ne(0), keep.ne(0)));
       expect_output(y.detach(), wide(x) * keep);

@@ -107,7 +107,7 @@ TEST(OwnResidualNorm, MasksAreThoseOfDropout) {
   const DropoutSite site{&kTraining, "layer.1.output", {0.3, 0.0, 0.1}};
   for (const int64_t columns : {136, 1096}) {
     const Batch whole = make_batch({9, 4, 7}, {0, 1, 2}, 3, kernel_device());
-    for (const Batch& rows : {whole, whole->picked(3)}) {
+    for (const Batch& rows : {whole, select_each(whole, 3)}) {
       const at::Tensor ones = rounded(1, {rows->rows(), columns}, at::kFloat, 0.0, 1.0), x = leaf(at::zeros_like(ones)),
                        branch = leaf(ones), mask = dropout(ones, site, rows);
       const auto found = own::residual_norm(x, branch, {}, {}, site, rows);

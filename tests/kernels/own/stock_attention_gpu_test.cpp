@@ -66,8 +66,8 @@ TEST(AttentionOnGpu, PickedRowsAndMissingKeys) {
   for (const Wish wish : {Wish::automatic, Wish::cudnn, Wish::efficient, Wish::own}) {
     for (const std::vector<int64_t>& lengths : {std::vector<int64_t>{32, 32, 32}, std::vector<int64_t>{5, 70, 3}}) {
       AttentionInputs in = make_inputs({.lengths = lengths, .width = 64, .prefix = 4}, at::kHalf, kernel_device());
-      in.args.queries = in.args.keys->picked(2);
-      in.leaves[0] = in.leaves[0].detach().index_select(0, in.args.keys->picked_rows(2)).requires_grad_(true);
+      in.args.queries = select_each(in.args.keys, 2);
+      in.leaves[0] = in.leaves[0].detach().index_select(0, numbers_of_each(in.args.keys, 2)).requires_grad_(true);
       expect_equals_reference(in, wish, "picked rows");
     }
     AttentionInputs in =
