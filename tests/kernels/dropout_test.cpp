@@ -88,7 +88,9 @@ TEST(Dropout, MasksOfTheCudaKernelsAreTheSame) {
     }
   };
   compare(rows, cuda::mask_rows(rows->cu(), adapters, ordinals));
-  compare(select_each(rows, 2), cuda::picked_mask_rows(2, adapters, ordinals));
+  const auto long_enough = std::make_shared<const PackedBatch>(
+      std::vector<PackedBatch::Sequence>{{4, 0, 3}, {3, 1, 5}, {5, 1, 6}, {6, 2, 0}}, 3);
+  compare(select_each(long_enough, 2), cuda::picked_mask_rows(2, adapters, ordinals));
 }
 
 TEST(Dropout, MasksDoNotDependOnPackingBankOrNeighbours) {

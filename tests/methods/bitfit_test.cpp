@@ -1,5 +1,6 @@
 /// bitfit: methods.md 11.
 
+#include "tests/support/altered_bert.h"
 #include "tests/support/one_method.h"
 
 namespace peft {
@@ -101,7 +102,9 @@ class WithoutBiases : public testing::Test {
       return each.first.ends_with(".bias") && each.first.find("LayerNorm") == std::string::npos &&
              each.first.starts_with("bert.encoder");
     });
-    return Transformer::load(TinyBert::write(folder_.path(), TinyBert().config(), tensors), "float64");
+    Json config = TinyBert().config();
+    config.update({{"model_type", "altered-bert"}, {"no_biases", true}});
+    return Transformer::load(TinyBert::write(folder_.path(), config, tensors), "float64");
   }
   TemporaryFolder folder_;
 };
@@ -113,7 +116,7 @@ TEST_F(WithoutBiases, NoBiasesIsRefused) {
         MethodBank(model, {{"type", "bitfit"}, {"subset", "query_ffn"}});
       },
       testing::ThrowsMessage<ConfigError>(testing::HasSubstr(
-          "method.subset: bert has no bias in \"query_ffn\"; method.add_missing gives every map one")));
+          "method.subset: altered-bert has no bias in \"query_ffn\"; method.add_missing gives every map one")));
 }
 
 TEST_F(WithoutBiases, AddMissingGivesEveryMapAZeroOne) {

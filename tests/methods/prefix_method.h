@@ -5,24 +5,11 @@
 
 #include "peft/base/error.h"
 #include "tests/base/temporary_folder.h"
+#include "tests/support/altered_bert.h"
 #include "tests/support/banks.h"
 #include "tests/support/dense_bert.h"
 
 namespace peft {
-
-/// BERT with what BERT does not have: "causal" (then it pools the last token), "pre_norm", "kv_heads" of config.json.
-inline ModelSpec parse_altered_bert(const Json& config, const std::string& origin) {
-  ModelSpec spec = architectures().at("bert").parse(config, origin);
-  StackSpec& stack = spec.stacks.front();
-  if (config.value("causal", false)) {
-    for (LayerSpec& layer : stack.layers) layer.attentions.front().causal = true;
-    spec.pool = Pool::last;
-  }
-  if (config.value("pre_norm", false)) stack.norm_place = NormPlace::pre;
-  stack.kv_heads = config.value("kv_heads", stack.heads);
-  return spec;
-}
-inline const bool altered_bert_registered = architectures().add("altered-bert", {parse_altered_bert});
 
 /// Prefixes on a tiny BERT beside its dense implementation.
 class Prefix : public testing::Test {

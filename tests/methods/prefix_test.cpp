@@ -156,10 +156,10 @@ TEST_F(Prefix, SimpleEqualsTokensWithoutQueries) {
     const Batch rows = make_batch({5, 2});
     const at::Tensor x = random_tensor(1, {7, 8}), p = trained(bank, "prefix_rows")[1];
     const at::Tensor longer = at::cat({p, x.narrow(0, 0, 5), p, x.narrow(0, 5, 2)});
-    const at::Tensor q = heads(layer.query, normed(x));
-    const at::Tensor joined = attention(q, heads(layer.key, normed(longer)), heads(layer.value, normed(longer)),
+    const at::Tensor q = heads(site.query, normed(x));
+    const at::Tensor joined = attention(q, heads(site.key, normed(longer)), heads(site.value, normed(longer)),
                                         {.queries = rows, .keys = rows->lengthened(3), .scale = 0.5});
-    const at::Tensor prefixed = attention(q, heads(layer.key, normed(x)), heads(layer.value, normed(x)),
+    const at::Tensor prefixed = attention(q, heads(site.key, normed(x)), heads(site.value, normed(x)),
                                           {.queries = rows, .keys = rows, .scale = 0.5, .prefix = bank->prefix(site)});
     EXPECT_LT(relative_error(prefixed, joined), 1e-12);
   }

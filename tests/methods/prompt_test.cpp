@@ -76,8 +76,8 @@ TEST_F(Prompt, OrderMatters) {
 TEST_F(Prompt, PoolingModes) {
   MethodBank first(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}}),
       cls(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"pooling", "cls"}});
-  EXPECT_EQ(first->pooling(), PooledRow::first);
-  EXPECT_EQ(cls->pooling(), PooledRow::text);
+  EXPECT_EQ(first->pool(Pool::first_of_text), Pool::first);
+  EXPECT_EQ(cls->pool(Pool::first_of_text), Pool::first_of_text);
   EXPECT_GT(relative_error(first.logits(model_, make_input(texts_)), cls.logits(model_, make_input(texts_))), 1e-3);
 }
 
