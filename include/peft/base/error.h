@@ -9,7 +9,7 @@
 
 namespace peft {
 
-/// Exit codes of every program (DESIGN 2.1).
+/// Exit codes of every program (README.md#exit-codes).
 enum class ExitCode : int {
   done = 0,
   other = 1,        ///< anything not named below: disk full, run folder in use

@@ -1,5 +1,6 @@
 #pragma once
-/// Attention over packed sequences with an optional extra key/value source, merged exactly by log-sum-exp (kernels.md 1.2, 1.3).
+/// Attention over packed sequences with an optional extra key/value source, merged exactly by log-sum-exp
+/// (docs/kernels.md#interface, docs/kernels.md#merging-parts).
 /// Tq query rows, Tk key rows, B sequences, H heads, G key/value heads (query head h uses h / (H/G)), D head width, K adapters, P prefix
 /// pairs.
 
@@ -41,7 +42,7 @@ struct AttentionArgs {
                         ///< positions 0..P-1; 0: all
   PrefixKV prefix = {};  ///< a prefix or a state, never both
   LinearState state = {};
-  DropoutSite dropout = {};  ///< on the probabilities; kernels other than K5 then form them explicitly
+  DropoutSite dropout = {};  ///< on the probabilities; kernels other than packed_attention then form them explicitly
   AttentionImplementation implementation = AttentionImplementation::automatic;
   RelativeBias bias = {};
 };

@@ -1,5 +1,5 @@
 #pragma once
-/// One AdamW step of every adapter of a bank in two launches, by our own kernel (K6).     [Loshchilov and Hutter 2017, arXiv:1711.05101]
+/// One AdamW step of every adapter of a bank in two launches, by our own kernel.     [Loshchilov and Hutter 2017, arXiv:1711.05101]
 
 #include <ATen/core/Tensor.h>
 

@@ -1,6 +1,6 @@
 #pragma once
 /// Dropout whose masks are named, not drawn: a function of (the adapter's seed, site, step, example, position, column). A bank, a
-/// single run, any packing and any micro-batching see the same masks (methods.md 0.1).
+/// single run, any packing and any micro-batching see the same masks (docs/methods.md#the-bank).
 
 #include <ATen/core/Tensor.h>
 
@@ -33,7 +33,7 @@ struct DropoutSite {
 };
 
 /// x with every element kept with probability 1 - p and divided by 1 - p, p of the row's adapter.     x_TC, one row per row of `rows`; differentiable
-/// `own`: by our own kernel (K4, row_dropout), which forms the same masks on the device, where it serves: float32, bfloat16 or half, C a
+/// `own`: by our own kernel (row_dropout), which forms the same masks on the device, where it serves: float32, bfloat16 or half, C a
 /// multiple of 8.
 at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows, bool own = false);
 

@@ -1,6 +1,6 @@
 #pragma once
 /// The only places where a method can touch the frozen network. The network asks, the method answers or stays silent; the default
-/// answer is "nothing", and a method that touches nothing costs nothing (DESIGN 1.2).
+/// answer is "nothing", and a method that touches nothing costs nothing (docs/DESIGN.md#three-ideas).
 /// T rows, B sequences, K adapters, P virtual rows, C model width, O outputs of a linear map.
 
 #include <ATen/core/Tensor.h>

@@ -1,5 +1,5 @@
 #pragma once
-/// Prompts, embeddings and the first norm of packed rows in one launch (K7). Private to src/kernels.
+/// Prompts, embeddings and the first norm of packed rows in one launch (packed_embedding). Private to src/kernels.
 /// T tokens, B sequences, K adapters, P prompt rows of S sources, C columns.
 
 #include <optional>

@@ -1,5 +1,5 @@
 #pragma once
-/// A bank of low-rank additions to frozen linear maps by our own kernels (K4).     [Hu et al. 2021, arXiv:2106.09685]
+/// A bank of low-rank additions to frozen linear maps by our own kernels (grouped_matmul).     [Hu et al. 2021, arXiv:2106.09685]
 /// T rows, K adapters, C columns in, O out, rank R. Private to src/kernels.
 
 #include "peft/tensor/packed_batch.h"

@@ -1,5 +1,5 @@
 #pragma once
-/// One AdamW step of every job of a bank in two launches (kernels.md K6). No torch, no CUDA header.      [Loshchilov and Hutter 2017]
+/// One AdamW step of every job of a bank in two launches. No torch, no CUDA header.      [Loshchilov and Hutter 2017]
 ///
 /// All trainable tensors lie in flat float32 buffers: parameters, gradients, m, v. A segment is one tensor of one job. Every job has its
 /// own rates, decay, clip and schedule:
