@@ -16,7 +16,7 @@ enum class ExitCode : int {
   config = 2,       ///< bad usage or configuration
   data = 3,         ///< bad model, adapter or data file
   guard = 4,        ///< training stopped by a guard (NaN, divergence)
-  interrupted = 75  ///< saved and stopped on a signal; go on with --resume
+  interrupted = 75  ///< saved and stopped on a signal; run again with --resume
 };
 
 /// Base of all errors. what() is one line: the file, the line or key, what was found, what was expected.

@@ -28,7 +28,7 @@ struct MetricValue {
 
 /// accuracy, f1, macro_f1, macro_f1_all, mcc, pearson, spearman; grouped by question or pair: multirc_f1a, multirc_em, multirc_f1m,
 /// gender_parity. Throws ConfigError on an unknown name (lists the known ones) and on missing groups or class count, DataError on
-/// rows that cannot be scored (no rows, unequal numbers of them, a reference that is no class id or no finite number).
+/// rows that cannot be scored (no rows, unequal numbers of them, a reference that is not a class id or not finite).
 MetricValue compute_metric(const std::string& name, const Scored& scored);
 std::vector<std::string> metric_names();
 bool metric_known(const std::string& name);

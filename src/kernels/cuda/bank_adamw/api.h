@@ -5,7 +5,7 @@
 /// own rates, decay, clip and schedule:
 ///   n = |g|_2 over the job's segments     g *= min(1, max_grad_norm / (n + 1e-6))     lr = learning_rate factor(step)
 ///   p -= lr weight_decay p     m += (1 - b1)(g - m)     v = b2 v + (1 - b2) g^2     p -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)
-/// A job whose n is no finite number keeps p, m, v and t; its step still counts. Gradients are zero afterwards. An inactive job is not touched.
+/// A job whose n is not finite keeps p, m, v and t; its step still counts. Gradients are zero afterwards. An inactive job is not touched.
 /// Bitwise repeatable: sums have a fixed order, there are no atomics.
 
 #include <cstdint>

@@ -107,7 +107,7 @@ struct RowDropout {
   NamedDropout dropout = {};
 };
 
-/// 0, or CUDA's error number; cudaErrorInvalidValue (1) for a rank outside 1..128, a width or stride that is no multiple of 8, or a
+/// 0, or CUDA's error number; cudaErrorInvalidValue (1) for a rank outside 1..128, a width or stride that is not a multiple of 8, or a
 /// pointer that is not aligned.
 int grouped_shrink(const GroupedShrink& product, void* stream);
 int grouped_expand(const GroupedExpand& product, void* stream);
