@@ -48,9 +48,9 @@ struct AttentionArgs {
 };
 
 /// softmax(scale q [Kpre_k ; k_b]^T) [Vpre_k ; v_b] for every sequence b of adapter k.     q [Tq,H,D], k, v [Tk,G,D] -> [Tq,H,D]
-/// with `prefix`, or the formula of state.h with `state`. Differentiable in q, k, v, the prefix, z and den of the state, and the table of the bias. A row
-/// without any visible key or state gives zeros. Float32, float64, bfloat16 and half. Throws ConfigError when `implementation` does not serve
-/// this type, width or device.
+/// with `prefix`, or the formula of state.h with `state`. A row without any visible key or state gives zeros. Float32, float64, bfloat16
+/// and half. Differentiable in q, k, v, the prefix, z and den of the state, and the table of the bias. Throws ConfigError when
+/// `implementation` does not serve this type, width or device.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args);
 
 /// The same by explicit concatenation, one sequence at a time, in plain differentiable operations: the oracle of the tests and the

@@ -32,9 +32,9 @@ struct DropoutSite {
   }
 };
 
-/// x with every element kept with probability 1 - p and divided by 1 - p, p of the row's adapter.     x_TC, one row per row of `rows`; differentiable
-/// `own`: by our own kernel (row_dropout), which forms the same masks on the device, where it serves: float32, bfloat16 or half, C a
-/// multiple of 8.
+/// x with every element kept with probability 1 - p and divided by 1 - p, p of the row's adapter.     x_TC, one row per row of `rows`
+/// Differentiable. `own`: by our own kernel (row_dropout) where it serves: float32, bfloat16 or half, C a multiple of 8. It forms the same
+/// masks on the device.
 at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows, bool own = false);
 
 /// Multipliers (0 or 1/(1-p)) of the attention probabilities of sequence b: of `prefix` pairs, then of its `keys` own, whose masks do not

@@ -27,10 +27,10 @@ struct Embedded {
 
 /// y = norm(e + type[.] + position[.]),  e = prompt[s, p], or x[t], or word[id].     ids_T, types_T -> [T + B P, C]
 ///
-/// Rows are those of `longer`, which is rows->lengthened(P), `rows` itself where P = 0; positions count from a sequence's first row, prompt
-/// rows have type 0 and are rounded to the type of the tokens' rows. Differentiable in x, prompt and tables. `own`: in one launch by our
-/// own kernel (packed_embedding) where it serves: frozen tables in float32, bfloat16 or half, x of their type, C a multiple of 8 up to
-/// 8192; differentiable in x and the prompt.
+/// `longer` is rows->lengthened(P), or `rows` itself where P = 0. Positions count from a sequence's first row. Prompt rows have type 0 and
+/// are rounded to the type of the tokens' rows. Differentiable in x, prompt and tables.
+/// `own`: in one launch by our own kernel (packed_embedding) where it serves. It serves frozen tables in float32, bfloat16 or half, x of
+/// their type, and C a multiple of 8 up to 8192; it is differentiable in x and the prompt.
 at::Tensor embed_rows(const EmbeddingTables& tables, const Embedded& embedded, const at::Tensor& ids_T,
                       const at::Tensor& types_T, const Batch& rows, const Batch& longer, bool own = false);
 
