@@ -8,7 +8,7 @@ FOLDER of --data holds the dumps under the names that the config gives (RTE, MRP
 with one seed, by the dev score; then every method trains on every task with every seed. Scores are in percent, the median over the seeds
 and their standard deviation, of the metric on dev that chooses the best step: the task's first, or metric_for_best_model (a loss is shown
 times 100, and the smallest is best). "(2 of 3)" marks a cell that not every seed has a score in: a guard stopped a run, or its score is
-undefined. A finished run is never trained again: call it again to go on. The config's paths of models are relative to the repository.
+undefined. Run it again to resume: finished runs are not trained again. The config's paths of models are relative to the repository.
 """
 
 import argparse
@@ -78,7 +78,7 @@ class Comparison:
         self.running = set()
 
     def sweep(self, stage, method, task, rates, seeds, threads):
-        """Runs one sweep, or goes on with it: what its finished runs say, and their rates."""
+        """Runs or resumes one sweep. Returns the metrics of its finished runs and their rates."""
         folder = self.output / stage / re.sub(r"\W+", "_", method) / task
         own = {key: value for key, value in self.config["methods"][method].items() if key != "rates"}
         document = merged(merged(self.config["base"], self.config["tasks"][task]), own)

@@ -160,7 +160,7 @@ def losses(folder):
     return {"passed": passed, "steps": STEPS, "tolerances": TOLERANCES, "beside_stock": BESIDE_STOCK, "methods": results}
 
 
-# In the order of what is wanted most: a lease may end.
+# The most wanted first: the machine may be taken away.
 PARTS = {"tests": gpu_tests, "sanitizer": sanitizer, "benchmarks": benchmarks, "losses": losses, "slow": lambda folder: gpu_tests(folder, "Slow*")}
 
 

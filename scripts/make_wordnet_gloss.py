@@ -59,7 +59,7 @@ def main() -> int:
     parser.add_argument("--output", type=pathlib.Path, default=root / "examples" / "wordnet_gloss")
     arguments = parser.parse_args()
     if not arguments.source.is_file():
-        print(f"{arguments.source}: not there; install wordnet-base or name the file with --source", file=sys.stderr)
+        print(f"{arguments.source}: not found; install wordnet-base or name the file with --source", file=sys.stderr)
         return 3
     notice, categories = read(arguments.source)
     arguments.output.mkdir(parents=True, exist_ok=True)

@@ -69,7 +69,7 @@ def main() -> int:
     results = pathlib.Path(sys.argv[1])
     for name in ("ctest.xml", "pytest.xml"):
         if not (results / name).is_file():
-            print(f"{results / name}: missing: the run before it broke off; see {results / name.replace('xml', 'log')}")
+            print(f"{results / name}: missing: the test run ended early; see {results / name.replace('xml', 'log')}")
             print("0 passed, 1 failed, 0 skipped")
             return 1
     cases = collect(results)

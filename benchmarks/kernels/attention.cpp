@@ -1,5 +1,5 @@
-/// K1, K2 and K5: attention of one layer with a state or a prefix, forward and backward, on FlashAttention-2 or in one pass; and what the
-/// selector decides between.
+/// ntk_attention, kv_assembly, prefix_attention and packed_attention: attention of one layer with a state or a prefix, forward and
+/// backward, on FlashAttention-2 or in one pass; and what the selector decides between.
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -145,7 +145,7 @@ Case layer_case(const Shape& s, bool state, double predicted,
     c.variants.push_back({name, [inputs, sources](int set) { return whole((*inputs)[set], *(*sources)[set]); }});
   }
   if (!state) {
-    c.variants.push_back({"own, K5 in one pass",
+    c.variants.push_back({"own, packed_attention",
                           [inputs](int set) { return by_autograd((*inputs)[set], attention_packed, at::kBFloat16); }});
   }
   return c;
@@ -231,7 +231,7 @@ std::unique_ptr<SourceRoute> plain_prefix(const AttentionArgs& args, const at::T
   return std::make_unique<PlainPrefix>(args);
 }
 
-/// K1 (a state) or K5's merge (a prefix) alone, one way: what it adds to FlashAttention.
+/// ntk_attention (a state) or prefix_attention (a prefix) alone, one way: what it adds to FlashAttention.
 Case source_case(const Shape& s, bool state, bool forward, double predicted) {
   const double head_rows = static_cast<double>(s.sequences * s.length * s.heads),
                partials = head_rows / 512.0 * static_cast<double>(16 * s.prefix * s.width),
@@ -290,7 +290,7 @@ Case source_case(const Shape& s, bool state, bool forward, double predicted) {
   return c;
 }
 
-/// K2 alone, one way: prefix rows in front of every sequence's keys and values, or their gradients apart.
+/// kv_assembly alone, one way: prefix rows in front of every sequence's keys and values, or their gradients apart.
 Case assembly_case(const Shape& s, bool forward, double predicted) {
   const double rows = static_cast<double>(s.sequences * (2 * s.length + s.prefix) * s.groups * s.width),
                bytes = 2.0 * 2.0 * rows;
@@ -355,7 +355,8 @@ std::vector<MakeCase> attention_cases() {
       cases.push_back([p] { return assembly_case(p, true, 2.0); });
       cases.push_back([p] { return assembly_case(p, false, 3.0); });
       cases.push_back([p] {
-        return layer_case(p, false, 1.3, {{"own, K5", own_prefix}, {"own, K2", own_assembly}, {"aten", stock}});
+        return layer_case(p, false, 1.3,
+                          {{"own, prefix_attention", own_prefix}, {"own, kv_assembly", own_assembly}, {"aten", stock}});
       });
     }
   }

@@ -46,7 +46,7 @@ int sets_beyond_cache(double bytes);
 /// Rates that nothing here can beat: bytes/s of a copy, FLOP/s of a large bfloat16 product.
 Json measure_ceilings();
 
-/// One JSON row (kernels.md 5.5); medians of at least 50 graphs of 20 launches each, after 20 for warm-up.
+/// One JSON row (docs/kernels.md#benchmark-rows); medians of at least 50 graphs of 20 launches each, after 20 for warm-up.
 Json measure(const Case& c, double copy_bytes_per_second);
 
 }  // namespace peft::bench

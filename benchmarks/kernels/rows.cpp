@@ -1,4 +1,4 @@
-/// K3, K4, K6 and K7 beside plain ATen.
+/// Kernels on rows, grouped_matmul, bank_adamw and packed_embedding beside plain ATen.
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>

@@ -15,7 +15,7 @@ struct EvalArguments {
   EvalOptions options;
   std::string split = "dev", device = "auto";
   std::optional<std::string> predictions, logits;
-  int64_t resamples = 1000;  ///< behind an interval of one score (tasks.md 8); 0: no intervals
+  int64_t resamples = 1000;  ///< behind an interval of one score (docs/tasks.md#intervals); 0: no intervals
   uint64_t seed = 0;
 };
 

@@ -1,5 +1,5 @@
 #pragma once
-/// What every program shares: errors as one line on stderr with the exit code of DESIGN 2.1, and the command line.
+/// What every program shares: errors as one line on stderr with its exit code (README.md#exit-codes), and the command line.
 
 #include <cxxopts.hpp>
 #include <functional>

@@ -25,6 +25,18 @@ std::string table(T& part) {
   return document_fields([&](Fields& fields) { part.visit(fields); });
 }
 
+/// Every method's table begins with the keys of MethodConfig, which the page prints once.
+std::string method_tables() {
+  std::string common, own;
+  for (const std::string& name : methods().names()) {
+    const auto config = methods().at(name).config();
+    common = document_fields([&](Fields& fields) { config->MethodConfig::visit(fields); });
+    const std::string head = common.substr(0, common.find("| `"));
+    own += fmt::format("\n### method.type = \"{}\"\n\n{}{}", name, head, table(*config).substr(common.size()));
+  }
+  return "### Common keys\n\n" + common + own;
+}
+
 std::string reference_page() {
   RunConfig config;
   std::string page = kIntroduction;
@@ -36,12 +48,10 @@ std::string reference_page() {
   add("model", table(config.model));
   add("task", table(config.task));
   add("data", table(config.data));
-  add("method", "`type` chooses the method; the other keys are its own.\n");
-  for (const std::string& name : methods().names()) {
-    const auto method = methods().at(name).config();
-    method->type = name;
-    page += fmt::format("\n### method.type = \"{}\"\n\n{}", name, table(*method));
-  }
+  add("method",
+      "`type` chooses the method. Every method has the common keys and its own. What they compute: "
+      "[methods.md](methods.md).\n\n" +
+          method_tables());
   add("train", table(config.train));
   return page;
 }

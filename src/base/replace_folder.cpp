@@ -56,7 +56,7 @@ void replace_folder_by_renames(const fs::path& fresh, const fs::path& target) {
 
 void replace_folder(const fs::path& fresh_path, const fs::path& target_path) {
   const fs::path fresh = without_trailing_slash(fresh_path), target = without_trailing_slash(target_path);
-  if (!fs::is_directory(fresh)) refuse(target, fmt::format("{} is no folder", fresh.string()));
+  if (!fs::is_directory(fresh)) refuse(target, fmt::format("{} is not a folder", fresh.string()));
   sync_tree(fresh);
   if (!fs::exists(fs::symlink_status(target))) {
     create_folders(parent_folder(target));

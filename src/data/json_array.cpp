@@ -7,7 +7,7 @@
 namespace peft {
 namespace {
 
-constexpr std::size_t max_array_bytes = std::size_t{512} << 20;  // tasks.md 1.5: an array is held whole
+constexpr std::size_t max_array_bytes = std::size_t{512} << 20;  // an array is held whole
 
 // Elements of one array, cut apart by brackets and quotes and parsed one by one, so that messages have lines and a bad
 // element does not take the others with it.

@@ -15,7 +15,7 @@ namespace peft {
 
 struct ParsedLabel {
   double value = 0;       ///< class id or score; NaN = hidden
-  std::string_view kind;  ///< of the problem (tasks.md 11); empty: none
+  std::string_view kind;  ///< of the problem (docs/tasks.md#bad-input); empty: none
   std::string problem;
 };
 

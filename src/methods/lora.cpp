@@ -231,8 +231,8 @@ std::unique_ptr<MethodConfig> recognise_lora(const AdapterFiles& files) {
   files.read("use_rslora", config->use_rslora);
   files.read("rank_pattern", config->rank_pattern);
   files.read("alpha_pattern", config->alpha_pattern);
-  // Base weights that change while loading, or tensors that this method has no place for: never guessed at (hf-formats
-  // B.2).
+  // Base weights that change while loading, or tensors that this method has no place for: never guessed at
+  // (docs/formats.md#lora).
   for (const char* key :
        {"use_dora", "lora_bias", "use_qalora", "layer_replication", "target_parameters", "trainable_token_indices",
         "alora_invocation_tokens", "arrow_config", "corda_config", "eva_config", "lora_ga_config", "kasa_config",

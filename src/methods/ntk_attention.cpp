@@ -4,7 +4,7 @@
 ///
 /// z [K,L,H,M,D], or z_a [K,L,H,M,R] and z_b [K,L,H,R,D]; den_raw [K,L,H,M], den = abs or softplus of it (elu), else itself. M features:
 /// D (elu), 1 + D (taylor1), 1 + D + D(D+1)/2 (taylor2). Trainable numbers: L H M (D + 1). Mode compress starts from the sums over a
-/// trained prefix; text positions then stay where the prefix had put them. Kernels: peft/kernels/state.h. File: hf-formats B.7.
+/// trained prefix; text positions then stay where the prefix had put them. Kernels: peft/kernels/state.h. File: docs/formats.md#types-of-our-own.
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>

@@ -1,5 +1,5 @@
 #pragma once
-/// Keys of `prefix` (methods.md 4) and what follows from them. `p_tuning_v2` is a preset. Private to src/methods.
+/// Keys of `prefix` (docs/methods.md#prefix) and what follows from them. `p_tuning_v2` is a preset. Private to src/methods.
 
 #include "peft/methods/config.h"
 #include "peft/models/spec.h"

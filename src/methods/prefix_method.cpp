@@ -16,7 +16,7 @@
 namespace peft {
 namespace {
 
-constexpr int64_t kFitSteps = 500;  // methods.md 4, init_weights "text" with a network
+constexpr int64_t kFitSteps = 500;  // init_weights "text" with a network
 constexpr double kFitRate = 1e-4;
 constexpr const char* kDropout = "prefix.dropout";
 

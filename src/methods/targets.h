@@ -1,5 +1,5 @@
 #pragma once
-/// Which linear maps `target_modules` means, by peft's rules (hf-formats B.2). Private to src/methods.
+/// Which linear maps `target_modules` means, by peft's rules (docs/methods.md#lora). Private to src/methods.
 
 #include <map>
 #include <optional>

@@ -1,4 +1,5 @@
 /// BERT [Devlin et al. 2018, arXiv:1810.04805] and everything saved in its layout, as sentence-transformers' MiniLM.
+/// config.json keys and tensor names: docs/formats.md#bert.
 
 #include <cmath>
 

@@ -1,5 +1,5 @@
 #pragma once
-/// Tensors of a model folder under the names the network asks for (hf-formats A.2). Private to src/models.
+/// Tensors of a model folder under the names the network asks for (docs/formats.md#model-folders). Private to src/models.
 
 #include <set>
 #include <span>

@@ -170,7 +170,7 @@ class Parser {
       fail("{}: shape [{}] overflows 64 bits", label, fmt::join(entry.shape, ","));
     }
     if (bits % 8 != 0) {
-      fail("{}: shape [{}] of {} is no whole number of bytes", label, fmt::join(entry.shape, ","), entry.dtype);
+      fail("{}: shape [{}] of {} is not a whole number of bytes", label, fmt::join(entry.shape, ","), entry.dtype);
     }
     return bits / 8;
   }

@@ -13,7 +13,7 @@ int64_t bytes_of(const std::map<std::string, at::Tensor>& tensors) {
 }
 
 /// What the backward pass keeps per token: hidden states, queries, keys and values, attention output, norms and feed-forward
-/// activations of every layer (kernels.md 4).
+/// activations of every layer (docs/kernels.md#what-a-frozen-backbone-allows).
 int64_t activation_bytes_per_token(const ModelSpec& spec, std::size_t element) {
   const StackSpec& stack = spec.first();
   const int64_t per_layer =

@@ -13,7 +13,7 @@
 namespace peft {
 namespace {
 
-constexpr int64_t kNonfiniteLimit = 10;  // non-finite gradients in a row that stop a job (methods.md 0.1)
+constexpr int64_t kNonfiniteLimit = 10;  // non-finite gradients in a row that stop a job (docs/methods.md#the-bank)
 constexpr int64_t kReferenceSteps = 10;  // first steps, whose mean loss the divergence guard compares with
 constexpr double kDivergenceFactor = 10.0;
 constexpr double kSmoothing = 0.9;

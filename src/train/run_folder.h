@@ -1,5 +1,5 @@
 #pragma once
-/// The files of one run (DESIGN 2.3). Private to src/train.
+/// The files of one run (docs/formats.md#run-folders). Private to src/train.
 
 #include <filesystem>
 #include <memory>

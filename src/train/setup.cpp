@@ -14,7 +14,7 @@
 namespace peft {
 namespace {
 
-/// Keys in which the jobs of one bank may differ (methods.md 0.1).
+/// Keys in which the jobs of one bank may differ (docs/methods.md#the-bank).
 void erase_free_keys(Json& config) {
   for (const char* key : {"learning_rate", "learning_rates",   "weight_decay",  "lr_scheduler_type",
                           "warmup_steps",  "warmup_ratio",     "max_grad_norm", "seed",

@@ -1,4 +1,4 @@
-// The table of tasks.md 11, row by row: message, kind, and error or counted skip.
+// The table of docs/tasks.md#bad-input, row by row: message, kind, and error or counted skip.
 #include "fixtures.h"
 
 namespace peft {

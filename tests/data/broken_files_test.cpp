@@ -1,5 +1,5 @@
 // Files cut, with bytes flipped, lines swapped or columns dropped end in a DataError or in counted skips
-// (tasks.md 12.9).
+// (docs/tasks.md#bad-input).
 #include "fixtures.h"
 #include "peft/base/rng.h"
 

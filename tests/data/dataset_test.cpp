@@ -52,7 +52,7 @@ TEST_F(LoadDataset, PairsHaveTypesAndRowsLieEndToEnd) {
   EXPECT_EQ(split.longest(), 6);
 }
 
-// tasks.md 5: (|A|, |B|, room) -> kept.
+// docs/tasks.md#encoding: (|A|, |B|, room) -> kept.
 TEST_F(LoadDataset, PairsAreTruncatedLongestFirst) {
   const std::vector<std::array<int64_t, 5>> table{{10, 10, 8, 4, 4}, {10, 10, 9, 4, 5}, {10, 3, 8, 5, 3},
                                                   {3, 10, 9, 3, 6},  {30, 29, 9, 5, 4}, {29, 30, 9, 4, 5}};

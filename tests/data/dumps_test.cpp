@@ -1,4 +1,4 @@
-// The real dumps, where they are: PEFT_DATA names the folder that holds glue/ (tasks.md 2 and 12.1).
+// The real dumps, where they are: PEFT_DATA names the folder that holds glue/ (docs/tasks.md#tasks-of-glue).
 #include <cstdlib>
 
 #include "fixtures.h"

@@ -14,7 +14,7 @@
 
 namespace peft {
 
-/// One token a word, framed as BERT does: 1 A 2, or 1 A 2 B 2 with types 0 and 1. Truncates pairs by the rule of tasks.md 5.
+/// One token a word, framed as BERT does: 1 A 2, or 1 A 2 B 2 with types 0 and 1. Truncates pairs by the rule of docs/tasks.md#encoding.
 class WordTokenizer final : public Tokenizer {
  public:
   void encode_content(std::string_view text, std::vector<int32_t>& ids) const override {

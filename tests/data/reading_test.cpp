@@ -1,4 +1,4 @@
-// Reading rules of tasks.md 1, 2 and 4: what is text, what is a line, what is a label.
+// docs/tasks.md#reading-rules: what is text, what is a line, what is a label.
 #include <cmath>
 
 #include "fixtures.h"

@@ -123,7 +123,7 @@ TEST(PackTokens, KeepsTheOrder) {
   EXPECT_EQ(pack_tokens({}, lengths, 9), std::vector<int64_t>{});
 }
 
-// tasks.md 9: measured from torch.randperm.
+// docs/tasks.md#limits-and-permutations: measured from torch.randperm.
 TEST(Permutation, EqualsTorchRandperm) {
   const std::vector<std::pair<int64_t, std::vector<int64_t>>> table{{277, {207, 84, 253, 243, 190, 28}},
                                                                     {408, {30, 63, 342, 322, 6, 302}},

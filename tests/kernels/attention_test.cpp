@@ -84,13 +84,14 @@ TEST(Attention, EqualsTheReferenceInFloat32) {
     SCOPED_TRACE(c.name());
     const Inputs in = make_inputs(c, at::kFloat);
     const auto found = outcome(attention, in);
-    // kernels.md 2.4 allows 2e-5, and 2.5 times the cap for amplitudes of 8 and more.
+    // docs/kernels.md#tolerances allows 2e-5, and 2.5 times the cap for amplitudes of 8 and more.
     EXPECT_LT(worst_error(found, outcome(attention_reference, in.widened())), c.amplitude >= 8.0 ? 5e-5 : 1e-5);
   }
 }
 
 TEST(Attention, Bfloat16StaysWithinTheMeasuredTolerances) {
-  const double tolerances[] = {3.5e-3, 4e-3, 5e-3, 5e-3, 5.5e-3, 5.5e-3};  // out, dq, dk, dv, dPk, dPv (kernels.md 2.4)
+  // out, dq, dk, dv, dPk, dPv: docs/kernels.md#tolerances
+  const double tolerances[] = {3.5e-3, 4e-3, 5e-3, 5e-3, 5.5e-3, 5.5e-3};
   for (const bool causal : {false, true}) {
     Inputs in = make_inputs(
         {.lengths = {33, 1, 64, 100}, .adapters = 2, .groups = 2, .width = 32, .prefix = 20, .causal = causal},

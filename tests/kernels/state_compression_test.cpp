@@ -101,7 +101,8 @@ TEST(PortableStream, GivesThePublishedNumbers) {
   EXPECT_LT((PortableStream(0).normal({4}) - expected).abs().max().item<double>(), 1e-8);
 }
 
-/// methods.md 13.3 (a): relative Frobenius error of what stands in for the prefix, d = 64, 128 queries and keys, one head.
+/// docs/methods.md#how-well-a-state-replaces-a-prefix: relative Frobenius error of what stands in for the prefix, d = 64, 128 queries and
+/// keys, one head.
 struct TableRow {
   double s;
   int64_t pairs;

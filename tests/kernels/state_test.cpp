@@ -1,4 +1,4 @@
-/// Attention with a linear state, whatever route computes it (methods.md 8, kernels.md 1.3). Numerical traps: state_traps_test.cpp.
+/// Attention with a linear state, whatever route computes it (docs/kernels.md#merging-parts). Numerical traps: state_traps_test.cpp.
 
 #include "peft/kernels/state.h"
 
@@ -75,7 +75,8 @@ TEST(Ntk, Float32) {
 }
 
 TEST(Ntk, Bfloat16StaysWithinTheTolerances) {
-  const double tolerances[] = {3.5e-3, 4e-3, 5e-3, 5e-3, 2.5e-3, 5e-3};  // out, dq, dk, dv, dZ, d den (kernels.md 2.4)
+  // out, dq, dk, dv, dZ, dden: docs/kernels.md#tolerances
+  const double tolerances[] = {3.5e-3, 4e-3, 5e-3, 5e-3, 2.5e-3, 5e-3};
   for (const FeatureMap map : {FeatureMap::elu, FeatureMap::taylor1}) {
     for (const bool causal : {false, true}) {
       const Inputs in = make_inputs(

@@ -1,4 +1,4 @@
-/// Numerical traps of attention with a linear state (kernels.md 1.4).
+/// Numerical traps of attention with a linear state (docs/kernels.md#numerical-traps).
 
 #include <gmock/gmock.h>
 

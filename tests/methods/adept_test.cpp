@@ -1,4 +1,4 @@
-/// adept: methods.md 7.
+/// adept: docs/methods.md#adept.
 
 #include "tests/support/one_method.h"
 

@@ -1,4 +1,4 @@
-/// full and linear_probe, beyond what methods_test.cpp shows: methods.md 9, 10.
+/// full and linear_probe, beyond what methods_test.cpp shows: docs/methods.md#full, docs/methods.md#linear_probe.
 
 #include "peft/kernels/optimizer.h"
 #include "peft/train/batch.h"

@@ -1,4 +1,4 @@
-/// bitfit: methods.md 11.
+/// bitfit: docs/methods.md#bitfit.
 
 #include "tests/support/altered_bert.h"
 #include "tests/support/one_method.h"

@@ -1,4 +1,4 @@
-/// dept: methods.md 6.
+/// dept: docs/methods.md#dept.
 
 #include "peft/kernels/optimizer.h"
 #include "tests/support/one_method.h"

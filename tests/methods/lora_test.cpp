@@ -1,4 +1,4 @@
-/// lora, beyond what methods_test.cpp shows: methods.md 1.
+/// lora, beyond what methods_test.cpp shows: docs/methods.md#lora.
 
 #include "tests/support/one_method.h"
 

@@ -1,4 +1,4 @@
-/// Counts, refusals and names of all methods (methods.md 0.5).
+/// Counts, refusals and names of all methods (docs/methods.md#tests-of-every-method).
 
 #include <gmock/gmock.h>
 

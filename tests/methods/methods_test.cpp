@@ -1,4 +1,4 @@
-/// What holds for every method (methods.md 0.5).
+/// What holds for every method (docs/methods.md#tests-of-every-method).
 
 #include <gmock/gmock.h>
 

@@ -1,4 +1,4 @@
-/// p_tuning (methods.md 3).
+/// p_tuning (docs/methods.md#p_tuning).
 
 #include <gmock/gmock.h>
 

@@ -1,4 +1,4 @@
-/// p_tuning_v2, a preset of prefix (methods.md 5).
+/// p_tuning_v2, a preset of prefix (docs/methods.md#p_tuning_v2).
 
 #include "tests/methods/prefix_method.h"
 

@@ -1,4 +1,4 @@
-/// Dropout on prefixes (methods.md 4).
+/// Dropout on prefixes (docs/methods.md#prefix).
 
 #include "tests/methods/prefix_method.h"
 

@@ -1,4 +1,4 @@
-/// Start values of prefixes: random, and from a text (methods.md 4).
+/// Start values of prefixes: random, and from a text (docs/methods.md#prefix).
 
 #include <torch/optim/adam.h>
 

@@ -1,4 +1,4 @@
-/// prefix (methods.md 4).
+/// prefix (docs/methods.md#prefix).
 
 #include "tests/methods/prefix_method.h"
 #include "tests/support/number_tokenizer.h"

@@ -1,4 +1,4 @@
-/// prompt, beyond what methods_test.cpp shows: methods.md 2.
+/// prompt, beyond what methods_test.cpp shows: docs/methods.md#prompt.
 
 #include "peft/kernels/attention.h"
 #include "tests/support/one_method.h"

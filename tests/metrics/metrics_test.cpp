@@ -108,7 +108,7 @@ TEST(Metrics, RowsThatCannotBeScoredAreErrors) {
   EXPECT_THROW(score("accuracy", {2}, {1}, 2), DataError);
 }
 
-// tasks.md 12.7: class sizes of the dev splits, a predictor that always says the larger class.
+// docs/tasks.md#metrics: class sizes of the dev splits, a predictor that always says the larger class.
 TEST(Metrics, MajorityClassPredictorsHaveKnownScores) {
   const auto constant = [](int64_t zeros, int64_t ones, double prediction) {
     Scored scored;

@@ -69,7 +69,7 @@ def assert_same(ours, theirs):
 
 
 def random_adapter(folder, kind, seed, labels, **changes):
-    """Config and tensors as hf-formats lays them out, with values far from any start."""
+    """Config and tensors as docs/formats.md#types-of-our-own lays them out, with values far from any start."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape, scale=0.4):

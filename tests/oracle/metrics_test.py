@@ -47,7 +47,7 @@ def test_one_case_by_peft_tool_itself(tmp_path):
 
 
 def reference_scores(predictions, references, num_classes):
-    """Scores by scikit-learn, with the rules of tasks.md 7 for invalid predictions (None) written out."""
+    """Scores by scikit-learn, with the rules of docs/tasks.md#metrics for invalid predictions (None) written out."""
     extra = num_classes  # one class more
     with_extra = [extra if p is None else p for p in predictions]
     opposite = [1 - r if p is None else p for p, r in zip(predictions, references)]

@@ -1,5 +1,5 @@
 #pragma once
-/// BERT as its paper and hf-formats A.3 describe it, with padding and masks, in float64: shares no code with src/.
+/// BERT as its paper and docs/formats.md#bert describe it, with padding and masks, in float64: shares no code with src/.
 
 #include <ATen/ATen.h>
 

@@ -1,5 +1,5 @@
 #pragma once
-/// The portable stream n(seed) of methods.md 13: normals that any language reproduces from a few lines.
+/// The portable stream n(seed): normals that any language reproduces from a few lines.
 
 #include <ATen/ATen.h>
 

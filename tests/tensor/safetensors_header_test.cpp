@@ -147,7 +147,7 @@ TEST(SafetensorsHeader, RefusesSizesThatDoNotFitTheShape) {
               HasSubstr(R"(tensor "a": 8 bytes, but shape [3] of F32 takes 12)"));
   EXPECT_THAT(refusal_of_entry(R"({"dtype":"F64","shape":[0],"data_offsets":[0,8]})"), HasSubstr("takes 0"));
   EXPECT_THAT(refusal_of_entry(R"({"dtype":"F4","shape":[3],"data_offsets":[0,2]})"),
-              HasSubstr("no whole number of bytes"));
+              HasSubstr("not a whole number of bytes"));
 }
 
 TEST(SafetensorsHeader, RefusesBadOffsets) {

@@ -9,14 +9,14 @@
 
 namespace peft {
 
-/// Exit codes of every program (DESIGN 2.1).
+/// Exit codes of every program (README.md#exit-codes).
 enum class ExitCode : int {
   done = 0,
   other = 1,        ///< anything not named below: disk full, run folder in use
   config = 2,       ///< bad usage or configuration
   data = 3,         ///< bad model, adapter or data file
   guard = 4,        ///< training stopped by a guard (NaN, divergence)
-  interrupted = 75  ///< saved and stopped on a signal; go on with --resume
+  interrupted = 75  ///< saved and stopped on a signal; run again with --resume
 };
 
 /// Base of all errors. what() is one line: the file, the line or key, what was found, what was expected.

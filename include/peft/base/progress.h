@@ -1,5 +1,5 @@
 #pragma once
-/// One progress line on a terminal: done/total, rate, time left, a note. Silent when stderr is no terminal.
+/// One progress line on a terminal: done/total, rate, time left, a note. Silent when stderr is not a terminal.
 
 #include <chrono>
 #include <cstdint>

@@ -1,5 +1,5 @@
 #pragma once
-/// What happens to a bad row (tasks.md 11): the end of the program, or a counted skip with a few examples.
+/// What happens to a bad row (docs/tasks.md#bad-input): the end of the program, or a counted skip with a few examples.
 
 #include <cstdint>
 #include <map>

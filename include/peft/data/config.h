@@ -12,7 +12,7 @@
 namespace peft {
 
 struct TaskConfig {
-  std::string name;          ///< tasks.md 2: "sst2", "glue/rte", "classification", "regression", ...
+  std::string name;          ///< docs/tasks.md#tasks-of-glue: "sst2", "glue/rte", "classification", "regression", ...
   std::string data;          ///< file or folder; may be empty when data.files names every split
   int64_t max_length = 128;  ///< tokens of a text with its special tokens, without prompt tokens
   void visit(Fields& fields);

@@ -23,7 +23,7 @@ struct TaskInfo {
   int64_t outputs() const { return regression ? 1 : static_cast<int64_t>(labels.size()); }
 };
 
-/// What reading a split saw (tasks.md 1.10 and 11).
+/// What reading a split saw (docs/tasks.md#reports-and-fingerprints).
 struct SplitStatistics {
   std::vector<std::string> files;
   std::map<std::string, int64_t> skipped;  ///< kind -> rows
@@ -59,14 +59,14 @@ class EncodedSplit {
 struct Dataset {
   TaskInfo task;
   std::map<std::string, EncodedSplit> splits;  ///< those found among the ones asked for
-  std::string fingerprint;                     ///< content of the files, tokenizer, lengths and rules (tasks.md 1.11)
+  std::string fingerprint;                     ///< of content and rules (docs/tasks.md#reports-and-fingerprints)
   const EncodedSplit* find(const std::string& split) const;
 };
 
-/// Reads and encodes the splits asked for ("train", "dev", "test"; accepted spellings of tasks.md 1.9). A split that is not there is
-/// left out; the caller decides whether it needs it. `task.name` becomes the full name ("glue/rte"), and where the labels of a
-/// classification task come from its train split `data.labels` is filled with them, so that the run's config holds both. Throws
-/// ConfigError (unknown task or key) and DataError (files; tasks.md 11).
+/// Reads and encodes the splits asked for ("train", "dev", "test"; accepted spellings: docs/tasks.md#finding-files). A split that is not
+/// there is left out; the caller decides whether it needs it. `task.name` becomes the full name ("glue/rte"), and where the labels of a
+/// classification task come from its train split `data.labels` is filled with them, so that the run's config holds both. Throws ConfigError
+/// (unknown task or key) and DataError (files; docs/tasks.md#bad-input).
 Dataset load_dataset(TaskConfig& task, DataConfig& data, const Tokenizer& tokenizer,
                      const std::vector<std::string>& splits);
 

@@ -1,6 +1,7 @@
 #pragma once
-/// Physical lines of a file, as tasks.md 1 defines them: they end at LF only, a CR directly before LF is dropped, everything else is
-/// text. Reads in blocks: memory is bounded by the longest accepted line, and a file cut while it is read cannot crash the reader.
+/// Physical lines of a file, as docs/tasks.md#reading-rules defines them: they end at LF only, a CR directly before LF is dropped,
+/// everything else is text. Reads in blocks: memory is bounded by the longest accepted line, and a file cut while it is read cannot crash
+/// the reader.
 
 #include <sys/stat.h>
 

@@ -1,5 +1,5 @@
 #pragma once
-/// torch.randperm without torch (tasks.md 9).
+/// torch.randperm without torch (docs/tasks.md#limits-and-permutations).
 
 #include <cstdint>
 #include <vector>

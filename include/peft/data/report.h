@@ -1,5 +1,5 @@
 #pragma once
-/// What reading a data set saw, for --dry-run and for run records (tasks.md 1.10).
+/// What reading a data set saw, for --dry-run and for run records (docs/tasks.md#reports-and-fingerprints).
 
 #include <string>
 

@@ -1,5 +1,5 @@
 #pragma once
-/// Which file holds which split (tasks.md 1, "Finding files").
+/// Which file holds which split (docs/tasks.md#finding-files).
 
 #include <filesystem>
 #include <map>

@@ -1,6 +1,6 @@
 #pragma once
-/// The table of tasks (tasks.md 2 and 4): what the files of a task look like and how its rows are read. One file of src/data/tasks/
-/// adds one task.
+/// The table of tasks (docs/tasks.md#tasks-of-glue): what the files of a task look like and how its rows are read. One file of
+/// src/data/tasks/ adds one task.
 
 #include <cstdint>
 #include <map>

@@ -1,5 +1,5 @@
 #pragma once
-/// Adapter folders as Hugging Face peft reads and writes them, and model folders for full fine-tuning (hf-formats B).
+/// Adapter folders as Hugging Face peft reads and writes them, and model folders for full fine-tuning (docs/formats.md#adapter-folders).
 
 #include <filesystem>
 #include <string>

@@ -1,5 +1,6 @@
 #pragma once
-/// Attention over packed sequences with an optional extra key/value source, merged exactly by log-sum-exp (kernels.md 1.2, 1.3).
+/// Attention over packed sequences with an optional extra key/value source, merged exactly by log-sum-exp
+/// (docs/kernels.md#interface, docs/kernels.md#merging-parts).
 /// Tq query rows, Tk key rows, B sequences, H heads, G key/value heads (query head h uses h / (H/G)), D head width, K adapters, P prefix
 /// pairs.
 
@@ -41,15 +42,15 @@ struct AttentionArgs {
   int64_t window = 0;    ///< a query sees the last `window` keys up to its own position, 0: all
   PrefixKV prefix = {};  ///< a prefix or a state, never both
   LinearState state = {};
-  DropoutSite dropout = {};  ///< on the probabilities; kernels other than K5 then form them explicitly
+  DropoutSite dropout = {};  ///< on the probabilities; kernels other than packed_attention then form them explicitly
   AttentionImplementation implementation = AttentionImplementation::automatic;
   RelativeBias bias = {};
 };
 
 /// softmax(scale q [Kpre_k ; k_b]^T) [Vpre_k ; v_b] for every sequence b of adapter k.     q [Tq,H,D], k, v [Tk,G,D] -> [Tq,H,D]
-/// with `prefix`, or the formula of state.h with `state`. Differentiable in q, k, v, the prefix, z and den of the state, and the table of the bias. A row
-/// without any visible key or state gives zeros. Float32, float64, bfloat16 and half. Throws ConfigError when `implementation` does not serve
-/// this type, width or device.
+/// with `prefix`, or the formula of state.h with `state`. A row without any visible key or state gives zeros. Float32, float64, bfloat16
+/// and half. Differentiable in q, k, v, the prefix, z and den of the state, and the table of the bias. Throws ConfigError when
+/// `implementation` does not serve this type, width or device.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args);
 
 /// The same by explicit concatenation, one sequence at a time, in plain differentiable operations: the oracle of the tests and the

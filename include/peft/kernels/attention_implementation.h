@@ -8,8 +8,9 @@
 
 namespace peft {
 
-/// automatic: the fastest that serves the call. reference: the definition in plain operations. own: prefixes, states and
-/// short sequences by our own CUDA kernels, the rest as automatic. The others force one operator; cudnn serves batches of equal lengths, FlashAttention-2 the rest.
+/// automatic: the fastest that serves the call. reference: the definition in plain operations. own: prefixes, states and short sequences
+/// by our own CUDA kernels, the rest as automatic. The others force one operator. cudnn serves batches of equal lengths; FlashAttention-2
+/// serves the rest.
 enum class AttentionImplementation { automatic, reference, cpu, flash, cudnn, efficient, own };
 
 /// In the order of the enumeration.

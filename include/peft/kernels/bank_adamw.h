@@ -1,5 +1,5 @@
 #pragma once
-/// One AdamW step of every adapter of a bank in two launches, by our own kernel (K6).     [Loshchilov and Hutter 2017, arXiv:1711.05101]
+/// One AdamW step of every adapter of a bank in two launches, by our own kernel.     [Loshchilov and Hutter 2017, arXiv:1711.05101]
 
 #include <ATen/core/Tensor.h>
 
@@ -36,7 +36,7 @@ class BankAdamW {
   /// Throws Error unless every tensor is such a leaf of K slices on one device and every list has K numbers.
   BankAdamW(std::vector<Trained> tensors, const std::vector<Job>& jobs);
 
-  /// Steps the active jobs and zeroes their gradients. A job whose n is no finite number keeps its numbers and t; its step still counts.
+  /// Steps the active jobs and zeroes their gradients. A job whose n is not finite keeps its numbers and t; its step still counts.
   /// Throws Error when a leaf's gradient was replaced or reset: it would not be trained.
   void step();
   /// A job that is not active keeps everything, its gradients and its place in the schedule included. All are active at first.

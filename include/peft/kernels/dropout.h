@@ -1,6 +1,6 @@
 #pragma once
 /// Dropout whose masks are named, not drawn: a function of (the adapter's seed, site, step, example, position, column). A bank, a
-/// single run, any packing and any micro-batching see the same masks (methods.md 0.1).
+/// single run, any packing and any micro-batching see the same masks (docs/methods.md#the-bank).
 
 #include <ATen/core/Tensor.h>
 
@@ -33,9 +33,8 @@ struct DropoutSite {
   }
 };
 
-/// x with every element kept with probability 1 - p and divided by 1 - p, p of the row's adapter.     x_TC, one row per row of `rows`; differentiable.
-/// Custom: by our kernel (K4, row_dropout), which forms the same masks on the device, where it serves: float32, bfloat16 or half, C a
-/// multiple of 8.
+/// x with every element kept with probability 1 - p and divided by 1 - p, p of the row's adapter.     x_TC, one row per row of `rows`
+/// Differentiable. Custom kernel (row_dropout), which forms the same masks on the device: float32, bfloat16 or half, C a multiple of 8.
 at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows, const Execution& execution = {});
 
 /// Multipliers (0 or 1/(1-p)) of the attention probabilities of sequence b: of `prefix` pairs, then of its `keys` own, whose masks do not

@@ -31,10 +31,10 @@ at::Tensor word_rows(const EmbeddingTables& tables, const at::Tensor& ids);
 
 /// y = norm(e + type[.] + position[.]),  e = prompt[s, p], or x[t], or word[id].     ids_T, types_T -> [T + B P, C]
 ///
-/// Rows are those of `longer`, which is rows->lengthened(P), `rows` itself where P = 0; prompt rows have the first positions,
-/// type 0 and are rounded to the type of the tokens' rows. Differentiable in x, prompt and tables. Custom: in one launch by our
-/// kernel (K7) where it serves: frozen tables in float32, bfloat16 or half, x of their type, C a multiple of 8 up to 8192; differentiable in x
-/// and the prompt.
+/// `longer` is rows->lengthened(P), or `rows` itself where P = 0. Prompt rows have the first positions and type 0, and are rounded to the
+/// type of the tokens' rows. Differentiable in x, prompt and tables.
+/// Custom kernel (packed_embedding), one launch: frozen tables in float32, bfloat16 or half, x of their type, C a multiple of 8 up to 8192;
+/// differentiable in x and the prompt.
 at::Tensor embed_rows(const EmbeddingTables& tables, const Embedded& embedded, const at::Tensor& ids_T,
                       const at::Tensor& types_T, const Batch& rows, const Batch& longer,
                       const Execution& execution = {});

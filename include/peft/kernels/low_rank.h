@@ -18,7 +18,7 @@ struct LowRankBank {
 
 /// y[t] = scales[k] (dropout(x[t]) A[k]) B[k] for the rows t of adapter k.     x_TC -> [T, O]
 ///
-/// Computed in the type of A. The masks are named by `rows`. Differentiable in x, A and B. Custom: by our kernels (kernels.md K4) where
+/// Computed in the type of A. The masks are named by `rows`. Differentiable in x, A and B. Custom kernels (grouped_matmul), where
 /// they serve, in the type of x with sums in float32: float32, bfloat16 or half, C and O multiples of 8, R up to 128.
 at::Tensor low_rank_addition(const LowRankBank& bank, const at::Tensor& x_TC, const DropoutSite& site,
                              const Batch& rows, const Execution& execution = {});

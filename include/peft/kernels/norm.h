@@ -25,8 +25,8 @@ struct NormedSum {
 
 /// s = x + dropout(branch)     y = normalise(s)
 ///
-/// An undefined branch: s is x. The masks are named by `rows`, one row per row of x. Custom: by our kernel (kernels.md K3) where it serves:
-/// frozen weights, float32, bfloat16 or half, C a multiple of 8 up to 8192.
+/// An undefined branch: s is x. The masks are named by `rows`, one row per row of x. Custom kernel (residual_norm): frozen weights,
+/// float32, bfloat16 or half, C a multiple of 8 up to 8192.
 NormedSum normalised_sum(const at::Tensor& x_TC, const at::Tensor& branch_TC, const RowNorm& norm,
                          const DropoutSite& site, const Batch& rows, const Execution& execution = {});
 

@@ -11,7 +11,7 @@
 
 namespace peft {
 
-/// Keys that every method has (methods.md 0.4). A method derives from it and adds its own in visit().
+/// Keys that every method has (docs/methods.md#common-keys). A method derives from it and adds its own in visit().
 struct MethodConfig {
   std::string type;
   std::string compat =

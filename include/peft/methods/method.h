@@ -35,7 +35,7 @@ struct Parameter {
 
 /// What a bank is made for.
 struct BankSpec {
-  std::vector<const MethodConfig*> configs;  ///< [K], equal but for what methods.md 0.1 lets differ
+  std::vector<const MethodConfig*> configs;  ///< [K], equal but for what docs/methods.md#the-bank lets differ
   std::vector<uint64_t> seeds;               ///< [K], of initial values
   int64_t outputs = 0;                       ///< of the task: rows of a trained head
   int64_t max_length = 0;                    ///< of the task, for tables that depend on it
@@ -69,7 +69,7 @@ class Method : public Sockets {
 
   const TrainedLinear* trained_module(const std::string& module) override;
 
-  /// Adapter k in peft's layout where peft knows the method (hf-formats B).
+  /// Adapter k in peft's layout where peft knows the method (docs/formats.md#adapter-folders).
   virtual AdapterFiles fold(int64_t k) const = 0;
   /// The inverse: values of adapter k from files of the same shapes. Throws DataError. `head` false leaves the trained modules alone.
   virtual void load(int64_t k, const AdapterFiles& files, bool head) = 0;

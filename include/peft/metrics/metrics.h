@@ -1,5 +1,5 @@
 #pragma once
-/// Scores of predictions against references (tasks.md 7 and 8). A metric never returns NaN or infinity: where its formula has no
+/// Scores of predictions against references (docs/tasks.md#metrics). A metric never returns NaN or infinity: where its formula has no
 /// value the result is 0 and `undefined` says so.
 
 #include <cstdint>
@@ -28,7 +28,7 @@ struct MetricValue {
 
 /// accuracy, f1, macro_f1, macro_f1_all, mcc, pearson, spearman; grouped by question or pair: multirc_f1a, multirc_em, multirc_f1m,
 /// gender_parity. Throws ConfigError on an unknown name (lists the known ones) and on missing groups or class count, DataError on
-/// rows that cannot be scored (no rows, unequal numbers of them, a reference that is no class id or no finite number).
+/// rows that cannot be scored (no rows, unequal numbers of them, a reference that is not a class id or not finite).
 MetricValue compute_metric(const std::string& name, const Scored& scored);
 std::vector<std::string> metric_names();
 bool metric_known(const std::string& name);
@@ -37,8 +37,8 @@ struct Interval {
   double low = 0, high = 0;
 };
 
-/// Percentile bootstrap, 95 %, splitmix64 draws exactly as tasks.md 8 defines them (unit: the row, or for grouped metrics the group,
-/// in order of first appearance). Undefined resamples count as 0.
+/// Percentile bootstrap, 95 %, splitmix64 draws exactly as docs/tasks.md#intervals defines them (unit: the row, or for grouped metrics the
+/// group, in order of first appearance). Undefined resamples count as 0.
 Interval bootstrap_interval(const std::string& metric, const Scored& scored, int64_t resamples, uint64_t seed);
 
 /// Unit taken by draw i of resample b over n units.

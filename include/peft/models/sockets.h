@@ -1,6 +1,6 @@
 #pragma once
 /// The only places where a method can touch the frozen network. The network asks, the method answers with data or stays silent; the
-/// default answer is "nothing", and a method that touches nothing costs nothing.
+/// default answer is "nothing", and a method that touches nothing costs nothing (docs/DESIGN.md#three-ideas).
 /// T tokens, B sequences, K adapters, P virtual tokens, C model width, O outputs of a linear map.
 
 #include <ATen/core/Tensor.h>

@@ -16,8 +16,7 @@ namespace peft {
 
 /// A parsed file. Refused with a DataError naming the file (and the tensor): shorter than its header says, header over 100 MB or not a
 /// JSON object, duplicate names, offsets that overlap, leave gaps or run past the end, sizes that do not equal shape times width,
-/// unknown dtypes, trailing bytes. Pickle files are recognised by their first bytes and never opened: the error says how to convert
-/// (so a folder that holds only adapter_model.bin is refused well by opening that file here).
+/// unknown dtypes, trailing bytes. Pickle files are recognised by their first bytes and never opened: the error says how to convert.
 class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
@@ -38,9 +37,9 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-/// The tensors of a model folder: model.safetensors, or, where there is none, the shards that model.safetensors.index.json lists (the map is authoritative;
-/// a listed tensor missing from its shard, or a missing shard, is a DataError). A folder with only pytorch_model.bin is refused with
-/// the advice how to convert.
+/// The tensors of a model folder: model.safetensors, or else the shards that model.safetensors.index.json lists. The index decides which
+/// shard holds a tensor. A missing shard is a DataError, and so is a tensor that its shard does not hold. A folder with only
+/// pytorch_model.bin is refused; the error says how to convert.
 class ModelTensors {
  public:
   explicit ModelTensors(const std::filesystem::path& folder);

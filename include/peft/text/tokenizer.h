@@ -30,15 +30,15 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  /// Reads tokenizer.json, else vocab.txt with tokenizer_config.json where present (hf-formats A.1: a bare vocab.txt that says
-  /// nothing about case is cased if a token outside [...] holds an ASCII capital). Throws DataError naming the file.
+  /// Reads tokenizer.json, else vocab.txt with tokenizer_config.json where present (docs/formats.md#tokenizer-files: a bare vocab.txt that
+  /// says nothing about case is cased if a token outside [...] holds an ASCII capital). Throws DataError naming the file.
   static std::unique_ptr<Tokenizer> load(const std::filesystem::path& model_folder);
 
   /// Content ids of one text, without special tokens and without a limit (special tokens written out in the text become their ids,
   /// as in the reference). Appends to `ids`.
   virtual void encode_content(std::string_view text, std::vector<int32_t>& ids) const = 0;
 
-  /// One text or a pair with the tokenizer's template, types and truncation (tasks.md 5: as the fast tokenizers do). Throws
+  /// One text or a pair with the tokenizer's template, types and truncation (docs/tasks.md#encoding: as the fast tokenizers do). Throws
   /// DataError when only_first/only_second cannot make room.
   virtual Encoding encode(std::string_view text, std::optional<std::string_view> text_pair = std::nullopt,
                           const EncodeOptions& options = {}) const = 0;

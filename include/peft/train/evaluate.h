@@ -32,7 +32,7 @@ Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const E
 Json evaluation_metrics(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task);
 Scored scored(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task);
 
-/// predictions/SPLIT.jsonl (tasks.md 7): {"idx", "prediction", "reference", "scores"}, one line a row.
+/// predictions/SPLIT.jsonl (docs/tasks.md#predictions-files): {"idx", "prediction", "reference", "scores"}, one line a row.
 void write_predictions(const std::filesystem::path& file, const Evaluation& evaluation, const EncodedSplit& split,
                        const TaskInfo& task);
 

@@ -1,5 +1,5 @@
 #pragma once
-/// The optimiser of a bank: every adapter has its own rates, decay, clip and number of updates (methods.md 0.1, 0.2).
+/// The optimiser of a bank: every adapter has its own rates, decay, clip and number of updates (docs/methods.md#optimiser).
 
 #include <ATen/core/Tensor.h>
 

@@ -33,8 +33,9 @@ struct SweepConfig {
 /// Throws ConfigError when the folder of a job holds a run of another config, or something else than a run. Writes nothing.
 void check_runs(const std::vector<SweepJob>& jobs);
 
-/// Jobs that train together, as indices in `jobs`: equal but for what one bank lets differ (methods.md 0.1), in their order. A bank is no
-/// larger than `largest` jobs; 0: as many as fill a step with kBankExamples examples or kBankTokens tokens, beyond which a CPU gains nothing.
+/// Jobs that train together, as indices in `jobs`: equal but for what one bank lets differ (docs/methods.md#the-bank), in their order. A
+/// bank is no larger than `largest` jobs; 0: as many as fill a step with kBankExamples examples or kBankTokens tokens, beyond which a CPU
+/// gains nothing.
 inline constexpr int64_t kBankExamples = 256, kBankTokens = 16384;
 std::vector<std::vector<std::size_t>> plan_banks(const std::vector<SweepJob>& jobs, int64_t largest);
 

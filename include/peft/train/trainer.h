@@ -1,6 +1,6 @@
 #pragma once
-/// Training of a bank: a list of run configs that differ only where one backbone can carry them together (methods.md 0.1). peft-train
-/// passes a list of one.
+/// Training of a bank: a list of run configs that differ only where one backbone can carry them together (docs/methods.md#the-bank).
+/// peft-train passes a list of one.
 
 #include <functional>
 #include <string>
@@ -29,7 +29,7 @@ struct JobResult {
 /// anything is written; a guard that stops one job leaves the others running.
 std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const TrainOptions& options);
 
-/// Runs with equal keys can train in one bank: equal but for what methods.md 0.1 lets differ.
+/// Runs with equal keys can train in one bank: equal but for what docs/methods.md#the-bank lets differ.
 std::string bank_key(const RunConfig& config);
 
 /// What --dry-run prints: everything resolved, parameter counts, data sizes, token statistics, a memory estimate. Trains nothing.

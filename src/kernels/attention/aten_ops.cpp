@@ -123,7 +123,7 @@ std::array<at::Tensor, 3> efficient_backward(const at::Tensor& dout, const at::T
 }
 
 /// Batches of equal lengths go to cuDNN, which knows no windows and no sequences of one row. Under a causal mask a prefix makes a square of
-/// them, rows of zeros standing in front of the queries, while it is short enough for that (kernels.md 2).
+/// them, rows of zeros standing in front of the queries, while it is short enough for that (docs/kernels.md#attention-routes).
 bool is_dense(const VarlenArgs& a) {
   const auto equal = [](const PackedBatch& rows) {
     return rows.longest() > 1 && rows.rows() == rows.sequences() * rows.longest();

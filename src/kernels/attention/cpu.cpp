@@ -32,7 +32,7 @@ struct PartGradients {
 };
 
 /// Exact for any part of the keys when `out` and `lse` are the merged ones: the op uses them only in exp(s - lse) and
-/// rowsum(dout * out) (kernels.md 1.3).
+/// rowsum(dout * out) (docs/kernels.md#merging-parts).
 PartGradients part_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const at::Tensor& out, const at::Tensor& lse_NH, double scale, bool causal) {
   auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
@@ -115,7 +115,7 @@ struct CpuAttention : torch::autograd::Function<CpuAttention> {
     const auto saved = ctx->get_saved_variables();
     const at::Tensor dout_given = grads[0];
     const auto& args = HeldArgs::unwrap(ctx->saved_data["args"]);
-    // The op's backward in bfloat16 is several times slower than in float32 (kernels.md 2.2).
+    // The op's backward in bfloat16 is several times slower than in float32 (docs/kernels.md#attention-routes).
     const auto wide = [&](const at::Tensor& x) {
       return x.defined() && x.scalar_type() == at::kBFloat16 ? x.to(at::kFloat) : x;
     };

@@ -1,5 +1,5 @@
 #pragma once
-/// Packed sequences for operators of dense batches: every row gets a place in [B,N], and what stands in no row's place takes no part.
+/// Packed sequences for operators of dense batches: pads them to [B,N]. Padding is masked out.
 /// Private to src/kernels.
 
 #include <array>

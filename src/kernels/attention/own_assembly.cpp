@@ -9,7 +9,7 @@
 namespace peft {
 namespace {
 
-/// K2: prefix rows in front of the keys of every sequence, in one launch each way.
+/// kv_assembly: prefix rows in front of the keys of every sequence, in one launch each way.
 class OwnAssembly final : public SourceRoute {
  public:
   /// Its plan gives a sequence without rows no prefix, which queries of other rows would see.

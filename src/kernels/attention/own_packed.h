@@ -1,5 +1,5 @@
 #pragma once
-/// Attention with its prefix in one pass by our own kernel (K5, stage B); a state is merged behind it. Private to src/kernels.
+/// Attention with its prefix in one pass by our own kernel (packed_attention); a state is merged behind it. Private to src/kernels.
 
 #include "peft/kernels/attention.h"
 

@@ -9,7 +9,8 @@
 namespace peft {
 namespace {
 
-/// K5: an exact prefix, which every query sees, without a bias, merged behind the operator. Tables of sequences are groups of one sequence.
+/// prefix_attention: an exact prefix, which every query sees, without a bias, merged behind the operator. Tables of sequences are groups of
+/// one sequence.
 class OwnPrefix final : public SourceRoute {
  public:
   static bool serves(const AttentionArgs& args, const at::Tensor& q) {

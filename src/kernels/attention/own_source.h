@@ -5,8 +5,8 @@
 
 namespace peft {
 
-std::unique_ptr<SourceRoute> own_state(const AttentionArgs& args, const at::Tensor& q);     ///< K1
-std::unique_ptr<SourceRoute> own_prefix(const AttentionArgs& args, const at::Tensor& q);    ///< K5
-std::unique_ptr<SourceRoute> own_assembly(const AttentionArgs& args, const at::Tensor& q);  ///< K2
+std::unique_ptr<SourceRoute> own_state(const AttentionArgs& args, const at::Tensor& q);     ///< ntk_attention
+std::unique_ptr<SourceRoute> own_prefix(const AttentionArgs& args, const at::Tensor& q);    ///< prefix_attention
+std::unique_ptr<SourceRoute> own_assembly(const AttentionArgs& args, const at::Tensor& q);  ///< kv_assembly
 
 }  // namespace peft

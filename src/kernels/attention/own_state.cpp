@@ -9,7 +9,7 @@
 namespace peft {
 namespace {
 
-/// K1: a state merged behind the operator.
+/// ntk_attention: a state merged behind the operator.
 class OwnState final : public SourceRoute {
  public:
   static bool serves(const AttentionArgs& args, const at::Tensor& q) {

@@ -11,7 +11,7 @@ namespace {
 using Wish = AttentionImplementation;
 using enum AttentionBackend;
 
-/// Beyond this many keys FlashAttention-2 with the prefix merged behind it is expected to win (kernels.md K5).
+/// Beyond this many keys FlashAttention-2 with the prefix merged behind it is expected to win (docs/kernels.md#attention-routes).
 constexpr int64_t kOnePassKeys = 512;
 
 bool serves(AttentionBackend backend, const AttentionSituation& s) {
@@ -53,7 +53,7 @@ bool knows(AttentionBackend backend, const PositionSupport& positions) {
   return false;
 }
 
-/// The default; `cudnn` and our own kernels are not part of it until a GPU has shown them faster (docs/kernels.md).
+/// The default; `cudnn` and our own kernels are not part of it until a GPU has shown them faster (docs/kernels.md#our-cuda-kernels).
 AttentionBackend fastest(const AttentionSituation& s) {
   for (const AttentionBackend backend : {cpu, flash, efficient}) {
     if (serves(backend, s) && knows(backend, s.positions)) return backend;

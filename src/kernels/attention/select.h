@@ -8,7 +8,7 @@
 namespace peft {
 
 /// explicit_: probabilities are formed, one sequence at a time. cpu: the packed CPU operator. flash, cudnn, efficient: stock CUDA operators.
-/// packed: our own kernel, with prefixes, and a state behind it (K5, stage B).
+/// packed: our own kernel, with prefixes, and a state behind it (packed_attention).
 enum class AttentionBackend { reference, explicit_, cpu, flash, cudnn, efficient, packed };
 
 /// Whether a call has a position bias, a window, or a causal mask of other queries than its keys, and which kernels know it then.

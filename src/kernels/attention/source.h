@@ -2,7 +2,8 @@
 /// What a prefix or a state does around an operator that knows packed sequences and nothing else. Private to src/kernels.
 ///
 /// A prefix is put in front of every sequence's own keys, so that the operator sees it; or it is merged into the operator's output by its
-/// log-sum-exp, as a state is. The operator's backward is given the merged output and log-sum-exp, which makes it exact (kernels.md 1.3).
+/// log-sum-exp, as a state is. The operator's backward is given the merged output and log-sum-exp, which makes it exact
+/// (docs/kernels.md#merging-parts).
 
 #include <array>
 #include <memory>

@@ -1,5 +1,5 @@
 #pragma once
-/// bias_activation and gated_activation (kernels.md K3) on tensors. Private to src/kernels.
+/// bias_activation and gated_activation on tensors. Private to src/kernels.
 
 #include "src/kernels/cuda/common/rowmath.h"
 #include "src/kernels/own/dropout.h"

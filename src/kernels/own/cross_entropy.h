@@ -1,5 +1,5 @@
 #pragma once
-/// small_xent (kernels.md K3) on tensors. Private to src/kernels.
+/// small_xent on tensors. Private to src/kernels.
 
 #include <ATen/core/Tensor.h>
 

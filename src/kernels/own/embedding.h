@@ -1,5 +1,5 @@
 #pragma once
-/// Prompts, embeddings and the first norm of packed rows in one launch (K7). Private to src/kernels.
+/// Prompts, embeddings and the first norm of packed rows in one launch (packed_embedding). Private to src/kernels.
 /// T tokens, B sequences, K adapters, P prompt rows of S sources, C columns.
 
 #include <optional>
@@ -25,7 +25,7 @@ struct EmbeddingTables {
 /// prompt rows have type 0. A prompt is rounded to the tables' type where it is read. Without norm, position and type a row is bitwise its
 /// table's. Differentiable in x, and in the prompt, summed in float32: zeros for an adapter without sequences, and bitwise those of a batch
 /// without the other adapters. ids and types stay on the device and are not checked against their tables.
-/// Throws Error when shapes or types contradict each other or `rows`, when C is no multiple of 8 or above 8192, or when a sequence has more
+/// Throws Error when shapes or types contradict each other or `rows`, when C is not a multiple of 8 or above 8192, or when a sequence has more
 /// rows than `position`.
 at::Tensor packed_embedding(const EmbeddingTables& tables, const at::Tensor& ids_T, const at::Tensor& types_T,
                             const at::Tensor& prompt_SPC, const Batch& rows, bool prompt_per_sequence = false,

@@ -1,5 +1,5 @@
 #pragma once
-/// residual_norm (kernels.md K3) on tensors. Private to src/kernels.
+/// residual_norm on tensors. Private to src/kernels.
 
 #include "peft/kernels/norm.h"
 #include "src/kernels/cuda/common/norm.h"

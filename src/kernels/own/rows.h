@@ -1,5 +1,5 @@
 #pragma once
-/// What kernels on rows of elements (kernels.md K3) ask of tensors. Private to src/kernels.
+/// What kernels on rows of elements ask of tensors. Private to src/kernels.
 
 #include <string_view>
 

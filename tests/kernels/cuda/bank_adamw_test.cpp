@@ -1,4 +1,4 @@
-/// K6 on the emulator, against the same formula in double precision.
+/// bank_adamw on the emulator, against the same formula in double precision.
 
 #include <gtest/gtest.h>
 

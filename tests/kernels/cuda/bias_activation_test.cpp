@@ -1,4 +1,4 @@
-/// K3 bias_activation on the emulator, against double precision.
+/// bias_activation on the emulator, against double precision.
 
 #include "src/kernels/cuda/bias_activation/kernels.cuh"
 #include "src/kernels/cuda/bias_activation/launch.cuh"

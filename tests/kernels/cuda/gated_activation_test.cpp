@@ -1,4 +1,4 @@
-/// K3 gated_activation on the emulator, against double precision.
+/// gated_activation on the emulator, against double precision.
 
 #include "src/kernels/cuda/gated_activation/kernels.cuh"
 #include "src/kernels/cuda/gated_activation/launch.cuh"

@@ -1,4 +1,4 @@
-/// K4's whole low-rank additions, dropout of rows, and planning.
+/// Whole low-rank additions by grouped_matmul, dropout of rows, and planning.
 
 #include <gmock/gmock.h>
 

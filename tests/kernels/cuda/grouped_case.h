@@ -12,7 +12,7 @@
 
 namespace peft::cuda::matrix_tests {
 
-/// Tolerance of kernels.md for this type.
+/// Of docs/kernels.md#tolerances, for this type.
 template <class T>
 constexpr double kTolerance = sizeof(T) == 4 ? 1e-6 : 4e-3;
 

@@ -1,4 +1,4 @@
-/// K4's three products on the emulator, against double precision.
+/// The three products of grouped_matmul on the emulator, against double precision.
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-/// K2 on the emulator: copies bit for bit, rotations and sums against double precision.
+/// kv_assembly on the emulator: copies bit for bit, rotations and sums against double precision.
 
 #include <gtest/gtest.h>
 

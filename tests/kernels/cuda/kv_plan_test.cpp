@@ -1,4 +1,4 @@
-/// K2's planning.
+/// Planning of kv_assembly.
 
 #include <gmock/gmock.h>
 

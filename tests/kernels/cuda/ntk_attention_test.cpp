@@ -1,11 +1,11 @@
-/// K1 on the emulator against the definition in double precision.
+/// ntk_attention on the emulator against the definition in double precision.
 
 #include "tests/kernels/cuda/ntk_run.h"
 
 namespace peft::cuda {
 namespace {
 
-/// kernels.md 2.4: relative L2 in bfloat16, 2.5 times as much for amplitudes from 8 on; half has three bits more.
+/// docs/kernels.md#tolerances: relative L2 in bfloat16, 2.5 times as much for amplitudes from 8 on; half has three bits more.
 template <class T>
 void expect_parity(const NtkCase& c) {
   SCOPED_TRACE(c.name());

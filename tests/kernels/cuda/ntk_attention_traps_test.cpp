@@ -1,4 +1,4 @@
-/// Numerical traps of attention with a linear state (kernels.md 1.4), on the emulator. The rules are those of the CPU path.
+/// Numerical traps of attention with a linear state (docs/kernels.md#numerical-traps), on the emulator. The rules are those of the CPU path.
 
 #include "tests/kernels/cuda/ntk_run.h"
 

@@ -1,12 +1,12 @@
-/// K5, stage B, on the emulator against the definition in double precision.
+/// packed_attention on the emulator against the definition in double precision.
 
 #include "tests/kernels/cuda/packed_case.h"
 
 namespace peft::cuda {
 namespace {
 
-/// kernels.md 2.4: relative L2 in bfloat16, without its 2.5 times for amplitudes from 8 on; half has three bits more. Gradients of prefixes
-/// have a factor with twice the digits.
+/// docs/kernels.md#tolerances: relative L2 in bfloat16, without its 2.5 times for amplitudes from 8 on; half has three bits more. Gradients
+/// of prefixes have a factor with twice the digits.
 template <class T>
 void expect_parity(const PackedCase& c) {
   SCOPED_TRACE(c.name());

@@ -1,4 +1,4 @@
-/// K7 packed_embedding on the emulator, against double precision.
+/// packed_embedding on the emulator, against double precision.
 
 #include "tests/kernels/cuda/packed_embedding_case.h"
 

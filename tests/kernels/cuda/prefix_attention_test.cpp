@@ -1,4 +1,4 @@
-/// K5, stage A, on the emulator against one softmax over [prefix; sequence] in double precision.
+/// prefix_attention on the emulator against one softmax over [prefix; sequence] in double precision.
 
 #include "tests/kernels/cuda/prefix_case.h"
 
@@ -7,7 +7,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-/// kernels.md 2.4: relative L2 in bfloat16, 2.5 times as much for amplitudes from 8 on; half has three bits more.
+/// docs/kernels.md#tolerances: relative L2 in bfloat16, 2.5 times as much for amplitudes from 8 on; half has three bits more.
 template <class T>
 void expect_parity(const PrefixCase& c, const PrefixOptions& options = {}) {
   SCOPED_TRACE(c.name());

@@ -1,4 +1,4 @@
-/// K3 residual_norm on the emulator, against double precision.
+/// residual_norm on the emulator, against double precision.
 
 #include "tests/kernels/cuda/residual_norm_case.h"
 

@@ -1,4 +1,4 @@
-/// K3 small_xent on the emulator, against double precision.
+/// small_xent on the emulator, against double precision.
 
 #include <numeric>
 #include <optional>

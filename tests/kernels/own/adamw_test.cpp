@@ -1,4 +1,4 @@
-/// K6 behind BankAdamW, beside torch's formula in float64.
+/// bank_adamw behind BankAdamW, beside torch's formula in float64.
 
 #include "peft/kernels/bank_adamw.h"
 

@@ -1,5 +1,5 @@
-/// Attention with its source by our own kernels: K1, K2 and K5 behind operators over packed sequences in float64, against the reference in
-/// float64.
+/// Attention with its source by our own kernels: ntk_attention, kv_assembly and prefix_attention behind operators over packed sequences in
+/// float64, against the reference in float64.
 
 #include "src/kernels/attention/own_packed.h"
 #include "src/kernels/attention/own_source.h"
@@ -47,8 +47,8 @@ double relative_l2(const at::Tensor& found, const at::Tensor& expected) {
   return ((found.to(at::kDouble) - expected).norm() / expected.norm()).item<double>();
 }
 
-/// kernels.md 2.4: relative L2 errors of output and gradients, against the reference on the same numbers in float64, and at most twice those of
-/// the stock route in the same type.
+/// docs/kernels.md#tolerances: relative L2 errors of output and gradients, against the reference on the same numbers in float64, and at
+/// most twice those of the stock route in the same type.
 void expect_close(AttentionRoute route, const AttentionCase& c, at::ScalarType type) {
   const AttentionInputs in = make_inputs(c, type, kernel_device());
   const auto found = outcome(route, in), expected = outcome(attention_reference, in.widened()),
@@ -196,7 +196,8 @@ TEST(OwnAttention, OnePassWithDropout) {
   }
 }
 
-/// K1 merges the state behind K5, which knows masks and a bias; features dropped out are merged by plain operations.
+/// ntk_attention merges the state behind packed_attention, which knows masks and a bias; features dropped out are merged by plain
+/// operations.
 TEST(OwnAttention, OnePassBesideAState) {
   const DropoutContext context{.training = true, .seeds = {3, 4}, .steps = {5, 6}};
   for (const FeatureMap map : {FeatureMap::elu, FeatureMap::taylor1, FeatureMap::taylor2}) {
@@ -293,7 +294,7 @@ TEST(OwnAttention, WhichKernelServes) {
   EXPECT_EQ(own_assembly(prefix.args, q(at::kFloat, 12)), nullptr);
   EXPECT_NE(own_state(state.args, q(at::kBFloat16, 64)), nullptr);
   GatedRows gated;
-  state.args.state.gated = &gated;  // K1 does not count the rows it switches off
+  state.args.state.gated = &gated;  // ntk_attention does not count the rows it switches off
   EXPECT_EQ(own_state(state.args, q(at::kBFloat16, 64)), nullptr);
   state.args.state.map = FeatureMap::taylor2;
   state.args.state.gated = nullptr;

@@ -17,8 +17,9 @@ inline std::vector<at::Tensor> outcome_of(AttentionInputs in, Wish wish) {
   return outcome(attention, in);
 }
 
-/// kernels.md 2.4, relative L2: of out, dq, dk and dv; of dPk and dPv, rounded to the prefix's type, or dZ; and of den. Terms of either
-/// sign cancel in the gradient of den of few rows, which ntk_attention_test measures against the root of their squares: here at 2.5 times 5e-3.
+/// docs/kernels.md#tolerances, relative L2: of out, dq, dk and dv; of dPk and dPv, rounded to the prefix's type, or dZ; and of den. Terms
+/// of either sign cancel in the gradient of den of few rows, which ntk_attention_test measures against the root of their squares: here at
+/// 2.5 times 5e-3.
 inline double cap_of(std::size_t result, bool state, at::ScalarType type) {
   if (type == at::kFloat) return 2e-5;
   const std::array<double, 6> caps{3.5e-3, 4e-3, 5e-3, 5e-3, state ? 2.5e-3 : 5.5e-3, state ? 1.25e-2 : 5.5e-3};

@@ -1,5 +1,5 @@
 #pragma once
-/// Random inputs of the bindings' tests on the kernels' device, and how results are judged (kernels.md 2.4, K3).
+/// Random inputs of the bindings' tests on the kernels' device, and how results are judged (docs/kernels.md#tolerances).
 
 #include <torch/csrc/autograd/autograd.h>
 

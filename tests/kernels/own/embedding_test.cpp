@@ -1,4 +1,4 @@
-/// K7 behind packed_embedding, against ATen's operators in float64 on the same rounded numbers.
+/// The packed_embedding kernel behind its binding, against ATen's operators in float64 on the same rounded numbers.
 
 #include "src/kernels/own/embedding.h"
 

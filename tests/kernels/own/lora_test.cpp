@@ -1,4 +1,4 @@
-/// K4 behind lora_addition, against the formula in float64 on the same rounded numbers.
+/// grouped_matmul behind lora_addition, against the formula in float64 on the same rounded numbers.
 
 #include "src/kernels/own/lora.h"
 

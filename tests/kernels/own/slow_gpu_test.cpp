@@ -36,8 +36,8 @@ TEST(SlowAttentionOnGpu, RepeatsBitForBit) {
   const std::vector<AttentionCase> cases{
       {.lengths = mixed_lengths(), .adapters = 3, .groups = 2, .width = 64, .prefix = 20, .causal = true},
       {.lengths = mixed_lengths(), .adapters = 3, .width = 128, .prefix = 65},
-      {.lengths = with_a_long_one, .adapters = 3, .groups = 2, .width = 64, .prefix = 20},   // ours: K5's merge
-      {.lengths = mixed_lengths(), .adapters = 3, .groups = 2, .width = 256, .prefix = 20},  // ours: K2
+      {.lengths = with_a_long_one, .adapters = 3, .groups = 2, .width = 64, .prefix = 20},   // ours: prefix_attention
+      {.lengths = mixed_lengths(), .adapters = 3, .groups = 2, .width = 256, .prefix = 20},  // ours: kv_assembly
       {.lengths = mixed_lengths(), .adapters = 3, .width = 64, .state = FeatureMap::elu},
       {.lengths = mixed_lengths(),
        .adapters = 3,

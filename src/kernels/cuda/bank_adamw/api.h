@@ -1,11 +1,11 @@
 #pragma once
-/// One AdamW step of every job of a bank in two launches (kernels.md K6). No torch, no CUDA header.      [Loshchilov and Hutter 2017]
+/// One AdamW step of every job of a bank in two launches. No torch, no CUDA header.      [Loshchilov and Hutter 2017]
 ///
 /// All trainable tensors lie in flat float32 buffers: parameters, gradients, m, v. A segment is one tensor of one job. Every job has its
 /// own rates, decay, clip and schedule:
 ///   n = |g|_2 over the job's segments     g *= min(1, max_grad_norm / (n + 1e-6))     lr = learning_rate factor(step)
 ///   p -= lr weight_decay p     m += (1 - b1)(g - m)     v = b2 v + (1 - b2) g^2     p -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)
-/// A job whose n is no finite number keeps p, m, v and t; its step still counts. Gradients are zero afterwards. An inactive job is not touched.
+/// A job whose n is not finite keeps p, m, v and t; its step still counts. Gradients are zero afterwards. An inactive job is not touched.
 /// Bitwise repeatable: sums have a fixed order, there are no atomics.
 
 #include <cstdint>

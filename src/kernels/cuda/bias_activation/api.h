@@ -1,5 +1,5 @@
 #pragma once
-/// Bias and activation in one pass, for matrix products without such an epilogue (kernels.md K3). No torch, no CUDA header.
+/// Bias and activation in one pass, for matrix products without such an epilogue. No torch, no CUDA header.
 ///
 ///   y = dropout(act(x + bias))                act: gelu, gelu_tanh, relu, silu
 ///   dx = g act'(x + bias)                     g: dropout's mask and scale times dy; bias is frozen

@@ -1,5 +1,5 @@
 #pragma once
-/// Gated feed-forward activations, forward and backward (kernels.md K3). No torch, no CUDA header.
+/// Gated feed-forward activations, forward and backward. No torch, no CUDA header.
 ///
 ///   out = dropout(act(gate) up)         act: silu (SwiGLU), gelu or gelu_tanh (GEGLU)      [Shazeer 2020, arXiv:2002.05202]
 /// Backward, with g = dropout's mask and scale times dout, written over gate and up:

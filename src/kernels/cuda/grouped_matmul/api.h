@@ -1,5 +1,5 @@
 #pragma once
-/// A bank of low-rank additions (kernels.md K4): rows [T] sorted by adapter, group k = rows [group_rows[k], group_rows[k+1]); rows before
+/// A bank of low-rank additions: rows [T] sorted by adapter, group k = rows [group_rows[k], group_rows[k+1]); rows before
 /// group_rows[0] have no adapter. No torch, no CUDA header.      [Hu et al. 2021, arXiv:2106.09685]
 ///
 ///   forward    h = s_k D(x) A_k               shrink, A_KCR                       y += h B_k              expand, B_KRO
@@ -107,7 +107,7 @@ struct RowDropout {
   NamedDropout dropout = {};
 };
 
-/// 0, or CUDA's error number; cudaErrorInvalidValue (1) for a rank outside 1..128, a width or stride that is no multiple of 8, or a
+/// 0, or CUDA's error number; cudaErrorInvalidValue (1) for a rank outside 1..128, a width or stride that is not a multiple of 8, or a
 /// pointer that is not aligned.
 int grouped_shrink(const GroupedShrink& product, void* stream);
 int grouped_expand(const GroupedExpand& product, void* stream);

@@ -35,7 +35,7 @@ __device__ __forceinline__ void load_tile(T* tile, const T* from, int64_t stride
   }
 }
 
-/// The same for rows of any length, which begin at any value: a factor [wide, rank] with a rank that is no multiple of 8. Not
+/// The same for rows of any length, which begin at any value: a factor [wide, rank] with a rank that is not a multiple of 8. Not
 /// asynchronous.
 template <class T, int Rows, int Columns>
 __device__ __forceinline__ void load_odd_tile(T* tile, const T* from, int columns_of_source, int rows) {

@@ -1,5 +1,5 @@
 #pragma once
-/// Keys and values of attention with a prefix (kernels.md K2): in front of every sequence's own rows come the prefix rows of its adapter, or
+/// Keys and values of attention with a prefix: in front of every sequence's own rows come the prefix rows of its adapter, or
 /// its own ones, and rotary positions are applied on the way. Stock varlen attention then runs on the result. No torch, no CUDA header.
 ///      [Li and Liang 2021, arXiv:2101.00190; Su et al. 2021, arXiv:2104.09864]
 ///

@@ -1,5 +1,5 @@
 #pragma once
-/// A linear-attention state merged into softmax attention, forward and backward (kernels.md K1).   [NTK-Attention, arXiv:2406.14036]
+/// A linear-attention state merged into softmax attention, forward and backward (docs/kernels.md#merging-parts).   [arXiv:2406.14036]
 /// No torch, no CUDA header. T rows, K adapters, H heads, Hs heads of the state (H, or one per H/Hs query heads), D head width, M features.
 ///
 ///   y = sqrt(scale) q     elu: phi = y + 1 (y > 0) or e^y, M = D     taylor1: phi = [1, y], M = 1 + D

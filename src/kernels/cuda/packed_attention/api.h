@@ -1,5 +1,5 @@
 #pragma once
-/// Softmax attention over packed sequences, each with its prefix in front, in one pass (kernels.md K5, stage B).
+/// Softmax attention over packed sequences, each with its prefix in front, in one pass.
 /// No torch, no CUDA header. Tq query rows, Tk key rows, B sequences, P prefix rows, H heads, G key/value heads, D head width.
 ///
 ///   s_ij = scale q_i . k_j + bias(j - i)     L_i = log sum_j e^{s_ij}     O_i = sum_j e^{s_ij - L_i} v_j

@@ -1,6 +1,6 @@
 #pragma once
 /// Embeddings of packed rows with prompt rows in front of every sequence and the first norm, in one launch; the prompts' gradient in two,
-/// that of the tokens' own rows in one (kernels.md K7). No torch, no CUDA header.
+/// that of the tokens' own rows in one. No torch, no CUDA header.
 ///
 ///   e = word[id], or x[t] of its own, or prompt_dropout(prompt[s, p])     y = dropout(norm(e + type[.] + position[.]))
 /// Sequence b of n tokens with prompts becomes P + n rows: prompt rows p = 0..P-1 of source s, then its tokens. Rows count positions from

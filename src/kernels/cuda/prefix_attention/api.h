@@ -1,5 +1,5 @@
 #pragma once
-/// Prefix keys and values of every adapter merged into softmax attention, forward and backward (kernels.md K5, stage A).
+/// Prefix keys and values of every adapter merged into softmax attention, forward and backward (docs/kernels.md#merging-parts).
 /// No torch, no CUDA header. T rows, K adapters, P prefix rows, H heads, G key/value heads, D head width.
 ///
 ///   s_j = scale q . Pk_j, j < length     L = log(e^{L_s} + sum_j e^{s_j})     O = e^{L_s - L} O_s + sum_j e^{s_j - L} Pv_j

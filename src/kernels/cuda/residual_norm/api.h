@@ -1,5 +1,5 @@
 #pragma once
-/// Residual addition, dropout and norm with frozen weights in one pass each way (kernels.md K3). No torch, no CUDA header.
+/// Residual addition, dropout and norm with frozen weights in one pass each way. No torch, no CUDA header.
 ///
 ///   s = x + dropout(branch + bias), rounded to the element type     y = norm(s)                 norm and its weights: common/norm.h
 /// y is a function of s as stored, so that it can be computed again from s alone: without a branch, y = norm(x).

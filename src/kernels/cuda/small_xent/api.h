@@ -1,5 +1,5 @@
 #pragma once
-/// Cross-entropy of few classes, loss and gradient in one launch on selected rows (kernels.md K3). No torch, no CUDA header.
+/// Cross-entropy of few classes, loss and gradient in one launch on selected rows. No torch, no CUDA header.
 ///
 ///   x_j = logits[r, column_j]     loss = w (log sum_j e^x_j - x_label)     dlogits_j = w (softmax(x)_j - [j = label])
 /// for the selected rows r = row[i] and classes j < N, N = 1..1024. Label words: column_j are the words of a vocabulary, so the logits may
