@@ -35,16 +35,16 @@ std::vector<int64_t> selected_rows(const Selection& selection, Pool pool, int64_
   const at::Tensor ids = pooled && pool == Pool::last_eos ? tokens.ids_T.cpu() : at::Tensor();
   for (int64_t b = 0; b < text.sequences(); ++b) {
     const int64_t begin = longer.begin(b) + prompt_rows, end = longer.begin(b) + longer.length(b);
+    const int64_t first = pooled && pool == Pool::first ? longer.begin(b) : begin;  // row that may be read
+    if (selection.rows != Selection::Rows::all && first == end)
+      throw_error("sequence {} has no tokens, so no row that could be read", b);
     if (selection.rows == Selection::Rows::all || (pooled && pool == Pool::mean)) {
       for (int64_t t = begin; t < end; ++t) numbers.push_back(t);
       continue;
     }
     int64_t row = end - 1;
-    if (pooled && pool == Pool::first) row = longer.begin(b);
-    if (pooled && pool == Pool::first_of_text) row = begin;
+    if (pooled && (pool == Pool::first || pool == Pool::first_of_text)) row = first;
     if (pooled && pool == Pool::last_eos) row = begin + last_eos(ids, eos_token, text, b);
-    if (row < longer.begin(b) || row >= end)
-      throw_error("row {} of sequence {}, which has {}", row - longer.begin(b), b, longer.length(b));
     numbers.push_back(row);
   }
   return numbers;

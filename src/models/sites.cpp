@@ -52,7 +52,18 @@ std::vector<const Linear*> Transformer::linear_sites() const {
   return sites;
 }
 
-void Transformer::for_tensors(const TensorVisitor& visit) {
+void Transformer::for_tensors(const TensorVisitor& visit_one) {
+  // A tensor with several places, as the word table of two stacks, is one tensor.
+  std::map<std::string, at::Tensor> visited;
+  const TensorVisitor visit = [&](const std::string& name, at::Tensor& tensor) {
+    const auto [it, fresh] = visited.try_emplace(name);
+    if (fresh) {
+      visit_one(name, tensor);
+      it->second = tensor;
+    } else {
+      tensor = it->second;
+    }
+  };
   const auto one = [&](const std::string& name, at::Tensor& tensor) {
     if (tensor.defined()) visit(name, tensor);
   };
@@ -67,9 +78,8 @@ void Transformer::for_tensors(const TensorVisitor& visit) {
     map.weight_OC = map.input_major ? stored.t() : stored;
     one(map.module + ".bias", map.bias_O);
   };
-  for (std::size_t i = 0; i < stacks_.size(); ++i) {
-    Stack& stack = stacks_[i];
-    if (i == 0 || stack.front_end != stacks_.front().front_end) stack.front_end->for_tensors(visit);
+  for (Stack& stack : stacks_) {
+    stack.front_end->for_tensors(visit);
     if (stack.relative_bias.defined()) one(stack.spec.relative_bias->module + ".weight", stack.relative_bias.table_NH);
     for (Layer& layer : stack.layers) {
       for (Attention& a : layer.attentions) {
@@ -84,7 +94,7 @@ void Transformer::for_tensors(const TensorVisitor& visit) {
     norm(stack.final_norm);
   }
   for (auto& [module, map] : head_) linear(map);
-  linear(output_);
+  one(output_.module + ".weight", output_.weight_OC);
   if (spec_.output) one(spec_.output->bias, output_.bias_O);
 }
 

@@ -75,6 +75,7 @@ Hidden Transformer::hidden(const ModelInput& input, Sockets& sockets, const Drop
   const Pass pass{sockets, context, spec_.dropout, execution_};
   if (stacks_.size() == 1) return run_stack({pass, stacks_.front(), input.source, true, nullptr, cache}, &selection);
   if (!input.target) throw_error("{} reads a source and a target; there is no target", spec_.model_type);
+  stacks_.back().front_end->check(*placed(input.target->rows, 0, cache));  // before the encoder runs
   Memory memory;
   if (cache == nullptr || cache->empty()) {
     const Hidden source = run_stack({pass, stacks_.front(), input.source, true}, nullptr);

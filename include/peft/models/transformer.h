@@ -61,7 +61,7 @@ class Transformer {
 
   /// Every tensor of the backbone under its Hugging Face name; shares memory with the network.
   std::map<std::string, at::Tensor> named_tensors() const;
-  /// Calls `visit` for every tensor of the backbone and of the checkpoint's head; it may put another tensor in its place.
+  /// Calls `visit` once for every tensor of the backbone and of the checkpoint's head; it may put another tensor in its place.
   void for_tensors(const TensorVisitor& visit);
   /// Hash of config.json and every tensor file of the folder.
   std::string fingerprint() const;
