@@ -36,9 +36,10 @@ bool own_embedding_serves(const EmbeddingTables& tables, const Embedded& embedde
   const at::Tensor &word = tables.word_VC, &x = embedded.x_TC;
   const auto norm = tables.norm.value_or(RowNorm{});
   const auto frozen = [](const at::Tensor& table) { return !table.defined() || !table.requires_grad(); };
-  return tables.word_scale == 1.0 && (x.defined() ? x.scalar_type() == word.scalar_type() : frozen(word)) &&
-         own::has_element(word.scalar_type()) && word.size(1) % 8 == 0 && word.size(1) <= own::kMaxColumns &&
-         frozen(tables.position_NC) && frozen(tables.type_UC) && frozen(norm.weight_C) && frozen(norm.bias_C);
+  return tables.word_scale == 1.0 && !tables.position_T.defined() &&
+         (x.defined() ? x.scalar_type() == word.scalar_type() : frozen(word)) && own::has_element(word.scalar_type()) &&
+         word.size(1) % 8 == 0 && word.size(1) <= own::kMaxColumns && frozen(tables.position_NC) &&
+         frozen(tables.type_UC) && frozen(norm.weight_C) && frozen(norm.bias_C);
 }
 
 }  // namespace
@@ -65,7 +66,8 @@ at::Tensor embed_rows(const EmbeddingTables& tables, const Embedded& embedded, c
   if (tables.type_UC.defined())
     x = x + at::embedding(tables.type_UC, lengthened_types(types_T, *rows, *longer, prompt_rows));
   if (tables.position_NC.defined())
-    x = x + tables.position_NC.index_select(0, longer->position_T() + tables.position_offset);
+    x = x + tables.position_NC.index_select(
+                0, (tables.position_T.defined() ? tables.position_T : longer->position_T()) + tables.position_offset);
   return tables.norm ? normalised_sum(x, {}, *tables.norm, {}, longer, execution).y_TC : x;
 }
 

@@ -32,19 +32,18 @@ ModelSpec parse_mpnet(const Json& config, const std::string& origin) {
   stack.activation = config_activation(config, "hidden_act", "gelu", origin);
   share_width(stack, "hidden_size", "num_attention_heads", origin);
   stack.relative_bias = {.module = "mpnet.encoder.relative_attention_bias", .buckets = kBuckets};
-  stack.layers = numbered_layers(
-      {.attentions = {{.module = "mpnet.encoder.layer.{}.attention.attn",
-                       .query = "mpnet.encoder.layer.{}.attention.attn.q",
-                       .key = "mpnet.encoder.layer.{}.attention.attn.k",
-                       .value = "mpnet.encoder.layer.{}.attention.attn.v",
-                       .output = "mpnet.encoder.layer.{}.attention.attn.o",
-                       .norm = "mpnet.encoder.layer.{}.attention.LayerNorm",
-                       .scale = 1.0 / std::sqrt(static_cast<double>(stack.head_dim)),
-                       .relative_bias = true}},
-       .feed_forward = {.up = "mpnet.encoder.layer.{}.intermediate.dense",
-                        .down = "mpnet.encoder.layer.{}.output.dense",
-                        .norm = "mpnet.encoder.layer.{}.output.LayerNorm"}},
-      config_layers(config, "num_hidden_layers", 12, origin));
+  stack.layers = numbered_layers({.attentions = {{.module = "mpnet.encoder.layer.{}.attention.attn",
+                                                  .query = "mpnet.encoder.layer.{}.attention.attn.q",
+                                                  .key = "mpnet.encoder.layer.{}.attention.attn.k",
+                                                  .value = "mpnet.encoder.layer.{}.attention.attn.v",
+                                                  .output = "mpnet.encoder.layer.{}.attention.attn.o",
+                                                  .norm = "mpnet.encoder.layer.{}.attention.LayerNorm",
+                                                  .scale = 1.0 / std::sqrt(static_cast<double>(stack.head_dim)),
+                                                  .relative_bias = true}},
+                                  .feed_forward = {.up = "mpnet.encoder.layer.{}.intermediate.dense",
+                                                   .down = "mpnet.encoder.layer.{}.output.dense",
+                                                   .norm = "mpnet.encoder.layer.{}.output.LayerNorm"}},
+                                 config_layers(config, "num_hidden_layers", 12, origin));
 
   stack.embedding = {.word = "mpnet.embeddings.word_embeddings",
                      .position = "mpnet.embeddings.position_embeddings",
@@ -52,7 +51,8 @@ ModelSpec parse_mpnet(const Json& config, const std::string& origin) {
                      .vocabulary = config_value<int64_t>(config, "vocab_size", 30527, origin),
                      .positions = config_value<int64_t>(config, "max_position_embeddings", 512, origin),
                      .position_offset = kPadding + 1,
-                     .padding = kPadding};
+                     .padding = kPadding,
+                     .padding_has_no_position = true};
   spec.stacks = {stack};
 
   const double hidden = config_probability(config, "hidden_dropout_prob", 0.1, origin);

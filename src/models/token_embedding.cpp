@@ -4,6 +4,23 @@
 #include "peft/models/front_end.h"
 
 namespace peft {
+namespace {
+
+/// Positions that count the tokens other than `padding`, which has position -1. Undefined where no token is padding.
+at::Tensor positions_without(int64_t padding, const Tokens& tokens) {
+  const at::Tensor ids = tokens.ids_T.cpu();
+  if (!ids.eq(padding).any().item<bool>()) return {};
+  const PackedBatch& rows = *tokens.rows;
+  std::vector<int64_t> positions;
+  for (int64_t b = 0; b < rows.sequences(); ++b) {
+    int64_t next = rows.start(b);
+    for (int64_t t = rows.begin(b); t < rows.begin(b) + rows.length(b); ++t)
+      positions.push_back(ids.const_data_ptr<int64_t>()[t] == padding ? -1 : next++);
+  }
+  return row_numbers(positions, rows);
+}
+
+}  // namespace
 
 TokenEmbedding::TokenEmbedding(const StackSpec& stack, at::Tensor word_VC, at::Tensor position_NC, at::Tensor type_UC,
                                Norm norm)
@@ -29,7 +46,11 @@ EmbeddingTables TokenEmbedding::tables() const {
 
 at::Tensor TokenEmbedding::rows(const Tokens& tokens, const Embedded& embedded, const Batch& longer,
                                 const Execution& execution) const {
-  return embed_rows(tables(), embedded, tokens.ids_T, tokens.types_T, tokens.rows, longer, execution);
+  EmbeddingTables own = tables();
+  // transformers counts positions by ids, but not where a method brings rows of its own.
+  if (spec_.padding_has_no_position && !embedded.x_TC.defined() && embedded.prompt_rows() == 0)
+    own.position_T = positions_without(spec_.padding, tokens);
+  return embed_rows(own, embedded, tokens.ids_T, tokens.types_T, tokens.rows, longer, execution);
 }
 
 at::Tensor TokenEmbedding::words(const at::Tensor& ids) const { return word_rows(tables(), ids); }

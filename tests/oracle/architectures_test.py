@@ -21,6 +21,7 @@ TOLERANCE = 1e-5  # float32: the order of sums is all that may differ
 
 class MPNet:
     special = ["<s>", "<pad>", "</s>", "[UNK]", "<mask>"]
+    padding = 1
     template = dict(single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
     bare, classifier = transformers.MPNetModel, transformers.MPNetForSequenceClassification
     targets, maps, prefix = ["q", "v"], "all-linear", "mpnet."
@@ -36,6 +37,7 @@ class MPNet:
 
 class DistilBert:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    padding = 0
     template = dict(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
     bare, classifier = transformers.DistilBertModel, transformers.DistilBertForSequenceClassification
     targets, prefix = ["q_lin", "v_lin"], "distilbert."
@@ -65,6 +67,7 @@ class FamilyFolder(Folder):
         tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]", max_input_chars_per_word=100))
         tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
         tokenizer.post_processor = processors.TemplateProcessing(**family.template)
+        tokenizer.add_special_tokens(family.special)
         tokenizer.save(str(path / "tokenizer.json"))
         self.tokenizer = tokenizer
         config = family.config(rng, rng.choice([1, 2, 3, 4]), vocab_size=len(pieces) + rng.choice([0, 7]), num_labels=labels, **options)
@@ -78,7 +81,7 @@ class FamilyFolder(Folder):
     def batch(self, rows, max_length=None):
         batch = super().batch(rows, max_length)
         del batch["token_type_ids"]
-        batch["input_ids"][batch["attention_mask"] == 0] = self.model().config.pad_token_id
+        batch["input_ids"][batch["attention_mask"] == 0] = self.family.padding
         return batch
 
 
@@ -100,6 +103,13 @@ def assert_same(ours, theirs):
 def test_logits_of_random_shapes(make, our_logits, family, seed):
     folder, rows = make(family, seed, labels=[1, 2, 3, 5][seed % 4]), random_rows(seed, longest=120)
     assert_same(our_logits(folder, rows, "--max-length", 40), folder.logits(folder.model(), rows, 40))
+
+
+@FAMILIES
+def test_a_padding_token_in_a_text(make, our_logits, family):
+    folder = make(family, 10, labels=3)
+    rows = [{"text": f"the {family.special[family.padding]} good film", "text_pair": f"a {family.special[family.padding]}"}, {"text": "good"}]
+    assert_same(our_logits(folder, rows), folder.logits(folder.model(), rows))
 
 
 @FAMILIES

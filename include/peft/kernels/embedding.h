@@ -15,6 +15,7 @@ struct EmbeddingTables {
   double word_scale = 1.0;          ///< factor of word embeddings alone
   at::Tensor position_NC, type_UC;  ///< undefined: none
   int64_t position_offset = 0;      ///< row of `position` of position 0
+  at::Tensor position_T = {};       ///< positions of the rows; undefined: those of the batch
   std::optional<RowNorm> norm;
 };
 

@@ -78,7 +78,9 @@ struct EmbeddingSpec {
   int64_t vocabulary = 0, positions = 0, token_types = 0;
   int64_t position_offset = 0;  ///< row of the position table of position 0
   int64_t padding = -1;         ///< row that never gets a gradient (full fine-tuning); -1: none
-  double scale = 1.0;           ///< factor of word embeddings
+  /// The padding token written in a text takes the row in front of position 0's and moves no other token, as in transformers' RoBERTa.
+  bool padding_has_no_position = false;
+  double scale = 1.0;  ///< factor of word embeddings
   /// Positions that a text may take.
   int64_t usable_positions() const { return position.empty() ? kUnlimitedPositions : positions - position_offset; }
 };
