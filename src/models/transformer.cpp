@@ -12,7 +12,12 @@ namespace {
 
 /// Rows of a pass at their positions: behind those of the cache, else from `first` on.
 Batch placed(const Batch& rows, int64_t first, const KeyValueCache* cache) {
-  if (cache != nullptr && !cache->empty()) return rows->starting_at(cache->next_positions);
+  if (cache != nullptr && !cache->empty()) {
+    const auto seen = static_cast<int64_t>(cache->next_positions.size());
+    if (rows->sequences() != seen)
+      throw_error("{} sequences go on, but the cache has {}: gather() chooses", rows->sequences(), seen);
+    return rows->starting_at(cache->next_positions);
+  }
   return first == 0 ? rows : rows->starting_at(std::vector<int64_t>(rows->sequences(), first));
 }
 

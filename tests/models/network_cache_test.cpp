@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "peft/base/error.h"
 #include "tests/base/temporary_folder.h"
 #include "tests/models/networks.h"
 
@@ -155,6 +156,15 @@ TEST_P(NetworkCache, GatheredSequencesGoOnAsTheyWere) {
       EXPECT_LT(relative_error(fast.x_SC, slow.x_SC), kTolerance);
     }
   }
+}
+
+TEST_P(NetworkCache, OfOtherSequencesIsAnError) {
+  TestSockets sockets;
+  KeyValueCache cache;
+  model_.hidden(input(texts_), sockets, {}, {}, &cache);
+  const ModelInput fewer = input({texts_[0], texts_[2]}, {0, 1}, {sources_[0], sources_[2]});
+  EXPECT_THAT([&] { model_.hidden(fewer, sockets, {}, {}, &cache); },
+              testing::ThrowsMessage<Error>(testing::HasSubstr("2 sequences go on, but the cache has 4")));
 }
 
 INSTANTIATE_TEST_SUITE_P(Decoders, NetworkCache, testing::ValuesIn(decoders()), network_name);

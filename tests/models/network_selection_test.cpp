@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+
 #include "peft/base/error.h"
 #include "tests/base/temporary_folder.h"
 #include "tests/models/networks.h"
@@ -44,11 +46,8 @@ TEST_P(NetworkSelection, GivesTheRowsThatAllGives) {
       first.push_back(rows.begin(b));
       last.push_back(rows.begin(b) + rows.length(b) - 1);
       const std::vector<int64_t>& ids = texts.texts(net_)[static_cast<std::size_t>(b)].ids;
-      for (int64_t i = 0; i < rows.length(b) && net_.pool == "last_eos"; ++i) {
-        if (ids[static_cast<std::size_t>(i)] != net_.eos_token) continue;
-        if (i == 0 || eos.size() <= static_cast<std::size_t>(b)) eos.push_back(rows.begin(b) + i);
-        eos.back() = rows.begin(b) + i;
-      }
+      const auto found = std::find(ids.rbegin(), ids.rend(), net_.eos_token);
+      eos.push_back(rows.begin(b) + (ids.rend() - found) - 1);
     }
     expect({Selection::Rows::last}, last);
     expect({Selection::Rows::chosen, {0, 2, 3, 8, rows.rows() - 1}}, {0, 2, 3, 8, rows.rows() - 1});
