@@ -89,6 +89,9 @@ int64_t config_labels(const Json& config, int64_t fallback) {
 int64_t config_layers(const Json& config, const std::string& key, int64_t fallback, const std::string& origin) {
   const auto layers = config_value<int64_t>(config, key, fallback, origin);
   if (layers < 1) throw_error<DataError>("{}: {}: found {}, expected at least 1", origin, key, layers);
+  // A spec names every layer: a broken number must not fill the memory before a tensor is missed.
+  constexpr int64_t kMost = 10000;
+  if (layers > kMost) throw_error<DataError>("{}: {}: found {}, expected at most {}", origin, key, layers, kMost);
   return layers;
 }
 

@@ -110,7 +110,7 @@ MODELS = {
     "more layers than tensors": (change_json("config.json", num_hidden_layers=3), ["bert.encoder.layer.2"]),
     "a string for a number": (change_json("config.json", num_hidden_layers="two"), ["config.json", "num_hidden_layers"]),
     "negative layers": (change_json("config.json", num_hidden_layers=-1), ["config.json", "num_hidden_layers"]),
-    "huge layers": (change_json("config.json", num_hidden_layers=1 << 60), []),
+    "huge layers": (change_json("config.json", num_hidden_layers=1 << 60), ["num_hidden_layers", "10000"]),
     "unknown activation": (change_json("config.json", hidden_act="golu"), ["config.json", "golu"]),
     "tokenizer larger than the table": (longer_vocabulary, ["tokenizer"]),
     "no tokenizer": (lambda m: (m / "vocab.txt").unlink(), ["tokenizer.json"]),
