@@ -47,7 +47,7 @@ void AddedTokenFinder::split(std::string_view text, std::vector<Piece>& pieces) 
     std::size_t start = i, stop = i + match.length;
     i = stop;  // the search goes on behind the form itself, also when the token is refused or swallows more
     const AddedToken& token = tokens_[static_cast<std::size_t>(match.value)];
-    if (token.single_word && touches_word(text, start, stop)) continue;
+    if (token.unsplit || (token.single_word && touches_word(text, start, stop))) continue;
     if (token.lstrip) start = std::max(before_white_space(text, start), done);
     if (token.rstrip) stop = behind_white_space(text, stop);
     if (done < start) pieces.push_back({Piece::kText, text.substr(done, start - done)});
@@ -68,6 +68,7 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizer* norma
                              token.content.empty() ? "" : " once normalised");
     }
     (token.normalized ? normalized_ : raw_).add(token, form);
+    forms_.push_back(std::move(form));
   }
 }
 
