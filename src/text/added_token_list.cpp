@@ -31,22 +31,16 @@ void AddedTokenList::add(AddedToken token, std::optional<int64_t> written_id, co
   tokens_.push_back(std::move(token));
 }
 
-void AddedTokenList::add_or_update(const AddedToken& token, int64_t written_id, const JsonSection& section) {
-  const auto id = id_of(token.content);
-  if (!id) return add(token, written_id, section);
-  check_id(token, *id, written_id, section);
-  AddedToken updated = token;
-  updated.id = *id;
-  bool special = false, same = false;
-  for (AddedToken& old : tokens_) {
-    if (old.content != token.content) continue;
-    same = old == updated;
-    special = special || old.special;
-    old.single_word = token.single_word;
-    old.lstrip = token.lstrip;
-    old.rstrip = token.rstrip;
-  }
-  if (!special && !same) tokens_.push_back(updated);
+void AddedTokenList::add_or_update(const AddedToken& token, std::optional<int64_t> written_id,
+                                   const JsonSection& section) {
+  const auto old = std::find_if(tokens_.begin(), tokens_.end(),
+                                [&](const AddedToken& known) { return known.content == token.content; });
+  if (old == tokens_.end()) return add(token, written_id, section);
+  check_id(token, old->id, written_id, section);
+  const AddedToken before = std::exchange(*old, token);
+  old->id = before.id;
+  old->special = token.special || before.special;
+  old->was_normalized = before.normalized || before.was_normalized;
 }
 
 AddedToken read_added_token(const JsonSection& section) {

@@ -23,8 +23,8 @@ class AddedTokenList {
   /// id written there is another one or the token is there twice.
   void add(AddedToken token, std::optional<int64_t> written_id, const JsonSection& section);
 
-  /// As add(), but a token that is there takes the new flags. As in the reference, it is also still looked for as before.
-  void add_or_update(const AddedToken& token, int64_t written_id, const JsonSection& section);
+  /// As add(), but a token that is there takes the new flags. One that was special stays so.
+  void add_or_update(const AddedToken& token, std::optional<int64_t> written_id, const JsonSection& section);
 
   int64_t size() const { return next_id_; }  ///< of the vocabulary with these tokens
   std::vector<AddedToken> take() { return std::move(tokens_); }

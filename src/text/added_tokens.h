@@ -21,6 +21,8 @@ struct AddedToken {
   bool normalized = false;   ///< its normalised form is looked for in the normalised text, else itself in the raw text
   bool special = false;
   bool unsplit = false;  ///< stays text although it is found (split_special_tokens)
+  bool was_normalized =
+      false;  ///< before its flags were updated: the reference goes on decoding it to its normalised form
 
   bool operator==(const AddedToken&) const = default;
 };
@@ -58,11 +60,11 @@ class AddedTokens {
   const AddedTokenFinder& raw() const { return raw_; }
   const AddedTokenFinder& normalized() const { return normalized_; }
   const std::vector<AddedToken>& tokens() const { return tokens_; }
-  const std::string& form(std::size_t k) const { return forms_[k]; }  ///< what tokens()[k] is looked for as, and decoded to
+  const std::string& decoded(std::size_t k) const { return decoded_[k]; }  ///< what tokens()[k] is decoded to
 
  private:
   std::vector<AddedToken> tokens_;
-  std::vector<std::string> forms_;
+  std::vector<std::string> decoded_;
   AddedTokenFinder raw_, normalized_;
 };
 

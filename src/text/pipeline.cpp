@@ -53,8 +53,8 @@ class Pipeline : public Tokenizer {
       if (token.special) special.insert(token.content);
     }
     for (std::size_t k = 0; k < parts_.added->tokens().size(); ++k) {
-      const std::string_view form = parts_.added->form(k);
-      decoded_.insert_or_assign(parts_.added->tokens()[k].id, DecodedToken{form, special.contains(form)});
+      const std::string_view text = parts_.added->decoded(k);
+      decoded_.insert_or_assign(parts_.added->tokens()[k].id, DecodedToken{text, special.contains(text)});
     }
   }
 

@@ -67,6 +67,11 @@ class NamedTokens {
     }
   }
 
+  /// The token under `key`, unless a file has said something about it.
+  void add_usual(const std::string& key, const JsonSection& section) {
+    if (section.has(key)) sections_.emplace(key, section.at(key));
+  }
+
   /// The named ones with those of the class.
   std::vector<SpecialTokens::Named> take(const TokenizerClass* type) const {
     std::vector<SpecialTokens::Named> named;
@@ -160,6 +165,7 @@ SpecialTokens read_special_tokens(const SpecialTokenFiles& files, const Tokenize
     }
     if (map.has(kOldExtra) && old_may_speak) named.read_extra(map.at(kOldExtra));
   }
+  if (type == nullptr && tokenizer.has("padding")) named.add_usual("pad_token", tokenizer.at("padding"));
   out.named = named.take(type);
   out.extra = named.extra;
 

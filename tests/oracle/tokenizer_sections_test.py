@@ -93,20 +93,29 @@ def random_tokenizer(rng, normalizer=None, pre_tokenizer=None, decoder=None, voc
     return tokenizer, sorted(vocabulary) + [content for content, _ in added] * 10
 
 
-def decode(tokenizer, request):
-    """None where the library panics: its Strip decoder does on a piece that is nothing but what it strips."""
+def unless_panic(call, *args, **kwargs):
+    """None where the library panics: its Strip decoder on a piece that is nothing but what it strips, overlapping added tokens."""
     try:
-        return tokenizer.decode(request["decode"], skip_special_tokens=request["skip"])
+        return call(*args, **kwargs)
     except BaseException as panic:
         if type(panic).__name__ != "PanicException":
             raise
         return None
 
 
+def has_clear_forms(tokenizer):
+    """Which of two added tokens with one normalised form is found, differs from run to run; an empty form we refuse."""
+    added = [token for token in tokenizer.get_added_tokens_decoder().values() if token.normalized]
+    forms = [tokenizer.normalizer.normalize_str(t.content) if tokenizer.normalizer else t.content for t in added]
+    return "" not in forms and len(set(forms)) == len(forms)
+
+
 def compare(rng, tokenizer, known, folder, count=80):
     folder.mkdir()
     tokenizer.save(str(folder / "tokenizer.json"))
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    if not has_clear_forms(tokenizer):
+        return
     requests = [{"text": lines.line(rng, known), "special": rng.random() < 0.7, "offsets": True} for _ in range(count)]
     for request in requests[::3]:
         request["pair"] = lines.line(rng, known)
@@ -115,12 +124,14 @@ def compare(rng, tokenizer, known, folder, count=80):
     answers = driver.ask(folder, requests + decodes)
     for request, answer in zip(requests, answers):
         texts = [request[key] for key in ("text", "pair") if key in request]
-        wanted = tokenizer.encode(*texts, add_special_tokens=request["special"])
+        wanted = unless_panic(tokenizer.encode, *texts, add_special_tokens=request["special"])
+        if wanted is None:
+            continue
         assert answer["ids"] == wanted.ids, ascii(request)
         assert answer["types"] == wanted.type_ids, ascii(request)
         assert [tuple(span) for span in answer["offsets"]] == wanted.offsets, ascii(request)
     for request, answer in zip(decodes, answers[count:]):
-        wanted = decode(tokenizer, request)
+        wanted = unless_panic(tokenizer.decode, request["decode"], skip_special_tokens=request["skip"])
         assert wanted is None or answer["text"] == wanted, request
 
 
@@ -146,7 +157,7 @@ def test_every_decoder(tmp_path, name):
 
 
 def test_random_tokenizers(tmp_path):
-    for number in range(150):
+    for number in range(80):
         rng = random.Random(f"sections {number}")
         compare(rng, *random_tokenizer(rng), tmp_path / str(number))
 

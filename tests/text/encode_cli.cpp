@@ -2,7 +2,8 @@
 //   {"text": "...", "pair": "...", "special": true, "max_length": 16, "truncation": "longest_first", "offsets": false}
 // with all but text optional, or
 //   {"decode": [1, 2], "skip": false, "clean": true}
-// with clean optional, and answers {"ids": [...], "types": [...], "lost": 0, "offsets": [[0, 1], ...]}, {"text": "..."} or
+// with clean optional, and answers {"ids": [...], "types": [...], "lost": 0, "offsets": [[0, 1], ...]}, {"text": "..."}
+// or
 // {"error": "..."} a line.
 
 #include <iostream>
