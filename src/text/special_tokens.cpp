@@ -77,15 +77,14 @@ class NamedTokens {
     std::vector<SpecialTokens::Named> named;
     for (std::size_t i = 0; i < kNamedTokens.size(); ++i) {
       const char* usual = type != nullptr ? type->usual[i] : nullptr;
-      const bool lstrip = type != nullptr && type->mask_lstrip && kNamedTokens[i] == std::string_view("mask_token");
       if (const auto found = sections_.find(kNamedTokens[i]); found != sections_.end()) {
-        named.push_back(read(found->first, found->second, lstrip));
+        named.push_back(read(found->first, found->second));
       } else if (usual != nullptr) {
-        named.push_back({kNamedTokens[i], AddedToken{.content = usual, .lstrip = lstrip, .special = true}, true});
+        named.push_back({kNamedTokens[i], AddedToken{.content = usual, .special = true}, true});
       }
     }
     for (const auto& [key, section] : sections_)
-      if (!is_named(key)) named.push_back(read(key, section, false));
+      if (!is_named(key)) named.push_back(read(key, section));
     return named;
   }
 
@@ -101,11 +100,9 @@ class NamedTokens {
   std::vector<AddedToken> extra;
 
  private:
-  static SpecialTokens::Named read(const std::string& key, const JsonSection& section, bool lstrip) {
+  static SpecialTokens::Named read(const std::string& key, const JsonSection& section) {
     if (section.value().is_null()) return {key, std::nullopt};
-    AddedToken token = read_special(section);
-    if (section.value().is_string()) token.lstrip = lstrip;
-    return {key, std::move(token)};
+    return {key, read_special(section)};
   }
 
   std::map<std::string, JsonSection> sections_;

@@ -9,12 +9,11 @@ namespace peft::text {
 namespace {
 
 constexpr TokenizerClass kBert = {.usual = {nullptr, nullptr, "[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"},
-                                  .mask_lstrip = false,
                                   .cls_id = 2,
                                   .sep_id = 3,
                                   .post_processor = bert_post_processor};
+// Its mask token swallows the white space before it, which shows nowhere: blanks are no words and spans are trimmed.
 constexpr TokenizerClass kMpnet = {.usual = {"<s>", "</s>", "[UNK]", "</s>", "<pad>", "<s>", "<mask>"},
-                                   .mask_lstrip = true,
                                    .cls_id = 0,
                                    .sep_id = 2,
                                    .post_processor = roberta_post_processor};

@@ -17,8 +17,7 @@ constexpr std::array<const char*, 7> kNamedTokens = {"bos_token", "eos_token", "
 
 struct TokenizerClass {
   std::array<const char*, kNamedTokens.size()> usual;  ///< contents of the named tokens; null = none
-  bool mask_lstrip;        ///< a mask token given by its name swallows the white space before it
-  int32_t cls_id, sep_id;  ///< in the template where the token is switched off
+  int32_t cls_id, sep_id;                              ///< in the template where the token is switched off
   PostProcessor (*post_processor)(int32_t cls, int32_t sep);
 };
 

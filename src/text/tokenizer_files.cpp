@@ -1,6 +1,9 @@
 #include "src/text/tokenizer_files.h"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
+#include <vector>
 
 #include "peft/base/error.h"
 #include "src/text/added_token_list.h"
@@ -74,7 +77,7 @@ class Reader {
     if (as_is) {
       read_sections();
     } else {
-      build_sections(*type, nothing_names_a_class);
+      build_sections(nothing_names_a_class);
     }
     AddedTokenList list = add_tokens(as_is, nothing_names_a_class);
     parts_.pad_id = find_pad(list);
@@ -111,7 +114,7 @@ class Reader {
   }
 
   /// The sections that a class makes anew.
-  void build_sections(const TokenizerClass& /*type*/, bool guess_case) {
+  void build_sections(bool guess_case) {
     const JsonSection& config = config_.top();
     const SpecialTokens::Named& unknown = *special_.find("unk_token");
     if (!unknown.token) config.at("unk_token").fail("is null, expected a token");

@@ -1,5 +1,5 @@
 #pragma once
-/// How many tokens of one or two texts are kept (tasks.md 5).
+/// How many tokens of one or two texts are kept.
 
 #include <cstdint>
 #include <optional>
