@@ -47,11 +47,12 @@ void AddedTokenFinder::split(std::string_view text, std::vector<Piece>& pieces) 
     std::size_t start = i, stop = i + match.length;
     i = stop;  // the search goes on behind the form itself, also when the token is refused or swallows more
     const AddedToken& token = tokens_[static_cast<std::size_t>(match.value)];
-    if (token.single_word && touches_word(text, start, stop)) continue;
+    if (token.unsplit || (token.single_word && touches_word(text, start, stop))) continue;
     if (token.lstrip) start = std::max(before_white_space(text, start), done);
     if (token.rstrip) stop = behind_white_space(text, stop);
     if (done < start) pieces.push_back({Piece::kText, text.substr(done, start - done)});
-    pieces.push_back({token.id, text.substr(start, stop - start)});
+    if (start < stop)
+      pieces.push_back({token.id, text.substr(start, stop - start)});  // else swallowed by the one before
     done = stop;
   }
   if (done < text.size()) pieces.push_back({Piece::kText, text.substr(done)});
@@ -61,13 +62,16 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizer* norma
     : tokens_(std::move(tokens)) {
   std::stable_partition(tokens_.begin(), tokens_.end(), [](const AddedToken& token) { return token.special; });
   for (const AddedToken& token : tokens_) {
-    std::string form = token.content;
-    if (token.normalized && normalizer != nullptr) normalizer->normalize(token.content, form);
+    std::string normal = token.content;
+    if (normalizer != nullptr && (token.normalized || token.was_normalized))
+      normalizer->normalize(token.content, normal);
+    const std::string& form = token.normalized ? normal : token.content;
     if (form.empty()) {
       throw_error<DataError>("{}: added token \"{}\" (id {}) is empty{}", origin, token.content, token.id,
                              token.content.empty() ? "" : " once normalised");
     }
     (token.normalized ? normalized_ : raw_).add(token, form);
+    decoded_.push_back(std::move(normal));
   }
 }
 

@@ -20,6 +20,11 @@ struct AddedToken {
   bool rstrip = false;       ///< swallows white space behind it
   bool normalized = false;   ///< its normalised form is looked for in the normalised text, else itself in the raw text
   bool special = false;
+  bool unsplit = false;  ///< stays text although it is found (split_special_tokens)
+  bool was_normalized =
+      false;  ///< before its flags were updated: the reference goes on decoding it to its normalised form
+
+  bool operator==(const AddedToken&) const = default;
 };
 
 /// Part of a text: an added token, or what lies between two of them.
@@ -48,16 +53,18 @@ class AddedTokenFinder {
 /// All added tokens of a tokenizer, in the two sets that are looked for before and after normalisation.
 class AddedTokens {
  public:
-  /// Special tokens come first in the reference's order. `normalizer` may be null. Throws DataError, with `origin`, when a token is
+  /// Special tokens come first, as in the reference. `normalizer` may be null. Throws DataError, with `origin`, when a token is
   /// empty or becomes empty by normalisation.
   AddedTokens(std::vector<AddedToken> tokens, const Normalizer* normalizer, const std::string& origin);
 
   const AddedTokenFinder& raw() const { return raw_; }
   const AddedTokenFinder& normalized() const { return normalized_; }
   const std::vector<AddedToken>& tokens() const { return tokens_; }
+  const std::string& decoded(std::size_t k) const { return decoded_[k]; }  ///< what tokens()[k] is decoded to
 
  private:
   std::vector<AddedToken> tokens_;
+  std::vector<std::string> decoded_;
   AddedTokenFinder raw_, normalized_;
 };
 

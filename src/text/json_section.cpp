@@ -10,9 +10,9 @@ namespace peft::text {
 JsonSection::JsonSection(const Json& value, std::string origin, std::string path)
     : value_(&value), origin_(std::move(origin)), path_(std::move(path)) {}
 
-void JsonSection::fail(std::string_view message) const {
-  throw_error<DataError>("{}: {}{}{}", origin_, path_, path_.empty() ? "" : ": ", message);
-}
+void JsonSection::fail(std::string_view message) const { throw_error<DataError>("{}: {}", place(), message); }
+
+std::string JsonSection::place() const { return path_.empty() ? origin_ : origin_ + ": " + path_; }
 
 void JsonSection::fail_type(std::string_view expected) const {
   fail(fmt::format("is {}, expected {}", value_->is_null() ? "null" : value_->type_name(), expected));
@@ -27,6 +27,8 @@ bool JsonSection::has(const std::string& key) const {
   const auto found = object().find(key);
   return found != value_->end() && !found->is_null();
 }
+
+bool JsonSection::contains(const std::string& key) const { return object().contains(key); }
 
 JsonSection JsonSection::at(const std::string& key) const {
   const auto found = object().find(key);

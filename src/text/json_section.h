@@ -15,7 +15,9 @@ class JsonSection {
   /// `origin` is the file; `path` the keys that lead to `value`, "" at the top. `value` must outlive the section.
   JsonSection(const Json& value, std::string origin, std::string path = {});
 
-  bool has(const std::string& key) const;  ///< present and not null; throws when this is no object
+  const Json& object() const;                   ///< itself; throws when it is no object
+  bool has(const std::string& key) const;       ///< present and not null
+  bool contains(const std::string& key) const;  ///< present
   JsonSection at(const std::string& key) const;
   std::vector<JsonSection> items() const;  ///< of an array
 
@@ -24,14 +26,13 @@ class JsonSection {
   int64_t integer(int64_t low, int64_t high) const;
 
   const Json& value() const { return *value_; }
-  const std::string& path() const { return path_; }
+  std::string place() const;  ///< `FILE: a.b[2].c`, as messages start
 
   /// Throws DataError `FILE: a.b[2].c: message`.
   [[noreturn]] void fail(std::string_view message) const;
 
  private:
   [[noreturn]] void fail_type(std::string_view expected) const;
-  const Json& object() const;
 
   const Json* value_;
   std::string origin_, path_;

@@ -41,6 +41,14 @@ def decomposed(c):
     return normalizers.NFD().normalize_str(c) != c
 
 
+def compatible(c):
+    return normalizers.NFKD().normalize_str(c) != normalizers.NFD().normalize_str(c)
+
+
+def numeric(c):
+    return len(pre_tokenizers.Digits().pre_tokenize_str("a" + c)) == 2
+
+
 TABLES = [
     ("kControl", removed_by(bert(clean_text=True))),
     ("kNonspacingMark", removed_by(bert(strip_accents=True))),
@@ -49,6 +57,8 @@ TABLES = [
     ("kWord", word_character()),
     ("kReordered", reordered),
     ("kDecomposed", decomposed),
+    ("kCompatible", compatible),
+    ("kNumeric", numeric),
 ]
 
 

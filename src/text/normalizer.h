@@ -6,16 +6,25 @@
 #include <string>
 #include <string_view>
 
-#include "src/text/json_section.h"
+#include "src/text/rewriter.h"
+#include "src/text/section_registry.h"
 
 namespace peft::text {
 
 class Normalizer {
  public:
   virtual ~Normalizer() = default;
-  /// Replaces `out` by the normalised text. `text` is valid UTF-8 and no part of `out`.
-  virtual void normalize(std::string_view text, std::string& out) const = 0;
+  /// Replaces `out` by the normalised text and, unless null, `sources` by the places in `text` it came from. `text` is valid UTF-8
+  /// and no part of `out`.
+  virtual void normalize(std::string_view text, std::string& out, Sources* sources = nullptr) const = 0;
 };
+
+/// Each type registers a function that reads its section.
+using ReadNormalizer = std::unique_ptr<Normalizer> (*)(const JsonSection& section);
+Registry<ReadNormalizer>& normalizers();
+
+/// Throws DataError for an unknown type, and for a broken section.
+std::unique_ptr<Normalizer> make_normalizer(const JsonSection& section);
 
 struct BertNormalizerOptions {
   bool clean_text = true;             ///< drop control characters, turn every white space into a blank
@@ -24,8 +33,5 @@ struct BertNormalizerOptions {
   bool lowercase = true;
 };
 std::unique_ptr<Normalizer> make_bert_normalizer(const BertNormalizerOptions& options);
-
-/// BertNormalizer, Sequence, NFD, Lowercase, StripAccents. Throws DataError for any other.
-std::unique_ptr<Normalizer> make_normalizer(const JsonSection& section);
 
 }  // namespace peft::text

@@ -8,6 +8,7 @@
 
 #include "peft/text/tokenizer.h"
 #include "src/text/added_tokens.h"
+#include "src/text/decoder.h"
 #include "src/text/model.h"
 #include "src/text/normalizer.h"
 #include "src/text/post_processor.h"
@@ -21,6 +22,9 @@ struct TokenizerParts {
   std::unique_ptr<Model> model;
   std::unique_ptr<AddedTokens> added;
   PostProcessor post_processor;
+  std::unique_ptr<Decoder> decoder;  ///< may be null: a blank between tokens
+  bool clean_up_spaces = false;      ///< behind the decoder, unless decode() is told otherwise
+  bool truncate_left = false;        ///< truncation cuts the start of a text, not its end
   std::optional<int32_t> pad_id;
   std::string fingerprint;
 };

@@ -1,47 +1,11 @@
 #include "src/text/pre_tokenizer.h"
 
-#include <array>
-
-#include "src/text/unicode.h"
-
 namespace peft::text {
 namespace {
 
-class BertPreTokenizer : public PreTokenizer {
- public:
-  BertPreTokenizer() {
-    for (char32_t c = 0; c < 128; ++c) ascii_[c] = kind_of(c);
-  }
-
-  void split(std::string_view text, std::vector<std::string_view>& words) const override {
-    words.clear();
-    std::size_t word = 0;  // start of the word being read
-    for (std::size_t i = 0; i < text.size();) {
-      const std::size_t start = i;
-      const auto byte = static_cast<unsigned char>(text[i]);
-      const Kind kind = byte < 0x80 ? (++i, ascii_[byte]) : kind_of(next_code_point(text, i));
-      if (kind == Kind::inside) continue;
-      if (word < start) words.push_back(text.substr(word, start - word));
-      if (kind == Kind::punctuation) words.push_back(text.substr(start, i - start));
-      word = i;
-    }
-    if (word < text.size()) words.push_back(text.substr(word));
-  }
-
- private:
-  enum class Kind : uint8_t { inside, space, punctuation };
-
-  static Kind kind_of(char32_t point) {
-    if (is_white_space(point)) return Kind::space;
-    return is_punctuation(point) ? Kind::punctuation : Kind::inside;
-  }
-
-  std::array<Kind, 128> ascii_{};
-};
-
 class NoPreTokenizer : public PreTokenizer {
  public:
-  void split(std::string_view text, std::vector<std::string_view>& words) const override {
+  void split(std::string_view text, Storage& /*storage*/, std::vector<std::string_view>& words) const override {
     words.clear();
     if (!text.empty()) words.push_back(text);
   }
@@ -49,14 +13,15 @@ class NoPreTokenizer : public PreTokenizer {
 
 }  // namespace
 
-std::unique_ptr<PreTokenizer> make_bert_pre_tokenizer() { return std::make_unique<BertPreTokenizer>(); }
-
-std::unique_ptr<PreTokenizer> make_no_pre_tokenizer() { return std::make_unique<NoPreTokenizer>(); }
+Registry<ReadPreTokenizer>& pre_tokenizers() {
+  static Registry<ReadPreTokenizer> registry("pre_tokenizer");
+  return registry;
+}
 
 std::unique_ptr<PreTokenizer> make_pre_tokenizer(const JsonSection& section) {
-  const std::string& type = section.at("type").string();
-  if (type == "BertPreTokenizer") return make_bert_pre_tokenizer();
-  section.fail("type \"" + type + "\" is not supported (supported: BertPreTokenizer)");
+  return find_section(pre_tokenizers(), section)(section);
 }
+
+std::unique_ptr<PreTokenizer> make_no_pre_tokenizer() { return std::make_unique<NoPreTokenizer>(); }
 
 }  // namespace peft::text

@@ -5,24 +5,30 @@
 #include <string_view>
 #include <vector>
 
-#include "src/text/json_section.h"
+#include "src/text/section_registry.h"
+#include "src/text/storage.h"
 
 namespace peft::text {
 
 class PreTokenizer {
  public:
   virtual ~PreTokenizer() = default;
-  /// Replaces `words` by views into `text`, none of them empty. `text` is valid UTF-8.
-  virtual void split(std::string_view text, std::vector<std::string_view>& words) const = 0;
+  /// Replaces `words` by the words of `text`, none of them empty: views into `text` or into a buffer that it adds to `storage`.
+  /// `text` is valid UTF-8 and known to `storage`.
+  virtual void split(std::string_view text, Storage& storage, std::vector<std::string_view>& words) const = 0;
 };
+
+/// Each type registers a function that reads its section.
+using ReadPreTokenizer = std::unique_ptr<PreTokenizer> (*)(const JsonSection& section);
+Registry<ReadPreTokenizer>& pre_tokenizers();
+
+/// Throws DataError for an unknown type, and for a broken section.
+std::unique_ptr<PreTokenizer> make_pre_tokenizer(const JsonSection& section);
 
 /// Splits at white space, which goes, and around every punctuation character, which stays as a word of its own.
 std::unique_ptr<PreTokenizer> make_bert_pre_tokenizer();
 
 /// The whole text as one word: a file without a pre-tokenizer.
 std::unique_ptr<PreTokenizer> make_no_pre_tokenizer();
-
-/// BertPreTokenizer. Throws DataError for any other.
-std::unique_ptr<PreTokenizer> make_pre_tokenizer(const JsonSection& section);
 
 }  // namespace peft::text

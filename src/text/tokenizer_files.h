@@ -1,6 +1,7 @@
 #pragma once
-/// Readers of the files a tokenizer comes in. They take the text of a file, so that tests and fuzzers need no folder.
+/// The files a tokenizer comes in. They are given as text, so that tests and fuzzers need no folder.
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -8,20 +9,27 @@
 
 namespace peft::text {
 
-/// Text of a file and its name for messages. Absent files have no value in the optionals below.
+/// Text of a file and its name for messages.
 struct SourceText {
   std::string_view text;
   std::string origin;
 };
 
-/// tokenizer.json. `config` (tokenizer_config.json) only names the padding token here. The fingerprint stays empty.
-TokenizerParts read_tokenizer_json(const SourceText& file, const std::optional<SourceText>& config);
+/// Those of a model folder; absent ones have no value.
+struct TokenizerFiles {
+  std::optional<SourceText> tokenizer_json = {}, vocab_txt = {};  ///< one of them at least
+  std::optional<SourceText> tokenizer_config = {}, special_tokens_map = {}, added_tokens = {};  ///< .json
+  std::optional<SourceText> model_config = {};                                                  ///< config.json
+};
 
-/// vocab.txt: BERT's WordPiece, its options from `config` as transformers' BertTokenizer reads them. Tokens of `config` that the
-/// vocabulary lacks are an error when the template needs them ([UNK], [CLS], [SEP]) and unknown otherwise ([PAD], [MASK]).
-TokenizerParts read_vocab_txt(const SourceText& file, const std::optional<SourceText>& config);
-
-/// `name` of tokenizer_config.json: a string or an object with `content`; empty when absent or null.
-std::string special_token_name(const JsonSection& config, const std::string& name);
+/// What transformers' AutoTokenizer makes of the files. The fingerprint stays empty.
+///
+/// The class is named by tokenizer_config.json or config.json, or follows from the model type there. BertTokenizer, MPNetTokenizer
+/// and their kin take the vocabulary and the added tokens of tokenizer.json and make every other section anew from
+/// tokenizer_config.json. PreTrainedTokenizerFast, and a folder that names no class, take tokenizer.json as it is.
+///
+/// AutoTokenizer cannot open a vocab.txt whose class nothing names. Here it is BERT's: cased if it says nothing about case and a token
+/// outside [...] holds an ASCII capital; a usual special token that the vocabulary lacks is unknown.
+TokenizerParts read_tokenizer(const TokenizerFiles& files);
 
 }  // namespace peft::text

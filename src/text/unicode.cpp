@@ -5,13 +5,14 @@
 #include <algorithm>
 #include <memory>
 #include <span>
+#include <tuple>
 
 #include "src/text/unicode_tables.h"
 
 namespace peft::text {
 namespace {
 
-enum Property : uint8_t {
+enum Property : uint16_t {
   control = 1,
   nonspacing_mark = 2,
   combining_mark = 4,
@@ -19,7 +20,9 @@ enum Property : uint8_t {
   word = 16,
   white_space = 32,
   reordered = 64,
-  decomposed = 128
+  decomposed = 128,
+  compatible = 256,
+  numeric = 512
 };
 
 constexpr CodeRange kWhiteSpace[] = {{0x9, 0xD},       {0x20, 0x20},     {0x85, 0x85},     {0xA0, 0xA0},
@@ -28,10 +31,10 @@ constexpr CodeRange kWhiteSpace[] = {{0x9, 0xD},       {0x20, 0x20},     {0x85, 
 constexpr CodeRange kChinese[] = {{0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},  {0x20000, 0x2A6DF},
                                   {0x2A700, 0x2B81F}, {0x2B920, 0x2CEAF}, {0x2F800, 0x2FA1F}};
 
-/// The sets of unicode_tables.h as flags of each code point, one megabyte, made on first use.
+/// The sets of unicode_tables.h as flags of each code point, two megabytes, made on first use.
 class PropertyMap {
  public:
-  PropertyMap() : flags_(new uint8_t[kSize]()) {
+  PropertyMap() : flags_(new uint16_t[kSize]()) {
     mark(kControl, control);
     mark(kNonspacingMark, nonspacing_mark);
     mark(kCombiningMark, combining_mark);
@@ -40,6 +43,8 @@ class PropertyMap {
     mark(kWhiteSpace, white_space);
     mark(kReordered, reordered);
     mark(kDecomposed, decomposed);
+    mark(kCompatible, compatible);
+    mark(kNumeric, numeric);
   }
   bool has(char32_t point, Property property) const { return (flags_[point] & property) != 0; }
 
@@ -48,10 +53,11 @@ class PropertyMap {
 
   void mark(std::span<const CodeRange> ranges, Property property) {
     for (const CodeRange& range : ranges)
-      for (char32_t point = range.first; point <= range.last; ++point) flags_[point] |= property;
+      for (char32_t point = range.first; point <= range.last; ++point)
+        flags_[point] = static_cast<uint16_t>(flags_[point] | property);
   }
 
-  std::unique_ptr<uint8_t[]> flags_;
+  std::unique_ptr<uint16_t[]> flags_;
 };
 
 const PropertyMap& properties() {
@@ -108,6 +114,8 @@ bool is_punctuation(char32_t point) { return properties().has(point, punctuation
 bool is_word_character(char32_t point) { return properties().has(point, word); }
 bool is_white_space(char32_t point) { return properties().has(point, white_space); }
 
+bool is_numeric(char32_t point) { return properties().has(point, numeric); }
+
 bool is_chinese_character(char32_t point) {
   if (point < kChinese[0].first) return false;
   return std::any_of(std::begin(kChinese), std::end(kChinese),
@@ -131,15 +139,27 @@ Lowercase lowercase(char32_t point) {
   return {{static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(point))), 0}, 1};
 }
 
-Decomposition decompose(char32_t point) {
-  if (!properties().has(point, decomposed)) return {{point, 0, 0, 0}, 1};
-  Decomposition result{{}, 0};
-  utf8proc_int32_t points[4];
+Decomposition decompose(char32_t point, Form form) {
+  Decomposition result{{point}, 1};
+  const bool other = form == Form::compatible && properties().has(point, compatible);
+  if (!other && !properties().has(point, decomposed)) return result;
+  std::array<utf8proc_int32_t, std::tuple_size_v<decltype(result.points)>> points;
   int last_class = 0;
-  result.count = static_cast<int>(
-      utf8proc_decompose_char(static_cast<utf8proc_int32_t>(point), points, 4, UTF8PROC_DECOMPOSE, &last_class));
-  std::copy_n(points, result.count, result.points.begin());
+  const auto option = static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | (other ? UTF8PROC_COMPAT : 0));
+  result.count =
+      static_cast<int>(utf8proc_decompose_char(static_cast<utf8proc_int32_t>(point), points.data(),
+                                               static_cast<utf8proc_ssize_t>(points.size()), option, &last_class));
+  std::copy_n(points.begin(), result.count, result.points.begin());
   return result;
+}
+
+std::optional<char32_t> compose(char32_t first, char32_t second) {
+  std::array<utf8proc_int32_t, 2> points = {static_cast<utf8proc_int32_t>(first),
+                                            static_cast<utf8proc_int32_t>(second)};
+  const auto option = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+  if (utf8proc_normalize_utf32(points.data(), points.size(), option) != 1) return std::nullopt;
+  const auto point = static_cast<char32_t>(points[0]);
+  return properties().has(point, decomposed) ? std::optional(point) : std::nullopt;  // else newer than the reference
 }
 
 int combining_class(char32_t point) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -44,6 +45,7 @@ bool is_combining_mark(char32_t point);     ///< M
 bool is_punctuation(char32_t point);        ///< P and all ASCII punctuation
 bool is_word_character(char32_t point);     ///< \w
 bool is_white_space(char32_t point);        ///< White_Space
+bool is_numeric(char32_t point);            ///< N
 bool is_chinese_character(char32_t point);  ///< the ideograph blocks of BERT's handle_chinese_chars
 
 /// Start of the white space that ends at `end`; `end` itself where there is none.
@@ -56,12 +58,16 @@ struct Lowercase {
 };
 Lowercase lowercase(char32_t point);
 
-/// Full canonical decomposition, at most four code points.
+/// Full decomposition of one code point. A canonical one has at most four code points.
+enum class Form { canonical, compatible };
 struct Decomposition {
-  std::array<char32_t, 4> points;
+  std::array<char32_t, 18> points;
   int count;
 };
-Decomposition decompose(char32_t point);
+Decomposition decompose(char32_t point, Form form = Form::canonical);
+
+/// The one code point that is canonically equivalent to the two, or nothing.
+std::optional<char32_t> compose(char32_t first, char32_t second);
 
 int combining_class(char32_t point);
 

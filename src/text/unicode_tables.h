@@ -16,5 +16,7 @@ extern const std::span<const CodeRange> kPunctuation;     ///< split off by Bert
 extern const std::span<const CodeRange> kWord;            ///< \w of the regular expressions behind single_word
 extern const std::span<const CodeRange> kReordered;       ///< canonical combining class other than 0
 extern const std::span<const CodeRange> kDecomposed;      ///< has a canonical decomposition
+extern const std::span<const CodeRange> kCompatible;      ///< has a compatibility decomposition that is another one
+extern const std::span<const CodeRange> kNumeric;         ///< split off by Digits: N
 
 }  // namespace peft::text

@@ -64,7 +64,8 @@ TEST(PostProcessor, AbsentJoinsTheTexts) {
 TEST(PostProcessor, ErrorsNameTheKey) {
   EXPECT_EQ(
       message(R"({"type": "ByteLevel"})"),
-      "t.json: post_processor: type \"ByteLevel\" is not supported (supported: BertProcessing, TemplateProcessing)");
+      "t.json: post_processor: type \"ByteLevel\" is not supported (supported: BertProcessing, RobertaProcessing, "
+      "Sequence, TemplateProcessing)");
   EXPECT_EQ(message(with_template(R"({"SpecialToken": {"id": "T", "type_id": 1}})", kBothTexts)),
             "t.json: post_processor.special_tokens: key \"T\" is missing");
   EXPECT_EQ(message(with_template(R"({"Sequence": {"id": "C", "type_id": 1}})", kBothTexts)),

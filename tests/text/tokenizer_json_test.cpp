@@ -12,7 +12,7 @@ using testing::HasSubstr;
 
 Json small_json() {
   return Json::parse(R"({
-    "version": "1.0", "truncation": {"max_length": 2}, "padding": null, "decoder": {"type": "WordPiece"},
+    "version": "1.0", "truncation": {"max_length": 2}, "padding": null, "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
     "added_tokens": [
       {"id": 1, "content": "[CLS]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
       {"id": 6, "content": "new", "single_word": false, "lstrip": false, "rstrip": false, "normalized": true, "special": false}],
@@ -26,9 +26,9 @@ Json small_json() {
 
 std::unique_ptr<Tokenizer> make(const Json& json, const std::string& config = {}) {
   const std::string text = json.dump();
-  std::optional<SourceText> other;
-  if (!config.empty()) other = SourceText{config, "c.json"};
-  return make_pipeline(read_tokenizer_json({text, "t.json"}, other));
+  TokenizerFiles files{.tokenizer_json = SourceText{text, "t.json"}};
+  if (!config.empty()) files.tokenizer_config = SourceText{config, "c.json"};
+  return make_pipeline(read_tokenizer(files));
 }
 
 std::string message(const Json& json, const std::string& config = {}) {
@@ -65,7 +65,10 @@ TEST(TokenizerJson, PaddingTokenFromTheConfigThePaddingSectionOrItsUsualName) {
   EXPECT_EQ(make(json)->pad_id(), 3);
   EXPECT_EQ(make(json, R"({"pad_token": "new"})")->pad_id(), 6);
   EXPECT_EQ(make(json, R"({"pad_token": {"content": "[SEP]"}})")->pad_id(), 2);
-  EXPECT_EQ(make(json, R"({"pad_token": "none"})")->pad_id(), std::nullopt);
+  EXPECT_EQ(make(json, R"({"pad_token": null})")->pad_id(), std::nullopt);
+  const auto with_new = make(json, R"({"pad_token": "none"})");
+  EXPECT_EQ(with_new->pad_id(), 7) << "as transformers: a named token that the vocabulary lacks gets the next id";
+  EXPECT_EQ(with_new->size(), 8);
 }
 
 TEST(TokenizerJson, AbsentStepsDoNothing) {
@@ -116,9 +119,9 @@ TEST(TokenizerJson, ErrorsNameTheKey) {
 }
 
 TEST(TokenizerJson, BrokenTextIsADataErrorWithAPlace) {
-  EXPECT_THROW(read_tokenizer_json({"{\"model\": ", "t.json"}, std::nullopt), DataError);
+  EXPECT_THROW(read_tokenizer({.tokenizer_json = SourceText{"{\"model\": ", "t.json"}}), DataError);
   try {
-    read_tokenizer_json({R"({"model": {"vocab": {"a": 0, "a": 1}}})", "t.json"}, std::nullopt);
+    read_tokenizer({.tokenizer_json = SourceText{R"({"model": {"vocab": {"a": 0, "a": 1}}})", "t.json"}});
     FAIL() << "a token twice is a duplicate key";
   } catch (const DataError& error) {
     EXPECT_THAT(error.what(), HasSubstr("t.json"));

@@ -14,9 +14,9 @@ constexpr auto kUncased = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##b\né\n";
 constexpr auto kCased = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nA\n漢\n漢a\n";
 
 std::unique_ptr<Tokenizer> make(const std::string& vocab, const std::string& config = {}) {
-  std::optional<SourceText> other;
-  if (!config.empty()) other = SourceText{config, "c.json"};
-  return make_pipeline(read_vocab_txt({vocab, "v.txt"}, other));
+  TokenizerFiles files{.vocab_txt = SourceText{vocab, "v.txt"}};
+  if (!config.empty()) files.tokenizer_config = SourceText{config, "c.json"};
+  return make_pipeline(read_tokenizer(files));
 }
 
 std::vector<int32_t> content(const Tokenizer& tokenizer, std::string_view text) {

@@ -1,4 +1,4 @@
-#include "src/text/wordpiece.h"
+#include "src/text/models/wordpiece.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -5,7 +5,6 @@
 #include <memory>
 #include <string>
 
-#include "src/text/json_section.h"
 #include "src/text/model.h"
 #include "src/text/vocabulary.h"
 
@@ -20,8 +19,5 @@ struct WordPieceOptions {
 /// Throws DataError "ORIGIN: ..." when the vocabulary lacks the unknown token.
 std::unique_ptr<Model> make_wordpiece(Vocabulary vocabulary, const WordPieceOptions& options,
                                       const std::string& origin);
-
-/// From the section `model` of tokenizer.json, which `origin` names.
-std::unique_ptr<Model> make_wordpiece(const JsonSection& section, const std::string& origin);
 
 }  // namespace peft::text

@@ -30,34 +30,47 @@ class BertNormalizer : public Normalizer {
     }
   }
 
-  void normalize(std::string_view text, std::string& out) const override {
+  void normalize(std::string_view text, std::string& out, Sources* sources) const override {
     out.clear();
-    CanonicalOrder order([&](char32_t point) { put_ordered(point, out); });
+    if (sources != nullptr) sources->clear();
+    const auto trace = [&](std::size_t source) {
+      if (sources != nullptr) sources->resize(out.size(), static_cast<uint32_t>(source));
+    };
+    CanonicalOrder order([&](char32_t point, uint32_t source, bool /*first*/) {
+      if (is_nonspacing_mark(point)) return;
+      put_lowercase(point, out);
+      trace(source);
+    });
+    const auto put_byte = [&](char byte, std::size_t source) {
+      order.flush();
+      out += byte;
+      trace(source);
+    };
     for (std::size_t i = 0; i < text.size();) {
+      const std::size_t start = i;
       const auto byte = static_cast<unsigned char>(text[i]);
       if (byte < 0x80) {
         const auto to = ascii_[byte];
         ++i;
         if (to == kDropped) continue;  // dropped before marks are ordered: those around it meet
-        order.flush();
-        out += static_cast<char>(to);
+        put_byte(static_cast<char>(to), start);
         continue;
       }
       const char32_t point = next_code_point(text, i);
       if (clean_ && is_control(point)) continue;
       if (clean_ && is_white_space(point)) {
-        order.flush();
-        out += ' ';
+        put_byte(' ', start);
         continue;
       }
       const bool spaced = chinese_ && is_chinese_character(point);
-      if (spaced) order.flush(), out += ' ';
+      if (spaced) put_byte(' ', start);
       if (strip_) {
-        order.add_decomposed(point);
+        order.add_decomposed(point, static_cast<uint32_t>(start));
       } else {
         put_lowercase(point, out);
+        trace(start);
       }
-      if (spaced) order.flush(), out += ' ';
+      if (spaced) put_byte(' ', start);
     }
     order.flush();
   }
@@ -65,9 +78,6 @@ class BertNormalizer : public Normalizer {
  private:
   static constexpr int kDropped = -1;
 
-  void put_ordered(char32_t point, std::string& out) const {
-    if (!is_nonspacing_mark(point)) put_lowercase(point, out);
-  }
   void put_lowercase(char32_t point, std::string& out) const {
     if (!lower_) return append_code_point(out, point);
     const Lowercase lower = lowercase(point);
@@ -77,6 +87,17 @@ class BertNormalizer : public Normalizer {
   bool clean_, chinese_, strip_, lower_;
   std::array<int8_t, 128> ascii_{};  ///< what becomes of an ASCII character
 };
+
+std::unique_ptr<Normalizer> read_bert_normalizer(const JsonSection& section) {
+  BertNormalizerOptions options{.clean_text = section.at("clean_text").boolean(),
+                                .handle_chinese_chars = section.at("handle_chinese_chars").boolean(),
+                                .strip_accents = std::nullopt,
+                                .lowercase = section.at("lowercase").boolean()};
+  if (section.has("strip_accents")) options.strip_accents = section.at("strip_accents").boolean();
+  return make_bert_normalizer(options);
+}
+
+const bool registered = normalizers().add("BertNormalizer", read_bert_normalizer);
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-#include "src/text/wordpiece.h"
+#include "src/text/models/wordpiece.h"
 
 #include <limits>
 #include <utility>
@@ -17,21 +17,22 @@ class WordPiece : public Model {
         max_characters_(static_cast<std::size_t>(options.max_input_chars_per_word)),
         unknown_(unknown) {}
 
-  void tokenize(std::string_view word, std::vector<int32_t>& ids) const override {
-    if (word.size() > max_characters_ && count_code_points(word) > max_characters_) {
+  void tokenize(std::string_view word, std::vector<int32_t>& ids, std::vector<std::size_t>* ends) const override {
+    const std::size_t before = ids.size(), ends_before = ends != nullptr ? ends->size() : 0;
+    const auto make_unknown = [&] {
+      ids.resize(before);
       ids.push_back(unknown_);
-      return;
-    }
-    const std::size_t before = ids.size();
+      if (ends == nullptr) return;
+      ends->resize(ends_before);
+      ends->push_back(word.size());
+    };
+    if (word.size() > max_characters_ && count_code_points(word) > max_characters_) return make_unknown();
     TokenTable::Match piece = vocabulary_.table().longest_prefix(word);
     for (std::string_view rest = word;; piece = vocabulary_.table().longest_prefix(rest, continuation_)) {
-      if (piece.length == 0) {  // one unknown piece makes the whole word unknown
-        ids.resize(before);
-        ids.push_back(unknown_);
-        return;
-      }
+      if (piece.length == 0) return make_unknown();  // one unknown piece makes the whole word unknown
       ids.push_back(piece.value);
       rest.remove_prefix(piece.length);
+      if (ends != nullptr) ends->push_back(word.size() - rest.size());
       if (rest.empty()) return;
     }
   }
@@ -45,6 +46,15 @@ class WordPiece : public Model {
   int32_t unknown_;
 };
 
+const bool registered = models().add("WordPiece", [](const JsonSection& section) {
+  const WordPieceOptions options{
+      .unk_token = section.at("unk_token").string(),
+      .continuing_subword_prefix = section.at("continuing_subword_prefix").string(),
+      .max_input_chars_per_word =
+          section.at("max_input_chars_per_word").integer(0, std::numeric_limits<int64_t>::max())};
+  return make_wordpiece(Vocabulary::from_json(section.at("vocab")), options, section.place());
+});
+
 }  // namespace
 
 std::unique_ptr<Model> make_wordpiece(Vocabulary vocabulary, const WordPieceOptions& options,
@@ -52,15 +62,6 @@ std::unique_ptr<Model> make_wordpiece(Vocabulary vocabulary, const WordPieceOpti
   const auto unknown = vocabulary.find(options.unk_token);
   if (!unknown) throw_error<DataError>("{}: unk_token \"{}\" is not in the vocabulary", origin, options.unk_token);
   return std::make_unique<WordPiece>(std::move(vocabulary), options, *unknown);
-}
-
-std::unique_ptr<Model> make_wordpiece(const JsonSection& section, const std::string& origin) {
-  const WordPieceOptions options{
-      .unk_token = section.at("unk_token").string(),
-      .continuing_subword_prefix = section.at("continuing_subword_prefix").string(),
-      .max_input_chars_per_word =
-          section.at("max_input_chars_per_word").integer(0, std::numeric_limits<int64_t>::max())};
-  return make_wordpiece(Vocabulary::from_json(section.at("vocab")), options, origin + ": " + section.path());
 }
 
 }  // namespace peft::text
