@@ -4,7 +4,10 @@
 
 #include <numeric>
 
+#include "peft/data/sampler.h"
 #include "peft/interop/adapter_folder.h"
+#include "peft/methods/method.h"
+#include "peft/objectives/objective.h"
 #include "peft/train/batch.h"
 #include "peft/train/trainer.h"
 #include "tests/support/tiny_task.h"
@@ -115,6 +118,32 @@ TEST(OtherObjectives, MicroBatchesOfAStepEqualOneBatch) {
     // The same masks too: a sequence is named by its number in the step.
     EXPECT_LT(difference_of(whole, parts), 2e-5) << name;
   }
+}
+
+/// The loss of a first step under dropout, formed here by hand: every sequence of the step has its own number and so its own masks.
+TEST(OtherObjectives, SequencesOfAStepAreNumberedThrough) {
+  const OtherTask task("numbered", "multiple_choice", 0.3);
+  const RunConfig config = task.run("run", {{"max_steps", 1}, {"seed", 5}, {"batch_size", 6}});
+  Transformer model = Transformer::load(config.model.path, "float32");
+  const auto tokenizer = Tokenizer::load(config.model.path);
+  const Dataset data = load_dataset(config.task, config.data, *tokenizer, {"train"});
+  const EncodedSplit& split = data.splits.at("train");
+  const auto method = make_method(model, {.configs = {&*config.method}, .seeds = {5}, .outputs = 1});
+  const Sampler sampler(std::vector<int64_t>(40, 1), {.seed = 5, .batch_size = 6});
+  std::vector<BatchExample> examples;
+  BatchTargets targets;
+  int64_t sequences = 0;
+  const Step step = sampler.at(0);
+  for (const int64_t e : step.micro_batches.front()) {
+    examples.push_back({&split, e, 0, sequences});
+    sequences += split.sequences(e);
+    targets.add(split, e);
+  }
+  const DropoutContext dropout{.training = true, .seeds = {5}, .steps = {0}};
+  method->begin_pass(dropout);
+  const at::Tensor logits = model.classify(make_input(examples, 1, at::kCPU), *method, dropout);
+  const double expected = objectives().at("choice")->losses(logits, targets).mean().item<double>();
+  EXPECT_NEAR(train(config, "train_loss"), expected, 1e-6);
 }
 
 TEST(OtherObjectives, TokenBudgetsCountAllSequences) {
