@@ -5,6 +5,7 @@
 
 #include "peft/base/error.h"
 #include "peft/base/log.h"
+#include "peft/objectives/objective.h"
 #include "peft/train/evaluate.h"
 #include "src/apps/eval_arguments.h"
 #include "src/apps/main.h"
@@ -17,15 +18,17 @@ namespace {
 
 /// Model and rows must fit together: outputs of the head, positions, token types.
 void check_fit(const ModelSession& session, const EvalTarget& target, const TaskInfo& task, const EncodedSplit& split) {
-  if (session.outputs() != task.outputs()) {
+  const Objective& objective = objective_of(task);
+  if (session.outputs() != objective.outputs(task)) {
     throw_error<DataError>("{}: the head has {} outputs, {} needs {}",
                            (target.adapter ? *target.adapter : target.model).string(), session.outputs(), task.name,
-                           task.outputs());
+                           objective.outputs(task));
   }
-  if (split.longest() > session.longest_text()) {
+  objective.check_targets(split, session.model().spec().embedding.vocabulary, session.longest_text());
+  if (split.longest_sequence() > session.longest_text()) {
     throw_error<ConfigError>(
         "task.max_length: a row of {} has {} tokens, the model has positions for {}; use --max-length {}", split.name,
-        split.longest(), session.longest_text(), session.longest_text());
+        split.longest_sequence(), session.longest_text(), session.longest_text());
   }
   session.check_rows(split);
 }
@@ -64,7 +67,7 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
   const Evaluation evaluation = evaluate(session.model(), session.method(), 0, *split, dataset.task);
   if (evaluation.nonfinite > 0)
     log_warning("{}: {} rows have logits that are no finite numbers", folder, evaluation.nonfinite);
-  if (evaluation.collapsed) log_warning("{}: one class is predicted for all {} rows", folder, split->size());
+  if (evaluation.collapsed) log_warning("{}: all {} examples are predicted alike", folder, split->size());
   if (arguments.predictions) write_predictions(*arguments.predictions, evaluation, *split, dataset.task);
   if (arguments.logits) write_logits(*arguments.logits, evaluation.logits);
 

@@ -71,8 +71,10 @@ int64_t ModelSession::longest_text() const {
 
 void ModelSession::check_rows(const EncodedSplit& split) const {
   const EmbeddingSpec& embedding = model_.spec().embedding();
-  for (int64_t row = 0; row < split.size(); ++row) {
-    if (split.length(row) == 0) throw_error<DataError>("{}: row {} has no tokens", split.statistics.files.front(), row);
+  for (int64_t e = 0; e < split.size(); ++e) {
+    for (int64_t s = split.first_sequence(e); s < split.first_sequence(e) + split.sequences(e); ++s)
+      if (split.sequence_length(s) == 0)
+        throw_error<DataError>("{}: row {} has no tokens", split.statistics.files.front(), e);
   }
   const auto highest = std::max_element(split.types.begin(), split.types.end());
   if (!embedding.token_type.empty() && highest != split.types.end() && *highest >= embedding.token_types) {

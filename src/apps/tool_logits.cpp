@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <limits>
-
 #include "peft/base/error.h"
 #include "peft/data/rows.h"
 #include "peft/train/evaluate.h"
@@ -42,11 +40,8 @@ EncodedSplit read_texts(const std::string& file, const ModelSession& session, in
       throw_error<DataError>("{}: {} tokens, the model has positions for {}; --max-length {} cuts longer texts", where,
                              length, session.longest_text(), session.longest_text());
     }
-    split.ids.insert(split.ids.end(), encoding.ids.begin(), encoding.ids.end());
-    split.types.insert(split.types.end(), encoding.types.begin(), encoding.types.end());
-    split.offsets.push_back(static_cast<int64_t>(split.ids.size()));
-    split.labels.push_back(std::numeric_limits<double>::quiet_NaN());
-    split.idx.push_back(row.number);
+    split.add_sequence(encoding.ids, encoding.types);
+    split.end_example({}, row.number);
   }
   bad.finish(rows->rows());
   if (split.size() == 0) throw_error<DataError>("{}: no rows", file);
@@ -82,11 +77,9 @@ int tool_logits(int argc, char** argv) {
                              session.longest_text());
   }
   const EncodedSplit split = read_texts((*parsed)["input"].as<std::string>(), session, max_length.value_or(0));
-  TaskInfo task;  // of one output or of N classes without names: all that evaluation asks for
-  task.regression = session.outputs() == 1;
-  if (!task.regression) task.labels.resize(session.outputs());
-  const Evaluation evaluation = evaluate(session.model(), session.method(), 0, split, task);
-  write_logits((*parsed)["output"].as<std::string>(), evaluation.logits);
+  const at::Tensor logits = split_logits(session.model(), session.method(), 0, split);
+  session.method().end_evaluation();  // warns where it has to
+  write_logits((*parsed)["output"].as<std::string>(), logits);
   return static_cast<int>(ExitCode::done);
 }
 

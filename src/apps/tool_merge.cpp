@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Names of the N labels: the run's, else the model's own where it has as many, else LABEL_0, ...; none for one output (regression).
+/// Names of the N labels: the run's, else the model's own where it has as many, else LABEL_0, ...; none for one output.
 std::vector<std::string> label_names(const std::optional<RunConfig>& run, const fs::path& model, int64_t outputs) {
   if (outputs == 1) return {};
   const auto count = static_cast<std::size_t>(outputs);

@@ -18,7 +18,7 @@ namespace peft {
 namespace {
 
 constexpr double unreadable = std::numeric_limits<double>::quiet_NaN();
-constexpr double invalid_class = -1;
+constexpr int64_t invalid_class = -1;
 
 struct Values {
   std::string file;
@@ -60,9 +60,13 @@ enum class Side { prediction, reference };
 class ClassReader {
  public:
   ClassReader(const Values& predictions, const Values& references, int64_t num_classes) : num_classes_(num_classes) {
-    for (const Values* values : {&references, &predictions})
-      for (std::size_t row = 0; row < values->lines.size(); ++row)
-        if (values->lines[row].is_string()) labels_.emplace(values->lines[row].get<std::string>(), 0.0);
+    for (const Values* values : {&references, &predictions}) {
+      for (const Json& line : values->lines) {
+        if (line.is_string()) labels_.emplace(line.get<std::string>(), 0.0);
+        for (const Json& member : line.is_array() ? line : Json::array())
+          if (member.is_string()) labels_.emplace(member.get<std::string>(), 0.0);
+      }
+    }
     double id = 0;
     for (auto& label : labels_) label.second = id++;
     if (num_classes > 0 && static_cast<int64_t>(labels_.size()) > num_classes)
@@ -73,7 +77,25 @@ class ClassReader {
   bool strings() const { return !labels_.empty(); }
 
   double operator()(const Values& values, std::size_t row, Side side) const {
+    return id_of(values.lines[row], values, row, side);
+  }
+
+  /// A list of classes; an invalid prediction is {-1}.
+  std::vector<int64_t> set(const Values& values, std::size_t row, Side side) const {
     const Json& value = values.lines[row];
+    if (side == Side::prediction && (value.is_null() || value == -1)) return {-1};
+    if (!value.is_array()) values.fail(row, "{}; expected a list of classes", value.dump());
+    std::vector<int64_t> ids;
+    for (const Json& member : value)
+      ids.push_back(static_cast<int64_t>(id_of(member, values, row, Side::reference)));  // none is invalid alone
+    std::sort(ids.begin(), ids.end());
+    if (std::adjacent_find(ids.begin(), ids.end()) != ids.end())
+      values.fail(row, "{}; a class occurs twice", value.dump());
+    return ids;
+  }
+
+ private:
+  double id_of(const Json& value, const Values& values, std::size_t row, Side side) const {
     if (value.is_string()) return labels_.at(value.get_ref<const std::string&>());
     if (value.is_null() || value == -1) {
       if (side == Side::reference) values.fail(row, "{}; a reference needs a class", value.dump());
@@ -88,7 +110,6 @@ class ClassReader {
     return id;
   }
 
- private:
   std::map<std::string, double> labels_;
   int64_t num_classes_;
 };
@@ -113,6 +134,13 @@ Scored read_scored(Metric::Input input, const Values& predictions, const Values&
     return scored;
   }
   const ClassReader read(predictions, references, num_classes);
+  if (references.lines.front().is_array()) {
+    for (std::size_t row = 0; row < n; ++row) {
+      scored.reference_sets.push_back(read.set(references, row, Side::reference));
+      scored.predicted_sets.push_back(read.set(predictions, row, Side::prediction));
+    }
+    return scored;
+  }
   if (ordered && read.strings())
     throw_error<DataError>("{}: label strings; f1 and multirc_f1a need class ids, with 1 the positive class",
                            references.file);
@@ -138,6 +166,8 @@ std::vector<int64_t> read_groups(const Values& values) {
 
 // A number -1 is a good prediction.
 int64_t count_invalid(const Scored& scored, Metric::Input input) {
+  const auto& sets = scored.predicted_sets;
+  if (scored.sets()) return std::count(sets.begin(), sets.end(), std::vector<int64_t>{invalid_class});
   return std::count_if(scored.predictions.begin(), scored.predictions.end(), [&](double p) {
     return std::isnan(p) || (input == Metric::Input::classes && p == invalid_class);
   });
@@ -201,7 +231,7 @@ int tool_score(int argc, char** argv) {
   std::string metrics;
   auto add = usage.add_options();
   add("metric", "metrics, separated by commas: " + known, cxxopts::value(metrics), "NAME[,NAME...]");
-  add("predictions", "class ids or labels (null, -1: invalid), or numbers (null: unreadable)",
+  add("predictions", "class ids or labels (null, -1: invalid), lists of them, or numbers (null: unreadable)",
       cxxopts::value(options.predictions), "FILE");
   add("references", "the right values", cxxopts::value(options.references), "FILE");
   add("groups", "question or pair of each row: integers or strings", cxxopts::value(options.groups), "FILE");

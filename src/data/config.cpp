@@ -1,10 +1,24 @@
 #include "peft/data/config.h"
 
+#include "peft/data/task.h"
+
 namespace peft {
+namespace {
+
+// As a user may write them: without the benchmark where that is enough.
+std::string known_tasks() {
+  std::string list;
+  for (const std::string& name : task_registry().names()) {
+    const std::string plain = name.substr(name.find('/') + 1);
+    list += (list.empty() ? "" : ", ") + (resolve_task_name(plain) == name ? plain : name);
+  }
+  return list;
+}
+
+}  // namespace
 
 void TaskConfig::visit(Fields& fields) {
-  fields.field("name", name,
-               {.help = "cola, sst2, mrpc, stsb, qnli, rte, wnli, classification, regression", .required = true});
+  fields.field("name", name, {.help = known_tasks(), .required = true});
   fields.field("data", data, {.help = "the task's folder, its parent, or one file"});
   fields.field("max_length", max_length,
                {.help = "tokens of an example with special tokens, without prompt tokens", .min = 1});
@@ -13,6 +27,7 @@ void TaskConfig::visit(Fields& fields) {
 void ColumnsConfig::visit(Fields& fields) {
   fields.field("text", text, {.help = "column of the text (default: text)"});
   fields.field("text_pair", text_pair, {.help = "column of the second text (default: text_pair, where there is one)"});
+  fields.field("choices", choices, {.help = "column of the list of choices (default: choices)"});
   fields.field("label", label, {.help = "column of the label or score (default: label)"});
   fields.field("idx", idx,
                {.help = "column of the row's own integer id (default: idx where there is one, else the row number)"});
@@ -26,8 +41,7 @@ void LimitConfig::visit(Fields& fields) {
 
 void DataConfig::visit(Fields& fields) {
   fields.field("files", files, {.help = "split (train, dev, test) to file, in place of looking in task.data"});
-  fields.field("columns", columns,
-               {.help = "our column names to those of the files, for classification and regression"});
+  fields.field("columns", columns, {.help = "our column names to those of the files, for tasks on files of your own"});
   fields.field("labels", labels,
                {.help = "class names in id order; empty: the task's own, or those of the train split"});
   fields.field("format", format,

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "encode_split.h"
+#include "layout.h"
 #include "peft/base/error.h"
 #include "peft/base/log.h"
 #include "peft/data/split_files.h"
@@ -24,21 +25,39 @@ std::vector<std::string> canonical_splits(const std::vector<std::string>& names)
   return ordered;
 }
 
+void check_columns(const TaskSpec& spec, const TaskConfig& task, const ColumnsConfig& columns) {
+  const bool any = columns.text || columns.text_pair || columns.choices || columns.label || columns.idx;
+  if (!spec.own_files && any) {
+    std::vector<std::string> others;
+    for (const std::string& name : task_registry().names())
+      if (task_registry().at(name).own_files) others.push_back(name);
+    throw_error<ConfigError>("data.columns: the columns of {} are known; files of your own are read by the tasks {}",
+                             task.name, join_names(others));
+  }
+  if (!spec.own_files) return;
+  const SequencePlan plan(spec);
+  std::vector<std::string> known;
+  for (const auto& field : plan.fields()) known.push_back(field.name);
+  for (const char* name : {"text", "text_pair", "choices"})
+    if (*column_setting(columns, name) && std::find(known.begin(), known.end(), name) == known.end())
+      throw_error<ConfigError>("data.columns.{}: {} reads the columns {}", name, task.name, join_names(known));
+}
+
 void check_config(const TaskSpec& spec, const TaskConfig& task, const DataConfig& data) {
   if (data.delimiter.size() != 1 || data.delimiter == "\"" || data.delimiter == "\n" || data.delimiter == "\r")
     throw_error<ConfigError>("data.delimiter: \"{}\"; expected one character that is neither quote nor line end",
                              data.delimiter);
   const std::set<std::string> distinct(data.labels.begin(), data.labels.end());
   if (distinct.size() != data.labels.size()) throw ConfigError("data.labels: a name occurs twice");
-  if (spec.regression && !data.labels.empty())
-    throw_error<ConfigError>("data.labels: {} has scores, not classes", task.name);
+  if (!spec.has_classes() && !data.labels.empty())
+    throw_error<ConfigError>("data.labels: {} has {}, not classes", task.name,
+                             spec.target == TargetKind::score    ? "scores"
+                             : spec.target == TargetKind::choice ? "numbers of choices"
+                                                                 : "texts");
   if (!spec.own_files && !data.labels.empty() && data.labels != spec.labels)
     throw_error<ConfigError>("data.labels: {}; {} has the classes {}", join_names(data.labels), task.name,
                              join_names(spec.labels));
-  const ColumnsConfig& columns = data.columns;
-  if (!spec.own_files && (columns.text || columns.text_pair || columns.label || columns.idx))
-    throw_error<ConfigError>("data.columns: the columns of {} are known; use task.name classification or regression",
-                             task.name);
+  check_columns(spec, task, data.columns);
 }
 
 // A folder that may not be looked into is bad data, as an unreadable file is.
@@ -52,17 +71,18 @@ std::map<std::string, SplitFile> readable_split_files(const TaskSpec& spec, cons
 }
 
 // Class names in id order: the task's, the config's, or those of the train split.
-std::vector<std::string> find_labels(const TaskSpec& spec, const TaskConfig& task, DataConfig& data,
+std::vector<std::string> find_labels(const TaskSpec& spec, const TaskConfig& task, const DataConfig& data,
                                      const std::map<std::string, SplitFile>& files, bool train_asked) {
-  if (!spec.own_files || spec.regression || !data.labels.empty()) return spec.own_files ? data.labels : spec.labels;
+  if (!spec.labels_from_files()) return spec.labels;
+  if (!data.labels.empty()) return data.labels;
   const auto train = files.find("train");
   if (train == files.end()) {
     if (train_asked) throw_error<DataError>("{}: no train split", task.data);
     throw_error<ConfigError>("data.labels: missing, and {} has no train split to take them from", task.name);
   }
-  data.labels = infer_labels({spec, data, "train", train->second, {}});
-  if (data.labels.empty()) throw_error<DataError>("{}: no labels", train->second.path.string());
-  return data.labels;
+  std::vector<std::string> labels = infer_labels({spec, data, "train", train->second, {}});
+  if (labels.empty()) throw_error<DataError>("{}: no labels", train->second.path.string());
+  return labels;
 }
 
 std::optional<int64_t> limit_of(const LimitConfig& limits, const std::string& split) {
@@ -71,9 +91,11 @@ std::optional<int64_t> limit_of(const LimitConfig& limits, const std::string& sp
 
 void warn_of_one_class(const EncodedSplit& train, const std::vector<std::string>& labels) {
   const auto& counts = train.statistics.label_counts;
-  if (!counts.empty() && std::count_if(counts.begin(), counts.end(), [](int64_t n) { return n > 0; }) == 1)
-    log_warning("{}: all {} rows have the label {}", train.statistics.files.front(), train.size(),
-                labels[static_cast<std::size_t>(train.labels.front())]);
+  const auto used = std::find_if(counts.begin(), counts.end(), [](int64_t n) { return n > 0; });
+  if (train.target_kind == TargetKind::classes || used == counts.end() || *used != train.size()) return;
+  const auto id = static_cast<std::size_t>(used - counts.begin());
+  log_warning("{}: all {} rows have the label {}", train.statistics.files.front(), train.size(),
+              labels.empty() ? std::to_string(id) : labels[id]);
 }
 
 int64_t count_overlap(const std::vector<uint64_t>& sorted_train, const std::vector<uint64_t>& hashes) {
@@ -82,41 +104,38 @@ int64_t count_overlap(const std::vector<uint64_t>& sorted_train, const std::vect
   });
 }
 
-// What decides the numbers besides the files: never a path.
-std::string rules(const TaskConfig& task, DataConfig data) {
+// What decides the numbers besides the files: never a path. Labels that came from a file are part of it.
+std::string rules(const TaskConfig& task, DataConfig data, const TaskSpec& spec, const TaskInfo& resolved) {
   data.files.clear();
+  if (spec.labels_from_files()) data.labels = resolved.labels;
   Json rules = print_fields([&](Fields& fields) { data.visit(fields); });
-  rules["task"] = task.name;
+  rules["task"] = resolved.name;
   rules["max_length"] = task.max_length;
   return rules.dump();
 }
 
 }  // namespace
 
-int64_t EncodedSplit::longest() const {
-  int64_t longest = 0;
-  for (int64_t row = 0; row < size(); ++row) longest = std::max(longest, length(row));
-  return longest;
-}
-
 const EncodedSplit* Dataset::find(const std::string& split) const {
   const auto found = splits.find(split);
   return found == splits.end() ? nullptr : &found->second;
 }
 
-Dataset load_dataset(TaskConfig& task, DataConfig& data, const Tokenizer& tokenizer,
+Dataset load_dataset(const TaskConfig& task, const DataConfig& data, const Tokenizer& tokenizer,
                      const std::vector<std::string>& splits) {
-  task.name = resolve_task_name(task.name);
-  const TaskSpec& spec = task_registry().at(task.name);
+  Dataset dataset;
+  dataset.task.name = resolve_task_name(task.name);
+  const TaskSpec& spec = task_registry().at(dataset.task.name);
   check_config(spec, task, data);
   const std::vector<std::string> asked = canonical_splits(splits);
   const auto files = readable_split_files(spec, task, data, asked);
 
-  Dataset dataset;
   const bool train_asked = std::find(asked.begin(), asked.end(), "train") != asked.end();
-  dataset.task = {task.name, spec.regression, find_labels(spec, task, data, files, train_asked), spec.metrics};
+  dataset.task.objective = spec.objective;
+  dataset.task.labels = find_labels(spec, task, data, files, train_asked);
+  dataset.task.metrics = spec.metrics;
   Hasher hasher;
-  hasher.add(cache_format).add(rules(task, data)).add(tokenizer.fingerprint());
+  hasher.add(cache_format).add(rules(task, data, spec, dataset.task)).add(tokenizer.fingerprint());
   std::vector<uint64_t> train_texts;
   for (const auto& split : asked) {
     const auto file = files.find(split);

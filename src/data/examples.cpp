@@ -2,73 +2,15 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <set>
 
 #include "label_parser.h"
+#include "layout.h"
 #include "peft/base/error.h"
 #include "row_readers.h"
 
 namespace peft {
 namespace {
-
-// Columns of a split in the order text, text_pair, label, idx; a name is empty where the task has no such column.
-struct Layout {
-  Column text{}, text_pair{"", false}, label{}, idx{"", false};
-  RowFormat format{};
-};
-
-Layout dump_layout(const ExampleSource& source) {
-  const auto& dump = source.spec.dump;
-  const bool test = source.split == "test";
-  const auto& columns = test ? dump.test_columns : dump.train_columns;
-  Layout layout;
-  layout.text = {dump.texts.at(0)};
-  if (dump.texts.size() > 1) layout.text_pair = {dump.texts.at(1)};
-  layout.label = {dump.label, !test};
-  if (std::find(columns.begin(), columns.end(), "index") != columns.end()) layout.idx = {"index", test};
-  layout.format.expected = columns;
-  if (dump.headerless) {
-    layout.format.headerless = dump.train_columns;
-    layout.format.header_allowed = test;
-  }
-  return layout;
-}
-
-Layout own_layout(const ExampleSource& source) {
-  const ColumnsConfig& names = source.data.columns;
-  Layout layout;
-  layout.text = {names.text.value_or("text")};
-  layout.text_pair = {names.text_pair.value_or("text_pair"), names.text_pair.has_value()};
-  layout.label = {names.label.value_or("label"), source.split != "test"};
-  layout.idx = {names.idx.value_or("idx"), names.idx.has_value()};
-  return layout;
-}
-
-// The datasets library's columns in csv, tsv and jsonl files of a benchmark task.
-Layout plain_layout(const ExampleSource& source) {
-  Layout layout;
-  layout.text = {source.spec.texts.at(0)};
-  if (source.spec.texts.size() > 1) layout.text_pair = {source.spec.texts.at(1)};
-  layout.label = {"label", source.split != "test"};
-  layout.idx = {"idx", false};
-  return layout;
-}
-
-Layout layout_of(const ExampleSource& source) {
-  const Shape shape = source.file.shape;
-  Layout layout = shape == Shape::glue_tsv ? dump_layout(source)
-                  : source.spec.own_files  ? own_layout(source)
-                                           : plain_layout(source);
-  layout.format.shape = shape;
-  layout.format.max_line_bytes = source.data.max_line_bytes;
-  if (shape == Shape::csv) {
-    layout.format.delimiter = source.data.delimiter.at(0);
-    layout.format.quoting = true;
-  }
-  if (shape == Shape::tsv) layout.format.quoting = source.data.quoting == "csv";
-  return layout;
-}
 
 // Test rows of a benchmark are what a submission holds: none may be left out.
 BadRows::Policy policy_of(const ExampleSource& source, bool quiet) {
@@ -76,85 +18,148 @@ BadRows::Policy policy_of(const ExampleSource& source, bool quiet) {
   return {source.data.on_bad_row == "skip" && !submission, source.data.max_bad_fraction, quiet};
 }
 
+std::string join_keys(const std::map<std::string, std::string>& table) {
+  std::vector<std::string> keys;
+  for (const auto& entry : table) keys.push_back(entry.first);
+  return join_names(keys);
+}
+
 }  // namespace
 
-// Cells of a row to an example.
-struct ExampleReader::Parser {
-  Parser(const ExampleSource& source, const Layout& columns)
-      : layout(columns),
-        parse_label(source.spec, source.labels, source.file.shape == Shape::glue_tsv),
-        hidden_allowed(source.split == "test"),
-        split(source.split) {}
+// Cells of a row to an example. What is wrong is reported, and the answer then is false.
+class ExampleReader::Parser {
+ public:
+  explicit Parser(const ExampleSource& source)
+      : plan_(source.spec),
+        layout_(layout_of(source, plan_)),
+        parse_label_(source.spec, source.labels, source.file.shape == Shape::glue_tsv),
+        spec_(source.spec),
+        split_(source.split) {}
 
-  // False: reported.
+  const Layout& layout() const { return layout_; }
+
+  bool operator()(const Row& row, const RowReader& rows, BadRows& bad, Example& example, bool& has_idx) const {
+    example.line = row.line;
+    example.texts.clear();
+    const std::size_t fields = layout_.texts.size();
+    for (std::size_t i = 0; i < fields; ++i)
+      if (!read_field(i, row.cells[i], row, rows, bad, example.texts)) return false;
+    return read_label(row.cells[fields], row, bad, example) &&
+           read_idx(row.cells[fields + 1], row, rows, bad, example, has_idx) &&
+           (layout_.group.name.empty() || read_group(row.cells[fields + 2], row, rows, bad, example));
+  }
+
+ private:
+  void report_missing(const Column& column, const Row& row, const RowReader& rows, BadRows& bad) const {
+    bad.report("missing", row.line, fmt::format("no key {}; the keys are {}", column.name, join_names(rows.names())));
+  }
+
   bool read_text(const Cell& cell, const Column& column, const Row& row, const RowReader& rows, BadRows& bad,
-                 std::string_view& text) const {
+                 std::vector<std::string_view>& texts) const {
     if (cell.kind == Cell::Kind::text || cell.kind == Cell::Kind::field) {
-      text = cell.text;
+      texts.push_back(cell.text);
       return true;
     }
     if (cell.kind == Cell::Kind::missing)
-      bad.report("missing", row.line, fmt::format("no key {}; the keys are {}", column.name, join_names(rows.names())));
+      report_missing(column, row, rows, bad);
     else
       bad.report("type", row.line, fmt::format("{} is {}, expected a string", column.name, kind_name(cell.kind)));
     return false;
   }
 
-  bool operator()(const Row& row, const RowReader& rows, BadRows& bad, Example& example, bool& has_idx) const {
-    const Cell &text = row.cells[0], &pair = row.cells[1], &label = row.cells[2], &idx = row.cells[3];
-    if (!read_text(text, layout.text, row, rows, bad, example.text)) return false;
-    example.text_pair.reset();
-    const bool pair_wanted =
-        !layout.text_pair.name.empty() && (layout.text_pair.required || pair.kind != Cell::Kind::missing);
-    if (pair_wanted) {
-      std::string_view second;
-      if (!read_text(pair, layout.text_pair, row, rows, bad, second)) return false;
-      example.text_pair = second;
+  bool read_list(const Cell& cell, const Column& column, const Row& row, const RowReader& rows, BadRows& bad,
+                 std::vector<std::string_view>& texts) const {
+    if (cell.kind == Cell::Kind::missing) {
+      report_missing(column, row, rows, bad);
+      return false;
     }
-    ParsedLabel parsed = parse_label(label);
+    const auto members = list_members(cell);
+    if (!members || members->empty()) {
+      bad.report("type", row.line,
+                 fmt::format("{} is {}, expected a list of strings", column.name,
+                             members ? "an empty list" : kind_name(cell.kind)));
+      return false;
+    }
+    for (std::size_t i = 0; i < members->size(); ++i)
+      if (!read_text((*members)[i], {fmt::format("{}[{}]", column.name, i)}, row, rows, bad, texts)) return false;
+    return true;
+  }
+
+  bool read_field(std::size_t i, const Cell& cell, const Row& row, const RowReader& rows, BadRows& bad,
+                  std::vector<std::string_view>& texts) const {
+    const auto& field = plan_.fields()[i];
+    const Column& column = layout_.texts[i];
+    if (field.count == SequencePlan::Count::list) return read_list(cell, column, row, rows, bad, texts);
+    if (!column.required && cell.kind == Cell::Kind::missing) return true;
+    if (!read_text(cell, column, row, rows, bad, texts)) return false;
+    const auto table = spec_.wordings.find(field.name);
+    if (table == spec_.wordings.end()) return true;
+    const auto wording = table->second.find(std::string(texts.back()));
+    if (wording == table->second.end()) {
+      bad.report("field", row.line,
+                 fmt::format("{} \"{}\"; expected one of {}", column.name, shortened(texts.back(), longest_quote),
+                             join_keys(table->second)));
+      return false;
+    }
+    texts.back() = wording->second;
+    return true;
+  }
+
+  bool read_label(const Cell& cell, const Row& row, BadRows& bad, Example& example) const {
+    ParsedLabel parsed = parse_label_(cell, plan_.sequences(example.texts.size()));
     if (!parsed.kind.empty()) {
       bad.report(parsed.kind, row.line, parsed.problem);
       return false;
     }
-    if (std::isnan(parsed.value) && !hidden_allowed) {
-      bad.report("no_label", row.line, fmt::format("no {}; expected one in every row of {}", layout.label.name, split));
+    if (is_hidden(parsed.value) && split_ != "test") {
+      bad.report("no_label", row.line,
+                 fmt::format("no {}; expected one in every row of {}", layout_.label.name, split_));
       return false;
     }
-    example.label = parsed.value;
-    has_idx = idx.kind != Cell::Kind::missing;
-    example.idx = row.number;
-    example.line = row.line;
-    // A benchmark's file without header has no idx column; every other file was asked for it.
-    if (!has_idx && layout.idx.required && layout.format.headerless.empty()) {
-      bad.report("missing", row.line,
-                 fmt::format("no key {}; the keys are {}", layout.idx.name, join_names(rows.names())));
-      return false;
-    }
-    if (has_idx) {
-      const auto number = integer_of(idx);
-      if (!number) {
-        const std::string found = idx.kind == Cell::Kind::field ? fmt::format("\"{}\"", shortened(idx.text, 60))
-                                                                : std::string(kind_name(idx.kind));
-        bad.report("type", row.line, fmt::format("{} is {}, expected an integer", layout.idx.name, found));
-        return false;
-      }
-      example.idx = *number;
-    }
+    example.target = std::move(parsed.value);
     return true;
   }
 
-  Layout layout;
-  LabelParser parse_label;
-  bool hidden_allowed;
-  std::string split;
+  bool read_idx(const Cell& cell, const Row& row, const RowReader& rows, BadRows& bad, Example& example,
+                bool& has_idx) const {
+    has_idx = cell.kind != Cell::Kind::missing;
+    example.idx = row.number;
+    if (has_idx) return read_integer(cell, layout_.idx, row, bad, example.idx);
+    // A benchmark's file without header has no idx column; every other file was asked for it.
+    if (!layout_.idx.required || !layout_.format.headerless.empty()) return true;
+    report_missing(layout_.idx, row, rows, bad);
+    return false;
+  }
+
+  bool read_group(const Cell& cell, const Row& row, const RowReader& rows, BadRows& bad, Example& example) const {
+    if (cell.kind != Cell::Kind::missing) return read_integer(cell, layout_.group, row, bad, example.group.emplace());
+    report_missing(layout_.group, row, rows, bad);
+    return false;
+  }
+
+  bool read_integer(const Cell& cell, const Column& column, const Row& row, BadRows& bad, int64_t& value) const {
+    if (const auto number = integer_of(cell)) {
+      value = *number;
+      return true;
+    }
+    const std::string found = cell.kind == Cell::Kind::field
+                                  ? fmt::format("\"{}\"", shortened(cell.text, longest_quote))
+                                  : std::string(kind_name(cell.kind));
+    bad.report("type", row.line, fmt::format("{} is {}, expected an integer", column.name, found));
+    return false;
+  }
+
+  SequencePlan plan_;
+  Layout layout_;
+  LabelParser parse_label_;
+  const TaskSpec& spec_;
+  std::string split_;
 };
 
 ExampleReader::ExampleReader(const ExampleSource& source, bool quiet)
     : bad_(source.file.path.string(), policy_of(source, quiet)) {
-  const Layout layout = layout_of(source);
-  const std::vector<Column> columns{layout.text, layout.text_pair, layout.label, layout.idx};
-  rows_ = open_rows(source.file.path, layout.format, columns, bad_);
-  parser_ = std::make_unique<Parser>(source, layout);
+  parser_ = std::make_unique<Parser>(source);
+  rows_ = open_rows(source.file.path, parser_->layout().format, parser_->layout().columns(), bad_);
 }
 
 ExampleReader::~ExampleReader() = default;
@@ -165,7 +170,7 @@ bool ExampleReader::next(Example& example) {
     if (!(*parser_)(row_, *rows_, bad_, example, has_idx)) continue;
     ++good_;
     if (has_idx) idx_lines_.emplace_back(example.idx, example.line);
-    int64_t& first = std::isnan(example.label) ? first_hidden_ : first_visible_;
+    int64_t& first = is_hidden(example.target) ? first_hidden_ : first_visible_;
     if (first == 0) first = example.line;
     return true;
   }
@@ -188,25 +193,33 @@ void ExampleReader::check_idx_unique() const {
   for (std::size_t i = 1; i < sorted.size(); ++i)
     if (sorted[i].first == sorted[i - 1].first)
       throw_error<DataError>("{}:{}: {} {} was given in line {} already", bad_.file(), sorted[i].second,
-                             parser_->layout.idx.name, sorted[i].first, sorted[i - 1].second);
+                             parser_->layout().idx.name, sorted[i].first, sorted[i - 1].second);
 }
 
 std::vector<std::string> infer_labels(const ExampleSource& train) {
-  const Layout layout = layout_of(train);
+  const Layout layout = layout_of(train, SequencePlan(train.spec));
   BadRows bad(train.file.path.string(), policy_of(train, /*quiet=*/true));
   const auto rows = open_rows(train.file.path, layout.format, {layout.label}, bad);
   std::set<std::string> names;
   bool integers = true;
-  Row row;
-  while (rows->next(row)) {
+  const auto add = [&](const Cell& cell) {
     std::string problem;
-    std::string name = label_name(row.cells[0], problem);
-    if (name.empty() || name == "-1") continue;  // hidden or bad: reported when the examples are read
+    std::string name = label_name(cell, problem);
+    if (name.empty() || name == "-1") return;  // hidden or bad: reported when the examples are read
     int64_t value = 0;
     const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), value);
     integers = integers && error == std::errc() && end == name.data() + name.size();
     names.insert(std::move(name));
+  };
+  Row row;
+  while (rows->next(row)) {
+    if (train.spec.target != TargetKind::classes) {
+      add(row.cells[0]);
+    } else if (const auto members = list_members(row.cells[0])) {
+      for (const Cell& member : *members) add(member);
+    }
   }
+  if (rows->rows() == 0) throw_error<DataError>("{}: no rows", bad.file());
   std::vector<std::string> labels(names.begin(), names.end());
   if (integers)
     std::stable_sort(labels.begin(), labels.end(),

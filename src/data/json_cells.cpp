@@ -37,8 +37,11 @@ Cell cell_of(const Json* value) {
       return {Cell::Kind::integer, {}, value->get<double>(), value->get<int64_t>()};
     case Json::value_t::number_float:
       return {Cell::Kind::real, {}, value->get<double>()};
-    case Json::value_t::array:
-      return {.kind = Cell::Kind::array};
+    case Json::value_t::array: {
+      Cell cell{.kind = Cell::Kind::array};
+      for (const Json& item : *value) cell.items.push_back(cell_of(&item));
+      return cell;
+    }
     case Json::value_t::object:
       return {.kind = Cell::Kind::object};
     default:

@@ -1,8 +1,8 @@
 #include "label_parser.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <limits>
 #include <optional>
 
 #include "peft/base/error.h"
@@ -11,9 +11,8 @@
 namespace peft {
 namespace {
 
-constexpr double hidden = std::numeric_limits<double>::quiet_NaN();
 constexpr double lowest_bounded = 0, highest_bounded = 5;  // STS-B
-constexpr std::size_t longest_quote = 60;
+constexpr char list_separator = '|';                       // of csv and tsv fields
 
 template <class Number>
 std::optional<Number> parse_whole(std::string_view text) {
@@ -56,12 +55,26 @@ std::string label_name(const Cell& cell, std::string& problem) {
   }
 }
 
+std::optional<std::vector<Cell>> list_members(const Cell& cell) {
+  if (cell.kind == Cell::Kind::array) return cell.items;
+  if (cell.kind != Cell::Kind::field) return std::nullopt;
+  std::vector<Cell> members;
+  std::string_view rest = cell.text;
+  while (!rest.empty()) {
+    const std::size_t end = std::min(rest.find(list_separator), rest.size());
+    members.push_back({Cell::Kind::field, rest.substr(0, end)});
+    if (end + 1 == rest.size()) members.push_back({Cell::Kind::field, {}});  // nothing behind the last separator
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return members;
+}
+
 LabelParser::LabelParser(const TaskSpec& spec, const std::vector<std::string>& labels, bool dump)
-    : regression_(spec.regression), bounded_(spec.bounded) {
+    : target_(spec.target), bounded_(spec.bounded) {
   const auto& spellings = dump && !spec.dump.spellings.empty() ? spec.dump.spellings : labels;
   bool numbers = false;
   for (std::size_t id = 0; id < spellings.size(); ++id) {
-    ids_.emplace(spellings[id], double(id));
+    ids_.emplace(spellings[id], static_cast<int64_t>(id));
     numbers = numbers || parse_whole<int64_t>(spellings[id]).has_value();
   }
   // Numbers index the names, unless a name is a number itself: "2" of the classes "1" to "5" is that class, not the
@@ -70,8 +83,24 @@ LabelParser::LabelParser(const TaskSpec& spec, const std::vector<std::string>& l
   expected_ = join_names(spellings);
 }
 
+ParsedLabel LabelParser::operator()(const Cell& cell, int64_t sequences) const {
+  switch (target_) {
+    case TargetKind::class_id:
+      return class_id(cell);
+    case TargetKind::classes:
+      return classes(cell);
+    case TargetKind::score:
+      return score(cell);
+    case TargetKind::choice:
+      return choice(cell, sequences);
+    case TargetKind::text:
+      return text(cell);
+  }
+  return {};
+}
+
 ParsedLabel LabelParser::class_id(const Cell& cell) const {
-  if (cell.kind == Cell::Kind::missing || empty_field(cell)) return {hidden, {}, {}};
+  if (cell.kind == Cell::Kind::missing || empty_field(cell)) return {};
   ParsedLabel parsed;
   const std::string name = label_name(cell, parsed.problem);
   if (!parsed.problem.empty()) {
@@ -80,29 +109,65 @@ ParsedLabel LabelParser::class_id(const Cell& cell) const {
   }
   if (const auto known = ids_.find(name); known != ids_.end()) return {known->second, {}, {}};
   if (const auto number = integer_of(cell)) {
-    if (*number == -1) return {hidden, {}, {}};
-    if (*number >= 0 && *number < by_number_) return {double(*number), {}, {}};
+    if (*number == -1) return {};
+    if (*number >= 0 && *number < by_number_) return {*number, {}, {}};
   }
-  return {0, "label", fmt::format("label {}; expected one of {}", in_quotes(name), expected_)};
+  return {{}, "label", fmt::format("label {}; expected one of {}", in_quotes(name), expected_)};
+}
+
+ParsedLabel LabelParser::classes(const Cell& cell) const {
+  if (cell.kind == Cell::Kind::missing || integer_of(cell) == -1) return {};
+  const auto members = list_members(cell);
+  if (!members) return {{}, "type", fmt::format("label is {}, expected a list of strings", kind_name(cell.kind))};
+  std::vector<int64_t> ids;
+  for (const Cell& member : *members) {
+    ParsedLabel parsed = class_id(member);
+    if (!parsed.kind.empty()) return parsed;
+    const auto* id = std::get_if<int64_t>(&parsed.value);
+    if (id == nullptr)
+      return {{}, "label", fmt::format("an empty label or -1 in a list; expected some of {}", expected_)};
+    ids.push_back(*id);
+  }
+  std::sort(ids.begin(), ids.end());
+  if (std::adjacent_find(ids.begin(), ids.end()) != ids.end()) return {{}, "label", "a label occurs twice in the list"};
+  return {std::move(ids), {}, {}};
+}
+
+ParsedLabel LabelParser::choice(const Cell& cell, int64_t sequences) const {
+  if (cell.kind == Cell::Kind::missing || empty_field(cell)) return {};
+  const auto number = integer_of(cell);
+  if (!number) {
+    const std::string found = cell.kind == Cell::Kind::field ? in_quotes(cell.text) : std::string(kind_name(cell.kind));
+    return {{}, "type", fmt::format("label is {}, expected the number of a choice", found)};
+  }
+  if (*number == -1) return {};
+  if (*number >= 0 && *number < sequences) return {*number, {}, {}};
+  return {{}, "label", fmt::format("label {}; expected the number of a choice, 0 to {}", *number, sequences - 1)};
+}
+
+ParsedLabel LabelParser::text(const Cell& cell) const {
+  if (cell.kind == Cell::Kind::missing) return {};
+  if (cell.kind == Cell::Kind::text || cell.kind == Cell::Kind::field) return {cell.text, {}, {}};
+  return {{}, "type", fmt::format("label is {}, expected a string", kind_name(cell.kind))};
 }
 
 ParsedLabel LabelParser::score(const Cell& cell) const {
-  if (cell.kind == Cell::Kind::missing || empty_field(cell)) return {hidden, {}, {}};
+  if (cell.kind == Cell::Kind::missing || empty_field(cell)) return {};
   std::optional<double> value;
   if (cell.kind == Cell::Kind::field) {
     value = parse_whole<double>(cell.text);
   } else if (cell.kind == Cell::Kind::integer || cell.kind == Cell::Kind::real) {
     value = cell.number;
   } else {
-    return {0, "type", fmt::format("label is {}, expected a number", kind_name(cell.kind))};
+    return {{}, "type", fmt::format("label is {}, expected a number", kind_name(cell.kind))};
   }
-  if (bounded_ && value == -1.0) return {hidden, {}, {}};
+  if (bounded_ && value == -1.0) return {};
   const bool good =
       value && std::isfinite(*value) && (!bounded_ || (*value >= lowest_bounded && *value <= highest_bounded));
   if (!good) {
     const std::string found = cell.kind == Cell::Kind::field ? in_quotes(cell.text) : fmt::format("{}", cell.number);
-    return {0, "score",
-            fmt::format("score {}; expected a {}", found, bounded_ ? "number from 0 to 5" : "finite number")};
+    return {
+        {}, "score", fmt::format("score {}; expected a {}", found, bounded_ ? "number from 0 to 5" : "finite number")};
   }
   // The reference pipelines store scores of STS-B as float32.
   return {bounded_ ? double(float(*value)) : *value, {}, {}};

@@ -1,5 +1,5 @@
 #pragma once
-/// A label cell as a class id or a score.
+/// A label cell as a target.
 
 #include <cstdint>
 #include <map>
@@ -9,12 +9,15 @@
 #include <vector>
 
 #include "peft/data/rows.h"
+#include "peft/data/target.h"
 #include "peft/data/task.h"
 
 namespace peft {
 
+inline constexpr std::size_t longest_quote = 60;  ///< bytes of a cell that a message repeats
+
 struct ParsedLabel {
-  double value = 0;       ///< class id or score; NaN = hidden
+  Target value;           ///< nothing: hidden
   std::string_view kind;  ///< of the problem (docs/tasks.md#bad-input); empty: none
   std::string problem;
 };
@@ -23,14 +26,19 @@ class LabelParser {
  public:
   /// `labels`: class names in id order. `dump`: labels are spelled as in the benchmark's own files.
   LabelParser(const TaskSpec& spec, const std::vector<std::string>& labels, bool dump);
-  ParsedLabel operator()(const Cell& cell) const { return regression_ ? score(cell) : class_id(cell); }
+  /// `sequences`: of the example, among which a choice is made.
+  ParsedLabel operator()(const Cell& cell, int64_t sequences) const;
 
  private:
   ParsedLabel class_id(const Cell& cell) const;
+  ParsedLabel classes(const Cell& cell) const;
   ParsedLabel score(const Cell& cell) const;
+  ParsedLabel choice(const Cell& cell, int64_t sequences) const;
+  ParsedLabel text(const Cell& cell) const;
 
-  bool regression_, bounded_;
-  std::map<std::string, double, std::less<>> ids_;
+  TargetKind target_;
+  bool bounded_;
+  std::map<std::string, int64_t, std::less<>> ids_;
   int64_t by_number_ = 0;  // integers 0..by_number_-1 are class ids
   std::string expected_;   // for messages
 };
@@ -41,5 +49,9 @@ std::optional<int64_t> integer_of(const Cell& cell);
 /// The name that the label of a user's file has before class ids are known; empty where the label is hidden. Sets `problem` when the
 /// cell cannot be a label.
 std::string label_name(const Cell& cell, std::string& problem);
+
+/// Members of a JSON list, or of a csv or tsv field, where "|" stands between them and an empty field has none; nothing where the cell
+/// is no list.
+std::optional<std::vector<Cell>> list_members(const Cell& cell);
 
 }  // namespace peft

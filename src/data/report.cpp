@@ -18,7 +18,7 @@ Json describe_split(const EncodedSplit& split, const TaskInfo& task) {
   for (const auto& [kind, count] : statistics.skipped) out["skipped"][kind] = count;
   for (const auto& [percent, tokens] : statistics.length_percentiles) out["tokens"][std::to_string(percent)] = tokens;
   for (std::size_t id = 0; id < statistics.label_counts.size(); ++id)
-    out["labels"][task.labels[id]] = statistics.label_counts[id];
+    out["labels"][task.labels.empty() ? std::to_string(id) : task.labels[id]] = statistics.label_counts[id];
   if (statistics.overlap_with_train) out["overlap_with_train"] = *statistics.overlap_with_train;
   return out;
 }
@@ -39,7 +39,10 @@ std::string split_text(const EncodedSplit& split, const TaskInfo& task) {
     text += fmt::format("  {:<19}{}\n", name, value);
   };
   line("skipped", list(facts["skipped"]));
-  line("labels", split.hidden ? "hidden" : task.regression ? "scores" : list(facts["labels"]));
+  line("labels", split.hidden                             ? "hidden"
+                 : split.target_kind == TargetKind::score ? "scores"
+                 : split.target_kind == TargetKind::text  ? "texts"
+                                                          : list(facts["labels"]));
   std::string percentiles;
   for (const auto& [percent, tokens] : split.statistics.length_percentiles)
     percentiles += fmt::format("{}{} ({} %)", percentiles.empty() ? "" : ", ", tokens, percent);

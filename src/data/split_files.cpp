@@ -37,7 +37,7 @@ constexpr const char* no_parquet =
 // The shape a file name promises; nothing when it promises none.
 std::optional<Shape> shape_of_name(const fs::path& path, const TaskSpec& spec) {
   const std::string extension = lower(path.extension().string());
-  if (extension == ".tsv" || extension == ".txt") return spec.own_files ? Shape::tsv : Shape::glue_tsv;
+  if (extension == ".tsv" || extension == ".txt") return spec.dump.tsv() ? Shape::glue_tsv : Shape::tsv;
   if (extension == ".csv") return Shape::csv;
   if (extension == ".jsonl") return Shape::jsonl;
   if (extension == ".json") return Shape::json;
@@ -135,7 +135,7 @@ std::string canonical_split(const std::string& name) {
 
 std::map<std::string, SplitFile> find_split_files(const TaskSpec& spec, const TaskConfig& task, const DataConfig& data,
                                                   const std::vector<std::string>& asked) {
-  if (spec.own_files && data.format == "glue_tsv")
+  if (!spec.dump.tsv() && data.format == "glue_tsv")
     throw_error<ConfigError>("data.format: glue_tsv is the format of the GLUE tasks; expected tsv, csv or jsonl for {}",
                              task.name);
   std::map<std::string, SplitFile> files;

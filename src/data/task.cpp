@@ -8,8 +8,9 @@ Registry<TaskSpec>& task_registry() {
 }
 
 std::string resolve_task_name(const std::string& name) {
-  std::string full = "glue/" + name;
-  if (!task_registry().find(name) && task_registry().find(full)) return full;
+  if (task_registry().find(name)) return name;
+  for (const char* benchmark : {"glue/", "superglue/"})
+    if (task_registry().find(benchmark + name)) return benchmark + name;
   task_registry().at(name);
   return name;
 }

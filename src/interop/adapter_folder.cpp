@@ -182,7 +182,7 @@ void write_model_folder(const fs::path& folder, const AdapterFiles& files, const
     id2label[std::to_string(i)] = labels[i];
     label2id[labels[i]] = i;
   }
-  if (labels.empty()) id2label["0"] = "LABEL_0";  // regression: one output
+  if (labels.empty()) id2label["0"] = "LABEL_0";  // one output
   config["id2label"] = id2label;
   config["label2id"] = label2id;
   config.erase("num_labels");

@@ -22,7 +22,8 @@ struct Units {
 };
 
 Units units_of(const Metric& metric, const Scored& scored) {
-  if (metric.groups == Metric::Groups::none || scored.groups.empty()) return {{}, scored.references.size()};
+  if (metric.groups == Metric::Groups::none || scored.groups.empty())
+    return {{}, scored.sets() ? scored.reference_sets.size() : scored.references.size()};
   Units units;
   std::unordered_map<int64_t, uint32_t> numbers;
   for (const int64_t group : scored.groups)
@@ -51,7 +52,7 @@ Interval bootstrap_interval(const std::string& name, const Scored& scored, int64
   const Metric& metric = metric_registry().at(name);
   if (resamples < 1) throw_error<ConfigError>("bootstrap: {} resamples, expected at least 1", resamples);
   check_scored(name, metric, scored);
-  const Evaluate evaluate = metric.prepare(scored);
+  const Evaluate evaluate = metric.prepared(scored);
   const Units units = units_of(metric, scored);
 
   std::vector<uint32_t> unit_times(units.count), row_times(units.of_row.size());

@@ -1,5 +1,7 @@
 #include "f1.h"
 
+#include "sets.h"
+
 namespace peft {
 
 Evaluate binary_f1(const Scored& scored) {
@@ -63,9 +65,10 @@ Evaluate macro_f1_all(const Scored& scored) {
   };
 }
 
-[[maybe_unused]] const bool registered = metric_registry().add("f1", {.prepare = binary_f1, .ordered = true}) &&
-                                         metric_registry().add("macro_f1", {.prepare = macro_f1}) &&
-                                         metric_registry().add("macro_f1_all", {.prepare = macro_f1_all});
+[[maybe_unused]] const bool registered =
+    metric_registry().add("f1", {.prepare = binary_f1, .ordered = true}) &&
+    metric_registry().add("macro_f1", {.prepare = macro_f1, .prepare_sets = macro_f1_of_sets}) &&
+    metric_registry().add("macro_f1_all", {.prepare = macro_f1_all});
 
 }  // namespace
 }  // namespace peft

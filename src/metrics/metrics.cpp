@@ -1,6 +1,8 @@
 #include "peft/metrics/metrics.h"
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "check.h"
 #include "peft/metrics/metric.h"
@@ -12,7 +14,37 @@ Registry<Metric>& metric_registry() {
   return registry;
 }
 
+namespace {
+
+// An id of one of the classes.
+bool is_class(double id, const Scored& scored) {
+  return id >= 0 && id == std::floor(id) && id < 0x1p53 && (scored.num_classes == 0 || id < double(scored.num_classes));
+}
+
+bool is_set(const std::vector<int64_t>& set, const Scored& scored) {
+  return std::all_of(set.begin(), set.end(), [&](int64_t id) { return is_class(double(id), scored); }) &&
+         std::adjacent_find(set.begin(), set.end(), std::greater_equal<>()) == set.end();
+}
+
+void check_sets(const std::string& name, const Metric& metric, const Scored& scored) {
+  if (metric.prepare_sets == nullptr) throw_error<ConfigError>("{} scores single classes or numbers, not sets", name);
+  const std::size_t n = scored.reference_sets.size();
+  if (scored.predicted_sets.size() != n)
+    throw_error<DataError>("{}: {} predictions for {} references", name, scored.predicted_sets.size(), n);
+  for (std::size_t i = 0; i < n; ++i) {
+    if (!is_set(scored.reference_sets[i], scored))
+      throw_error<DataError>("{}: row {}: the reference is no set of class ids in ascending order", name, i);
+    const auto& prediction = scored.predicted_sets[i];
+    if (!is_set(prediction, scored) && prediction != std::vector<int64_t>{-1})
+      throw_error<DataError>("{}: row {}: the prediction is no set of class ids in ascending order, nor -1", name, i);
+  }
+}
+
+}  // namespace
+
 void check_scored(const std::string& name, const Metric& metric, const Scored& scored) {
+  if (scored.sets()) return check_sets(name, metric, scored);
+  if (metric.prepare == nullptr) throw_error<ConfigError>("{} scores sets of classes", name);
   const std::size_t n = scored.references.size();
   if (scored.predictions.size() != n)
     throw_error<DataError>("{}: {} predictions for {} references", name, scored.predictions.size(), n);
@@ -29,13 +61,9 @@ void check_scored(const std::string& name, const Metric& metric, const Scored& s
       continue;
     }
     const double prediction = scored.predictions[i];
-    const auto is_class = [&](double id) {
-      return id >= 0 && id == std::floor(id) && id < 0x1p53 &&
-             (scored.num_classes == 0 || id < double(scored.num_classes));
-    };
-    if (!is_class(reference))
+    if (!is_class(reference, scored))
       throw_error<DataError>("{}: row {}: reference {}, expected a class id", name, i, reference);
-    if (!is_class(prediction) && prediction != -1 && !std::isnan(prediction))
+    if (!is_class(prediction, scored) && prediction != -1 && !std::isnan(prediction))
       throw_error<DataError>("{}: row {}: prediction {}, expected a class id or -1", name, i, prediction);
   }
 }
@@ -43,12 +71,14 @@ void check_scored(const std::string& name, const Metric& metric, const Scored& s
 MetricValue compute_metric(const std::string& name, const Scored& scored) {
   const Metric& metric = metric_registry().at(name);
   check_scored(name, metric, scored);
-  const std::vector<uint32_t> once(scored.references.size(), 1);
-  return metric.prepare(scored)(once);
+  const std::vector<uint32_t> once(scored.sets() ? scored.reference_sets.size() : scored.references.size(), 1);
+  return metric.prepared(scored)(once);
 }
 
 std::vector<std::string> metric_names() { return metric_registry().names(); }
 
 bool metric_known(const std::string& name) { return metric_registry().find(name) != nullptr; }
+
+bool lower_is_better(const std::string& name) { return name == "loss" || metric_registry().at(name).lower_is_better; }
 
 }  // namespace peft

@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <numeric>
 
-#include "peft/kernels/cross_entropy.h"
-
 namespace peft {
 
 std::vector<std::vector<int64_t>> length_batches(const EncodedSplit& split, int64_t extra) {
@@ -16,42 +14,36 @@ std::vector<std::vector<int64_t>> length_batches(const EncodedSplit& split, int6
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return split.length(a) > split.length(b); });
   std::vector<std::vector<int64_t>> batches;
   int64_t tokens = kTokens;
-  for (const int64_t row : order) {
-    const int64_t length = split.length(row) + extra;
+  for (const int64_t example : order) {
+    const int64_t length = split.length(example) + extra * split.sequences(example);
     if (tokens + length > kTokens) {
       batches.emplace_back();
       tokens = 0;
     }
-    batches.back().push_back(row);
+    batches.back().push_back(example);
     tokens += length;
   }
   return batches;
 }
 
-ModelInput make_input(const std::vector<BatchRow>& rows, int64_t adapters, at::Device device) {
+ModelInput make_input(const std::vector<BatchExample>& examples, int64_t adapters, at::Device device) {
   std::vector<PackedBatch::Sequence> sequences;
   int64_t tokens = 0;
-  for (const BatchRow& r : rows) {
-    sequences.push_back({r.split->length(r.row), r.adapter, r.ordinal});
-    tokens += sequences.back().length;
+  for (const BatchExample& e : examples) {
+    const int64_t first = e.split->first_sequence(e.example);
+    for (int64_t j = 0; j < e.sequences(); ++j)
+      sequences.push_back({e.split->sequence_length(first + j), e.adapter, e.ordinal + j});
+    tokens += e.split->length(e.example);
   }
   const auto options = at::TensorOptions().dtype(at::kLong);
   at::Tensor ids = at::empty({tokens}, options), types = at::empty({tokens}, options);
   auto *id = ids.data_ptr<int64_t>(), *type = types.data_ptr<int64_t>();
-  for (const BatchRow& r : rows) {
-    id = std::copy(r.split->row_ids(r.row).begin(), r.split->row_ids(r.row).end(), id);
-    type = std::copy(r.split->row_types(r.row).begin(), r.split->row_types(r.row).end(), type);
+  for (const BatchExample& e : examples) {
+    const auto begin = e.split->offsets[e.split->first_sequence(e.example)];
+    id = std::copy_n(e.split->ids.begin() + begin, e.split->length(e.example), id);
+    type = std::copy_n(e.split->types.begin() + begin, e.split->length(e.example), type);
   }
   return {ids.to(device), types.to(device), std::make_shared<PackedBatch>(sequences, adapters, device)};
-}
-
-at::Tensor sequence_losses(const at::Tensor& logits, const std::vector<double>& labels, bool regression,
-                           const Execution& execution) {
-  if (regression) {
-    const at::Tensor scores = at::tensor(at::ArrayRef<double>(labels)).to(logits.options());
-    return at::square(logits.squeeze(1) - scores);
-  }
-  return cross_entropy(logits, {labels.begin(), labels.end()}, execution);
 }
 
 }  // namespace peft

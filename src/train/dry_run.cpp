@@ -44,7 +44,8 @@ std::string dry_run(const RunConfig& config) {
   int64_t tokens = 0;
   for (const auto& micro : first.micro_batches) {
     int64_t in_micro = 0;
-    for (const int64_t row : micro) in_micro += job.train_split().length(row) + bank.method->virtual_tokens();
+    for (const int64_t e : micro)
+      in_micro += job.train_split().length(e) + job.train_split().sequences(e) * bank.method->virtual_tokens();
     tokens = std::max(tokens, in_micro);
   }
   const int64_t activations =

@@ -15,32 +15,34 @@ void FeatureCache::add(const Transformer& model, const EncodedSplit& split) {
   const DropoutContext no_dropout;
   Sockets frozen;
   std::vector<at::Tensor> parts;
-  std::vector<int64_t> place(split.size());  // of each row among the parts
+  std::vector<int64_t> place(split.sequences());  // of each sequence among the parts
   int64_t done = 0;
   for (const std::vector<int64_t>& batch : length_batches(split, 0)) {
     if (InterruptGuard::requested()) return;
-    std::vector<BatchRow> rows;
-    for (const int64_t row : batch) {
-      rows.push_back({&split, row, 0, 0});
-      place[row] = done++;
+    std::vector<BatchExample> examples;
+    for (const int64_t example : batch) {
+      examples.push_back({&split, example, 0, 0});
+      for (int64_t j = 0; j < split.sequences(example); ++j) place[split.first_sequence(example) + j] = done++;
     }
-    parts.push_back(model.pooled(make_input(rows, 1, model.device()), frozen, no_dropout));
+    parts.push_back(model.pooled(make_input(examples, 1, model.device()), frozen, no_dropout));
   }
   if (parts.empty()) return;
   const at::Tensor index = at::tensor(at::ArrayRef<int64_t>(place), at::kLong).to(model.device());
   splits_[&split] = at::cat(parts).index_select(0, index);
 }
 
-bool FeatureCache::holds(const std::vector<BatchRow>& rows) const {
-  return std::all_of(rows.begin(), rows.end(), [&](const BatchRow& r) { return splits_.contains(r.split); });
+bool FeatureCache::holds(const std::vector<BatchExample>& examples) const {
+  return std::all_of(examples.begin(), examples.end(),
+                     [&](const BatchExample& e) { return splits_.contains(e.split); });
 }
 
-at::Tensor FeatureCache::features(const std::vector<BatchRow>& rows) const {
+at::Tensor FeatureCache::features(const std::vector<BatchExample>& examples) const {
   std::vector<at::Tensor> parts;
-  for (auto first = rows.begin(); first != rows.end();) {  // runs of rows of one split
+  for (auto first = examples.begin(); first != examples.end();) {  // runs of examples of one split
     std::vector<int64_t> index;
     auto last = first;
-    for (; last != rows.end() && last->split == first->split; ++last) index.push_back(last->row);
+    for (; last != examples.end() && last->split == first->split; ++last)
+      for (int64_t j = 0; j < last->sequences(); ++j) index.push_back(last->split->first_sequence(last->example) + j);
     const at::Tensor& all = splits_.at(first->split);
     parts.push_back(all.index_select(0, at::tensor(at::ArrayRef<int64_t>(index), at::kLong).to(all.device())));
     first = last;
@@ -48,14 +50,16 @@ at::Tensor FeatureCache::features(const std::vector<BatchRow>& rows) const {
   return at::cat(parts);
 }
 
-at::Tensor classify_rows(const Transformer& model, Method& method, const std::vector<BatchRow>& rows,
-                         const DropoutContext& dropout, const FeatureCache& cache) {
+at::Tensor classify_examples(const Transformer& model, Method& method, const std::vector<BatchExample>& examples,
+                             const DropoutContext& dropout, const FeatureCache& cache) {
   method.begin_pass(dropout);
-  if (!cache.holds(rows)) return model.classify(make_input(rows, method.adapters(), model.device()), method, dropout);
+  if (!cache.holds(examples))
+    return model.classify(make_input(examples, method.adapters(), model.device()), method, dropout);
   std::vector<PackedBatch::Sequence> single;
-  for (const BatchRow& r : rows) single.push_back({1, r.adapter, r.ordinal});
+  for (const BatchExample& e : examples)
+    for (int64_t j = 0; j < e.sequences(); ++j) single.push_back({1, e.adapter, e.ordinal + j});
   const auto batch = std::make_shared<const PackedBatch>(single, method.adapters(), model.device());
-  return model.head_logits(cache.features(rows), batch, method, dropout);
+  return model.head_logits(cache.features(examples), batch, method, dropout);
 }
 
 }  // namespace peft

@@ -45,13 +45,13 @@ std::shared_ptr<const Dataset> shared_dataset(RunConfig& config, const Tokenizer
   auto& data = datasets[json["task"].dump() + json["data"].dump()];
   if (!data)
     data = std::make_shared<const Dataset>(load_dataset(config.task, config.data, tokenizer, {"train", "dev"}));
-  config.task.name = data->task.name;  // both as load_dataset resolves them
-  if (!data->task.regression && config.data.labels.empty()) config.data.labels = data->task.labels;
+  config.task.name = data->task.name;  // both as load_dataset resolved them
+  if (config.data.labels.empty()) config.data.labels = data->task.labels;
   return data;
 }
 
 bool better(double score, double best, const std::string& metric) {
-  return metric == "loss" ? score < best : score > best;
+  return lower_is_better(metric) ? score < best : score > best;
 }
 
 int64_t peak_memory_bytes() {
@@ -216,7 +216,7 @@ void Job::evaluate_now(Bank& bank) {
   folder_.log(line);
   folder_.flush();
   if (evaluation.collapsed) {
-    log_warning("{}: step {}: every row of dev is predicted as one class", config_.output, state_.step);
+    log_warning("{}: step {}: every example of dev is predicted alike", config_.output, state_.step);
     folder_.log({{"alarm", "collapsed_predictions"}, {"at_step", state_.step}});
   }
   if (evaluation.nonfinite > 0) {
@@ -227,7 +227,7 @@ void Job::evaluate_now(Bank& bank) {
   const std::string& metric = *config_.train.metric_for_best_model;
   const Json& score = line["eval_" + metric];
   const double last_score =
-      score.is_number() ? score.get<double>() : (metric == "loss" ? std::numeric_limits<double>::max() : 0.0);
+      score.is_number() ? score.get<double>() : (lower_is_better(metric) ? std::numeric_limits<double>::max() : 0.0);
   if (!state_.best_score || better(last_score, *state_.best_score, metric)) {
     state_.best_score = last_score;
     state_.best_step = state_.step;

@@ -9,7 +9,9 @@
 #include <thread>
 
 #include "peft/base/log.h"
+#include "peft/data/task.h"
 #include "peft/interop/adapter_folder.h"
+#include "peft/objectives/objective.h"
 
 namespace peft {
 namespace {
@@ -117,7 +119,7 @@ void check_bank(const std::vector<RunConfig>& configs) {
 std::string bank_key(const RunConfig& config) {
   Json json = without_free_keys(config);
   // Where the file decides the labels, other files and columns may mean another number of outputs.
-  const bool from_file = config.task.name == "classification";
+  const bool from_file = task_registry().at(resolve_task_name(config.task.name)).labels_from_files();
   if (from_file) json["task"]["data"] = config.task.data;
   if (from_file || !config.data.files.empty()) json["data"] = config.to_json()["data"];
   return json.dump();
@@ -152,17 +154,17 @@ Bank load_backbone(const RunConfig& config) {
 
 void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
   BankSpec spec;
-  spec.outputs = jobs.front()->data().task.outputs();
+  const TaskInfo& task = jobs.front()->data().task;
+  spec.outputs = objective_of(task).outputs(task);
   spec.max_length = jobs.front()->config().task.max_length;
   spec.tokenizer = bank.tokenizer.get();
   spec.read_folder = [](const std::string& folder) { return read_adapter(find_adapter(folder)); };
   std::vector<Optimizer::Job> train;
   for (const auto& job : jobs) {
-    if (job->data().task.outputs() != spec.outputs ||
-        job->data().task.regression != jobs.front()->data().task.regression) {
-      throw_error<ConfigError>("task.data: runs of one bank need the same outputs, found {} and {}", spec.outputs,
-                               job->data().task.outputs());
-    }
+    const int64_t outputs = objective_of(job->data().task).outputs(job->data().task);
+    if (outputs != spec.outputs || job->data().task.objective != task.objective)
+      throw_error<ConfigError>("task.data: runs of one bank need the same outputs, found {} ({}) and {} ({})",
+                               spec.outputs, task.objective, outputs, job->data().task.objective);
     spec.configs.push_back(&*job->config().method);
     spec.seeds.push_back(static_cast<uint64_t>(job->config().train.seed));
     train.push_back({&job->config().train, job->schedule()});
@@ -180,6 +182,9 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
           "task.max_length: found {}, expected at most {} (the model has {} positions, the method takes {})",
           job->config().task.max_length, usable - taken, usable, taken);
     }
+    for (const EncodedSplit* split : {&job->train_split(), job->dev_split()})
+      if (split != nullptr)
+        objective_of(task).check_targets(*split, bank.model.spec().embedding.vocabulary, usable - taken);
   }
   // On --resume too: what a method holds frozen, such as the label layer of modules_to_save [], is in no checkpoint.
   for (std::size_t k = 0; k < jobs.size(); ++k) start_from(*bank.method, static_cast<int64_t>(k), *spec.configs[k]);
@@ -193,7 +198,7 @@ void cache_features(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
   const int64_t row_bytes = bank.model.spec().width() * static_cast<int64_t>(sizeof(float));
   for (const auto& job : jobs) {
     const auto add = [&](const EncodedSplit& split, bool gains) {
-      if (wanted == FeatureCaching::always || (gains && split.size() * row_bytes <= kLargest))
+      if (wanted == FeatureCaching::always || (gains && split.sequences() * row_bytes <= kLargest))
         bank.features.add(bank.model, split);
     };
     add(job->train_split(), job->total_steps() > job->steps_in_epoch());

@@ -4,6 +4,7 @@
 #include <map>
 #include <numeric>
 
+#include "peft/metrics/metrics.h"
 #include "peft/train/sweep.h"
 
 namespace peft {
@@ -104,13 +105,13 @@ SweepSummary summarise(const std::vector<SweepJob>& jobs, const std::vector<Swee
     }
   }
   const auto best = [](const Row& row) {
-    return row.metric == "loss" ? *std::min_element(row.scores.begin(), row.scores.end())
-                                : *std::max_element(row.scores.begin(), row.scores.end());
+    return lower_is_better(row.metric) ? *std::min_element(row.scores.begin(), row.scores.end())
+                                       : *std::max_element(row.scores.begin(), row.scores.end());
   };
   std::stable_sort(rows.begin(), rows.end(), [&](const Row& a, const Row& b) {
     if (a.scores.empty() || b.scores.empty()) return !a.scores.empty() && b.scores.empty();
     if (a.task != b.task || a.metric != b.metric) return std::tie(a.task, a.metric) < std::tie(b.task, b.metric);
-    return a.metric == "loss" ? median(a.scores) < median(b.scores) : median(a.scores) > median(b.scores);
+    return lower_is_better(a.metric) ? median(a.scores) < median(b.scores) : median(a.scores) > median(b.scores);
   });
 
   SweepSummary summary;

@@ -8,6 +8,7 @@
 
 #include "peft/base/log.h"
 #include "peft/base/progress.h"
+#include "peft/objectives/objective.h"
 #include "peft/train/batch.h"
 #include "peft/train/interrupt.h"
 #include "src/train/job.h"
@@ -18,46 +19,61 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// The active jobs' micro-batch number m as one packed batch: rows sorted by adapter, each with the weight 1 / (examples of its step).
+/// The active jobs' micro-batch number m as one packed batch: examples sorted by adapter, each with the weight 1 / (normaliser of its step).
 struct MicroBatch {
-  std::vector<BatchRow> rows;
-  std::vector<double> labels, weights;
+  std::vector<BatchExample> examples;
+  BatchTargets targets;
+  std::vector<double> weights;
 };
 
-MicroBatch gather(const std::vector<std::unique_ptr<Job>>& jobs, const std::vector<Step>& steps, std::size_t m,
-                  std::vector<int64_t>& ordinals) {
+MicroBatch gather(const std::vector<std::unique_ptr<Job>>& jobs, const std::vector<Step>& steps,
+                  const std::vector<double>& normalisers, std::size_t m, std::vector<int64_t>& ordinals) {
   MicroBatch batch;
   for (std::size_t k = 0; k < jobs.size(); ++k) {
     if (m >= steps[k].micro_batches.size()) continue;
     const EncodedSplit& split = jobs[k]->train_split();
-    for (const int64_t row : steps[k].micro_batches[m]) {
-      batch.rows.push_back({&split, row, static_cast<int64_t>(k), ordinals[k]++});
-      batch.labels.push_back(split.labels[row]);
-      batch.weights.push_back(1.0 / static_cast<double>(steps[k].examples));
+    for (const int64_t example : steps[k].micro_batches[m]) {
+      batch.examples.push_back({&split, example, static_cast<int64_t>(k), ordinals[k]});
+      ordinals[k] += split.sequences(example);
+      batch.targets.add(split, example);
+      batch.weights.push_back(1.0 / normalisers[k]);
     }
   }
   return batch;
 }
 
+/// What the mean loss of a job's step is over: examples, or what else its objective counts.
+double normaliser(const Objective& objective, const EncodedSplit& split, const Step& step) {
+  int64_t sum = 0;
+  for (const auto& micro : step.micro_batches)
+    for (const int64_t example : micro) sum += objective.normaliser(split, example);
+  return static_cast<double>(std::max<int64_t>(sum, 1));  // nothing counted: all losses are 0
+}
+
 /// Forward and backward of one step of every active job. Adds each job's mean loss and tokens to `losses` and `tokens`.
 void run_step(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const std::vector<Step>& steps,
               const DropoutContext& dropout, std::vector<double>& losses, std::vector<int64_t>& tokens) {
-  const bool regression = jobs.front()->data().task.regression;
+  const Objective& objective = objective_of(jobs.front()->data().task);
   std::vector<int64_t> ordinals(jobs.size(), 0);
+  std::vector<double> normalisers;
   std::size_t micro_batches = 0;
-  for (const Step& step : steps) micro_batches = std::max(micro_batches, step.micro_batches.size());
+  for (std::size_t k = 0; k < jobs.size(); ++k) {
+    normalisers.push_back(normaliser(objective, jobs[k]->train_split(), steps[k]));
+    micro_batches = std::max(micro_batches, steps[k].micro_batches.size());
+  }
   bank.optimizer->zero_gradients();
   for (std::size_t m = 0; m < micro_batches; ++m) {
-    const MicroBatch batch = gather(jobs, steps, m, ordinals);
-    const at::Tensor logits = classify_rows(bank.model, *bank.method, batch.rows, dropout, bank.features);
-    const at::Tensor each = sequence_losses(logits, batch.labels, regression, bank.model.execution());
+    const MicroBatch batch = gather(jobs, steps, normalisers, m, ordinals);
+    const at::Tensor logits = classify_examples(bank.model, *bank.method, batch.examples, dropout, bank.features);
+    const at::Tensor each = objective.losses(logits, batch.targets, bank.model.execution());
     // A sum over adapters of means over their own examples: the gradients of one never depend on the others.
     (each * at::tensor(at::ArrayRef<double>(batch.weights)).to(each.options())).sum().backward();
     const at::Tensor values = each.detach().to(at::kCPU, at::kDouble);
     const double* value = values.const_data_ptr<double>();
-    for (std::size_t i = 0; i < batch.rows.size(); ++i) {
-      losses[batch.rows[i].adapter] += value[i] * batch.weights[i];
-      tokens[batch.rows[i].adapter] += batch.rows[i].split->length(batch.rows[i].row);
+    for (std::size_t i = 0; i < batch.examples.size(); ++i) {
+      const BatchExample& e = batch.examples[i];
+      losses[e.adapter] += value[i] * batch.weights[i];
+      tokens[e.adapter] += e.split->length(e.example);
     }
   }
 }

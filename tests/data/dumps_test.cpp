@@ -1,7 +1,8 @@
-// The real dumps, where they are: PEFT_DATA names the folder that holds glue/ (docs/tasks.md#tasks-of-glue).
+// The real dumps, where they are: PEFT_DATA names the folder that holds glue/ and superglue/ (docs/tasks.md#tasks-of-glue).
 #include <cstdlib>
 
 #include "fixtures.h"
+#include "peft/data/task.h"
 
 namespace peft {
 namespace {
@@ -16,16 +17,18 @@ class Dumps : public testing::TestWithParam<Expected> {
  protected:
   void SetUp() override {
     const char* root = std::getenv("PEFT_DATA");
-    if (root != nullptr) glue_ = std::filesystem::path(root) / "glue";
-    if (glue_.empty() || !std::filesystem::is_directory(glue_))
-      GTEST_SKIP() << "set PEFT_DATA to the folder that holds the GLUE dumps in glue/";
+    const std::string name = resolve_task_name(GetParam().task);
+    const std::string benchmark = name.starts_with("superglue/") ? "superglue" : "glue";
+    if (root != nullptr) folder_ = std::filesystem::path(root) / benchmark;
+    if (folder_.empty() || !std::filesystem::is_directory(folder_))
+      GTEST_SKIP() << "set PEFT_DATA to the folder that holds the dumps in " << benchmark << "/";
   }
   Dataset load(const std::string& task, const std::vector<std::string>& splits) {
-    TaskConfig config{task, glue_.string(), 128};
-    DataConfig data;
+    const TaskConfig config{task, folder_.string(), 128};
+    const DataConfig data;
     return load_dataset(config, data, WordTokenizer(), splits);
   }
-  std::filesystem::path glue_;
+  std::filesystem::path folder_;
 };
 
 TEST_P(Dumps, HaveTheKnownRowsAndLabels) {
@@ -52,6 +55,11 @@ INSTANTIATE_TEST_SUITE_P(
                     Expected{"rte", "test", 3000, {}}, Expected{"wnli", "train", 635, {323, 312}},
                     Expected{"wnli", "dev", 71, {40, 31}}, Expected{"wnli", "test", 146, {}}),
     [](const auto& instance) { return instance.param.task + "_" + instance.param.split; });
+
+INSTANTIATE_TEST_SUITE_P(SuperGlue, Dumps,
+                         testing::Values(Expected{"copa", "train", 400, {195, 205}},
+                                         Expected{"copa", "dev", 100, {55, 45}}, Expected{"copa", "test", 500, {}}),
+                         [](const auto& instance) { return instance.param.task + "_" + instance.param.split; });
 
 class DumpFacts : public Dumps {};
 

@@ -1,5 +1,5 @@
-// test-encode-split MODEL TASK DATA SPLIT MAX_LENGTH: the encoded split as JSON Lines {"ids": [...], "types": [...]} on
-// stdout.
+// test-encode-split MODEL TASK DATA SPLIT MAX_LENGTH: the sequences of the encoded split as JSON Lines {"ids": [...],
+// "types": [...]} on stdout.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -16,12 +16,12 @@ int main(int argc, char** argv) {
   }
   try {
     const auto tokenizer = peft::Tokenizer::load(argv[1]);
-    peft::TaskConfig task{argv[2], argv[3], std::atoll(argv[5])};
-    peft::DataConfig data;
+    const peft::TaskConfig task{argv[2], argv[3], std::atoll(argv[5])};
+    const peft::DataConfig data;
     const peft::Dataset dataset = peft::load_dataset(task, data, *tokenizer, {argv[4]});
     const peft::EncodedSplit& split = dataset.splits.at(peft::canonical_split(argv[4]));
-    for (int64_t row = 0; row < split.size(); ++row)
-      fmt::print("{}\n", peft::Json{{"ids", split.row_ids(row)}, {"types", split.row_types(row)}}.dump());
+    for (int64_t s = 0; s < split.sequences(); ++s)
+      fmt::print("{}\n", peft::Json{{"ids", split.sequence_ids(s)}, {"types", split.sequence_types(s)}}.dump());
   } catch (const peft::Error& error) {
     fmt::print(stderr, "{}\n", error.what());
     return static_cast<int>(error.code());

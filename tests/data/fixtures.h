@@ -31,7 +31,7 @@ class WordTokenizer final : public Tokenizer {
     encode_content(text, a);
     if (pair) encode_content(*pair, b);
     const auto full = static_cast<int64_t>(a.size() + b.size());
-    const int64_t room = options.max_length - (pair ? 3 : 2);
+    const int64_t room = options.max_length == 0 ? full : options.max_length - (pair ? 3 : 2);
     if (full > room) {
       auto &shorter = a.size() <= b.size() ? a : b, &longer = a.size() <= b.size() ? b : a;
       if (pair) shorter.resize(static_cast<std::size_t>(std::min<int64_t>(int64_t(shorter.size()), room / 2)));
@@ -79,7 +79,7 @@ class FolderTest : public testing::Test {
     return (folder_ / name).string();
   }
   Dataset load(const std::string& task, const std::vector<std::string>& splits = {"train"}) {
-    TaskConfig config{task, folder_.string(), max_length};
+    const TaskConfig config{task, folder_.string(), max_length};
     return load_dataset(config, data, WordTokenizer(), splits);
   }
   /// The error's message, with the folder's path taken out; "" when there is none.

@@ -14,6 +14,12 @@ struct Text {
   bool operator==(const Text&) const = default;
 };
 
+double number(const Target& target) {
+  if (const auto* id = std::get_if<int64_t>(&target)) return static_cast<double>(*id);
+  const auto* score = std::get_if<double>(&target);
+  return score != nullptr ? *score : std::nan("");
+}
+
 class Reading : public FolderTest {
  protected:
   std::vector<Text> read(const std::string& task, const std::string& file, const std::string& content,
@@ -25,7 +31,8 @@ class Reading : public FolderTest {
     std::vector<Text> rows;
     Example example;
     while (reader.next(example))
-      rows.push_back({std::string(example.text), std::string(example.text_pair.value_or("")), example.label});
+      rows.push_back({std::string(example.texts.at(0)),
+                      std::string(example.texts.size() > 1 ? example.texts.at(1) : ""), number(example.target)});
     return rows;
   }
   std::vector<Text> sst2(const std::string& content) {

@@ -1,7 +1,7 @@
 /// full and linear_probe, beyond what methods_test.cpp shows: docs/methods.md#full, docs/methods.md#linear_probe.
 
+#include "peft/kernels/cross_entropy.h"
 #include "peft/kernels/optimizer.h"
-#include "peft/train/batch.h"
 #include "tests/support/one_method.h"
 
 namespace peft {
@@ -43,9 +43,7 @@ TEST_F(LinearProbe, ZeroHeadLossIsLogN) {
       const DropoutContext evaluation;
       method->begin_pass(evaluation);
       const at::Tensor logits = model_.classify(make_input(texts_), *method, evaluation);
-      for (const double loss :
-           {sequence_losses(logits, {0, 1, static_cast<double>(labels - 1)}, false).mean().item<double>()})
-        EXPECT_NEAR(loss, expected, 1e-6);
+      EXPECT_NEAR(cross_entropy(logits, {0, 1, labels - 1}).mean().item<double>(), expected, 1e-6);
     }
   }
 }
@@ -53,13 +51,13 @@ TEST_F(LinearProbe, ZeroHeadLossIsLogN) {
 TEST_F(LinearProbe, GradientClosedForm) {
   MethodBank bank(model_, {{"type", "linear_probe"}, {"head", "linear"}});
   bank.perturb(0.3);
-  const std::vector<double> labels{1, 0, 1};
+  const std::vector<int64_t> labels{1, 0, 1};
   const at::Tensor logits = bank.logits(model_, make_input(texts_));
-  const auto found = gradients(sequence_losses(logits, labels, false).mean(), bank.leaves());
+  const auto found = gradients(cross_entropy(logits, labels).mean(), bank.leaves());
   Sockets none;
   const at::Tensor x = model_.pooled(make_input(texts_), none, {});
   at::Tensor error = at::softmax(logits.detach(), -1);
-  for (int64_t b = 0; b < 3; ++b) error[b][static_cast<int64_t>(labels[b])] -= 1.0;
+  for (int64_t b = 0; b < 3; ++b) error[b][labels[b]] -= 1.0;
   EXPECT_LT(relative_error(found[0][0], at::mm(error.t(), x) / 3.0), 1e-12);
   EXPECT_LT(relative_error(found[1][0], error.mean(0)), 1e-12);
 }

@@ -1,6 +1,6 @@
 """Encodings of whole dev splits of the real dumps against transformers' BertTokenizer: ids and token types, all rows.
 
-The dumps are looked for in PEFT_DATA (a folder that holds glue/ and tokenizers/), else unpacked from ../shared/data/*.tar.xz.
+The dumps are looked for in PEFT_DATA (a folder that holds glue/, superglue/ and tokenizers/), else unpacked from ../shared/data/*.tar.xz.
 """
 
 import json
@@ -37,7 +37,7 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     for archive in sorted(ARCHIVES.glob("*.tar.xz")):
         with tarfile.open(archive) as tar:
-            wanted = [m for m in tar.getmembers() if "glue" in m.name.split("/") or "bert-base-uncased" in m.name.split("/")]
+            wanted = [m for m in tar.getmembers() if {"glue", "superglue", "bert-base-uncased"} & set(m.name.split("/"))]
             tar.extractall(folder, members=wanted, filter="data")
     found = [p.parent for p in folder.rglob("glue") if p.is_dir()]
     if not found:
@@ -74,3 +74,24 @@ def test_dev_split_equals_bert_tokenizer(task, data):
     for i, row in enumerate(got):
         assert row["ids"] == expected["input_ids"][i], (i, texts[i])
         assert row["types"] == expected["token_type_ids"][i], (i, texts[i])
+
+
+@pytest.mark.parametrize("split, length", [("train", 64), ("val", 24)])
+def test_copa_is_two_pairs_an_example(data, split, length):
+    from transformers import BertTokenizer
+
+    vocabulary = next(iter(sorted(data.rglob("bert-base-uncased/vocab.txt"))), None)
+    file = data / "superglue" / "COPA" / f"{split}.jsonl"
+    if vocabulary is None or not file.exists():
+        pytest.skip("no COPA or no tokenizer bert-base-uncased beside the dumps")
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    asked = {"cause": " because", "effect": " so"}
+    first = [row["premise"] + asked[row["question"]] for row in rows for _ in range(2)]
+    second = [row[choice] for row in rows for choice in ("choice1", "choice2")]
+    expected = BertTokenizer.from_pretrained(str(vocabulary.parent))(first, second, truncation=True, max_length=length)
+    done = subprocess.run([str(BIN / "test-encode-split"), str(vocabulary.parent), "copa", str(data / "superglue"), split, str(length)],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    got = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["ids"] for row in got] == expected["input_ids"]
+    assert [row["types"] for row in got] == expected["token_type_ids"]

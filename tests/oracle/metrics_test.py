@@ -99,6 +99,57 @@ def test_label_strings_score_like_ids(tmp_path):
             assert abs(ids[name] - strings[name]) <= 1e-15
 
 
+def test_metrics_of_sets_equal_scikit_learn(tmp_path):
+    rng = np.random.default_rng(11)
+    for case in range(CASES):
+        n, classes = int(rng.integers(1, 30)), int(rng.integers(1, 7))
+        rates = rng.random(classes) * (0 if case % 40 == 0 else 1)  # sometimes nothing is ever referenced
+        truth = (rng.random((n, classes)) < rates).astype(int)
+        predicted = np.where(rng.random((n, classes)) < 0.7, truth, 1 - truth)
+        invalid = rng.random(n) < (0.3 if case % 3 == 0 else 0.0)
+        predicted[invalid] = 0  # an invalid prediction holds no class
+        sets = [None if bad else np.flatnonzero(p).tolist() for p, bad in zip(predicted, invalid)]
+        references = [rng.permutation(np.flatnonzero(t)).tolist() for t in truth]
+        got = score(tmp_path, "micro_f1,macro_f1,subset_accuracy", sets, references, "--num-classes", classes)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if classes > 1:  # scikit-learn takes one column for binary labels
+                assert abs(got["micro_f1"] - sk.f1_score(truth, predicted, average="micro", zero_division=0)) <= 1e-12
+                assert abs(got["macro_f1"] - sk.f1_score(truth, predicted, average="macro", zero_division=0)) <= 1e-12
+            assert abs(got["subset_accuracy"] - ((predicted == truth).all(1) & ~invalid).mean()) <= 1e-12
+            if classes > 1 and not invalid.any():
+                assert abs(got["subset_accuracy"] - sk.accuracy_score(truth, predicted)) <= 1e-12
+        assert got["n"] == n and got["invalid"] == int(invalid.sum())
+        assert ("micro_f1" in got["undefined"]) == (truth.sum() + predicted.sum() == 0)
+
+
+def test_sets_of_label_strings_and_their_intervals(tmp_path):
+    rng = np.random.default_rng(12)
+    truth = rng.integers(0, 2, (25, 3))
+    predicted = np.where(rng.random((25, 3)) < 0.7, truth, 1 - truth)
+    names = np.array(["b", "a", "c"])
+    lists = [[names[row > 0].tolist() for row in side] for side in (predicted, truth)]
+    got = score(tmp_path, "micro_f1,subset_accuracy", *lists, "--bootstrap", 100, "--bootstrap-seed", 4)
+    assert abs(got["micro_f1"] - sk.f1_score(truth, predicted, average="micro")) <= 1e-12
+    drawn = [draws(4, b, 25) for b in range(100)]
+    right = (truth == predicted).all(1)
+    assert np.allclose(got["ci95"]["subset_accuracy"], interval([right[d].mean() for d in drawn]), rtol=0, atol=1e-9)
+    micro = [sk.f1_score(truth[d], predicted[d], average="micro") for d in drawn]
+    assert np.allclose(got["ci95"]["micro_f1"], interval(micro), rtol=0, atol=1e-9)
+
+
+def test_perplexity_is_over_all_tokens(tmp_path):
+    rng = np.random.default_rng(13)
+    for _ in range(50):
+        n = int(rng.integers(1, 20))
+        tokens, losses = rng.integers(0, 9, n), rng.exponential(5, n)
+        got = score(tmp_path, "perplexity", losses.tolist(), tokens.tolist())
+        if tokens.sum() == 0:
+            assert got["perplexity"] == 0 and got["undefined"] == ["perplexity"]
+        else:
+            assert got["perplexity"] == pytest.approx(np.exp(losses.sum() / tokens.sum()), rel=1e-12)
+
+
 AWKWARD = [
     lambda rng, n: rng.normal(size=n),
     lambda rng, n: rng.integers(0, 4, n).astype(float),  # ties
@@ -226,6 +277,23 @@ def test_bad_lines_name_file_and_line(tmp_path, bad, message, code):
     done = subprocess.run([str(TOOL), "score", "--metric", "accuracy", "--num-classes", "2", "--predictions",
                            str(tmp_path / "predictions"), "--references", str(tmp_path / "references")],
                           capture_output=True, text=True)
+    assert done.returncode == code and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize("metric, predictions, references, message, code", [
+    ("accuracy", "[0]\n", "[0]\n", "accuracy scores single classes or numbers, not sets", 2),
+    ("micro_f1", "0\n", "0\n", "micro_f1 scores sets of classes", 2),
+    ("macro_f1", "[0]\n", "[0]\n", "macro_f1 of sets needs the number of classes", 2),
+    ("micro_f1", "[0]\n1\n", "[0]\n[1]\n", "predictions:2: 1; expected a list of classes", 3),
+    ("micro_f1", "[0]\n[1]\n", "[0]\nnull\n", "references:2: null; expected a list of classes", 3),
+    ("micro_f1", "[0, 0]\n", "[0]\n", "predictions:1: [0,0]; a class occurs twice", 3),
+    ("micro_f1", "[-1]\n", "[0]\n", "predictions:1: -1; a reference needs a class", 3),
+])
+def test_bad_sets_are_named(tmp_path, metric, predictions, references, message, code):
+    (tmp_path / "predictions").write_text(predictions)
+    (tmp_path / "references").write_text(references)
+    done = subprocess.run([str(TOOL), "score", "--metric", metric, "--predictions", str(tmp_path / "predictions"), "--references",
+                           str(tmp_path / "references")], capture_output=True, text=True)
     assert done.returncode == code and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 

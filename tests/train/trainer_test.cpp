@@ -188,7 +188,7 @@ TEST(FeatureCache, HoldsWhatTheNetworkMakesOfEveryRow) {
   const EncodedSplit &train = *data.find("train"), &dev = *data.find("dev");
   FeatureCache cache;
   cache.add(model, train);
-  const std::vector<BatchRow> rows{{&train, 49, 0, 0}, {&train, 3, 0, 1}, {&dev, 7, 0, 2}, {&train, 3, 0, 3}};
+  const std::vector<BatchExample> rows{{&train, 49, 0, 0}, {&train, 3, 0, 1}, {&dev, 7, 0, 2}, {&train, 3, 0, 3}};
   EXPECT_FALSE(cache.holds(rows));
   cache.add(model, dev);
   ASSERT_TRUE(cache.holds(rows));

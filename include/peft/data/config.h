@@ -12,15 +12,15 @@
 namespace peft {
 
 struct TaskConfig {
-  std::string name;          ///< docs/tasks.md#tasks-of-glue: "sst2", "glue/rte", "classification", "regression", ...
+  std::string name;          ///< docs/tasks.md#tasks-of-glue: "sst2", "glue/rte", "classification", ...
   std::string data;          ///< file or folder; may be empty when data.files names every split
   int64_t max_length = 128;  ///< tokens of a text with its special tokens, without prompt tokens
   void visit(Fields& fields);
 };
 
-/// Our names of the columns to theirs, for the generic tasks. A nested JSON key is written a.b.
+/// Our names of the columns to theirs, for the tasks on the user's own files. A nested JSON key is written a.b.
 struct ColumnsConfig {
-  std::optional<std::string> text, text_pair, label, idx;
+  std::optional<std::string> text, text_pair, choices, label, idx;
   void visit(Fields& fields);
 };
 

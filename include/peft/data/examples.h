@@ -1,5 +1,5 @@
 #pragma once
-/// Rows of a split as examples of its task: texts found by column, labels as numbers, bad rows counted.
+/// Records of a file as examples of its task: texts found by column, labels as targets, bad lines counted.
 
 #include <cstdint>
 #include <map>
@@ -10,17 +10,20 @@
 #include <vector>
 
 #include "peft/data/bad_rows.h"
+#include "peft/data/config.h"
 #include "peft/data/rows.h"
 #include "peft/data/split_files.h"
+#include "peft/data/target.h"
 #include "peft/data/task.h"
 
 namespace peft {
 
 struct Example {
-  std::string_view text;  ///< valid until the next example
-  std::optional<std::string_view> text_pair;
-  double label = 0;  ///< class id or score; NaN = hidden
-  int64_t idx = 0;   ///< of the idx column, else the row number
+  std::vector<std::string_view> texts;  ///< of the task's fields in order, the last any number of times; valid until
+                                        ///< the next example
+  Target target;
+  std::optional<int64_t> group;  ///< for tasks with grouped metrics
+  int64_t idx = 0;               ///< of the idx column, else the number of the record
   int64_t line = 0;
 };
 
@@ -30,7 +33,7 @@ struct ExampleSource {
   const DataConfig& data;
   std::string split;  ///< canonical
   SplitFile file;
-  std::vector<std::string> labels;  ///< class names in id order; empty for regression
+  std::vector<std::string> labels;  ///< class names in id order; empty where the task has no classes
 };
 
 class ExampleReader {
@@ -53,7 +56,7 @@ class ExampleReader {
   std::string content_hash() const { return rows_->content_hash(); }
 
  private:
-  struct Parser;
+  class Parser;
   void finish() const;
   void check_idx_unique() const;
 

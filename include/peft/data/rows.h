@@ -15,10 +15,11 @@ namespace peft {
 
 struct Cell {
   enum class Kind : uint8_t { missing, text, field, integer, real, boolean, null, array, object };
-  Kind kind = Kind::missing;   ///< `field`: text of a file without types (tsv, csv); it may spell a number
-  std::string_view text = {};  ///< of text and field; valid until the next row
-  double number = 0;           ///< of integer, real and boolean
-  int64_t integer = 0;         ///< of integer
+  Kind kind = Kind::missing;     ///< `field`: text of a file without types (tsv, csv); it may spell a number
+  std::string_view text = {};    ///< of text and field; valid until the next row
+  double number = 0;             ///< of integer, real and boolean
+  int64_t integer = 0;           ///< of integer
+  std::vector<Cell> items = {};  ///< of array
 };
 
 /// "a string", "a number", ... for messages.

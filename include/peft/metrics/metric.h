@@ -18,11 +18,15 @@ using Evaluate = std::function<MetricValue(std::span<const uint32_t> times)>;
 
 struct Metric {
   enum class Input { classes, numbers };
-  Input input = Input::classes;  ///< how predictions and references are read
-  Evaluate (*prepare)(const Scored& scored) = nullptr;
+  Input input = Input::classes;                              ///< how predictions and references are read
+  Evaluate (*prepare)(const Scored& scored) = nullptr;       ///< of classes or numbers; nullptr: sets only
+  Evaluate (*prepare_sets)(const Scored& scored) = nullptr;  ///< of sets of classes; nullptr: none
   enum class Groups { none, optional, required };
   Groups groups = Groups::none;  ///< not none: where Scored::groups is given, the bootstrap draws whole groups
   bool ordered = false;          ///< the class ids themselves matter (which one is positive), not only their equality
+  bool lower_is_better = false;
+  /// Of these rows.
+  Evaluate prepared(const Scored& scored) const { return (scored.sets() ? prepare_sets : prepare)(scored); }
 };
 
 /// A file of src/metrics/ adds its metrics with one static object.

@@ -13,12 +13,15 @@
 
 namespace peft {
 
-/// Predictions and references of one split: class ids (-1 = invalid prediction) or numbers (NaN = unreadable prediction).
+/// Predictions and references of one split: class ids (-1 = invalid prediction), numbers (NaN = unreadable prediction), or sets of class
+/// ids in ascending order ({-1} = invalid prediction).
 struct Scored {
   std::vector<double> predictions;
   std::vector<double> references;
-  std::vector<int64_t> groups;  ///< for grouped metrics; else empty
-  int64_t num_classes = 0;      ///< 0 = unknown
+  std::vector<int64_t> groups;                                                 ///< for grouped metrics; else empty
+  int64_t num_classes = 0;                                                     ///< 0 = unknown
+  std::vector<std::vector<int64_t>> predicted_sets = {}, reference_sets = {};  ///< in place of the first two
+  bool sets() const { return !reference_sets.empty() || !predicted_sets.empty(); }
 };
 
 struct MetricValue {
@@ -27,11 +30,14 @@ struct MetricValue {
 };
 
 /// accuracy, f1, macro_f1, macro_f1_all, mcc, pearson, spearman; grouped by question or pair: multirc_f1a, multirc_em, multirc_f1m,
-/// gender_parity. Throws ConfigError on an unknown name (lists the known ones) and on missing groups or class count, DataError on
-/// rows that cannot be scored (no rows, unequal numbers of them, a reference that is not a class id or not finite).
+/// gender_parity; of sets: micro_f1, macro_f1, subset_accuracy. perplexity takes the summed negative log-likelihoods of texts as predictions
+/// and their numbers of tokens as references. Throws ConfigError on an unknown name (lists the known ones) and on missing groups or class count, DataError on
+/// rows that cannot be scored (no rows, unequal numbers of them, a reference that is no class id or no finite number).
 MetricValue compute_metric(const std::string& name, const Scored& scored);
 std::vector<std::string> metric_names();
 bool metric_known(const std::string& name);
+/// Of a metric, or of "loss".
+bool lower_is_better(const std::string& name);
 
 struct Interval {
   double low = 0, high = 0;

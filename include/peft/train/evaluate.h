@@ -14,17 +14,22 @@
 namespace peft {
 
 struct Evaluation {
-  at::Tensor logits;                ///< [rows, N] float32 on the CPU, in the order of the split
-  std::vector<double> predictions;  ///< class ids or scores; -1 or NaN where the logits are not finite
-  double loss = 0.0;                ///< mean over the rows; 0 when labels are hidden
-  int64_t nonfinite = 0;            ///< rows with a logit that is no finite number
-  bool collapsed = false;           ///< one class predicted for every row of a split that has several
+  at::Tensor logits;                ///< [sequences, N] float32 on the CPU, in the order of the split
+  std::vector<Target> predictions;  ///< one an example; nothing where the logits are not finite
+  double loss = 0.0;       ///< mean over the examples, or over what the objective counts; 0 when labels are hidden
+  int64_t nonfinite = 0;   ///< examples with a logit that is no finite number
+  bool collapsed = false;  ///< every example of a split with several answers is predicted alike
   double seconds = 0.0;
   int64_t tokens = 0;
   Json facts = {};  ///< what the method says about its own values, for the log
 };
 
-/// Runs adapter k without gradients, dropout or padding; rows are grouped by length for speed, results come in the order of the split.
+/// Logits of adapter k for every sequence of a split, in its order, without gradients, dropout or padding. Examples are grouped by length
+/// for speed.     -> [sequences, N] float32 on the CPU
+at::Tensor split_logits(const Transformer& model, Method& method, int64_t k, const EncodedSplit& split,
+                        const FeatureCache& cache = {});
+
+/// What the task's objective makes of them. Throws DataError when the head has not the outputs that the task needs.
 Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const EncodedSplit& split,
                     const TaskInfo& task, const FeatureCache& cache = {});
 
@@ -32,7 +37,8 @@ Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const E
 Json evaluation_metrics(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task);
 Scored scored(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task);
 
-/// predictions/SPLIT.jsonl (docs/tasks.md#predictions-files): {"idx", "prediction", "reference", "scores"}, one line a row.
+/// predictions/SPLIT.jsonl (docs/tasks.md#metrics): {"idx", "prediction", "reference", "group", "scores"}, one line an example. Scores are the logits
+/// of its sequences.
 void write_predictions(const std::filesystem::path& file, const Evaluation& evaluation, const EncodedSplit& split,
                        const TaskInfo& task);
 

@@ -14,7 +14,7 @@ namespace {
                                              .label = "label",
                                              .spellings = {"0", "1"},
                                              .rows = {{"train", 8551}, {"dev", 1043}, {"test", 1063}}},
-                                    .texts = {"sentence"},
+                                    .sequences = {{"{sentence}"}},
                                     .labels = {"unacceptable", "acceptable"},
                                     .metrics = {"mcc", "accuracy"},
                                 });

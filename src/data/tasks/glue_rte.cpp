@@ -12,7 +12,7 @@ namespace {
                                                  .texts = {"sentence1", "sentence2"},
                                                  .label = "label",
                                                  .rows = {{"train", 2490}, {"dev", 277}, {"test", 3000}}},
-                                        .texts = {"sentence1", "sentence2"},
+                                        .sequences = {{"{sentence1}", "{sentence2}"}},
                                         .labels = {"entailment", "not_entailment"},
                                         .metrics = {"accuracy"},
                                     });

@@ -13,7 +13,7 @@ namespace {
                                              .label = "Quality",
                                              .spellings = {"0", "1"},
                                              .rows = {{"train", 3668}, {"dev", 408}, {"test", 1725}}},
-                                    .texts = {"sentence1", "sentence2"},
+                                    .sequences = {{"{sentence1}", "{sentence2}"}},
                                     .labels = {"not_equivalent", "equivalent"},
                                     .metrics = {"accuracy", "f1"},
                                 });

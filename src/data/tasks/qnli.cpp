@@ -12,7 +12,7 @@ namespace {
                                              .texts = {"question", "sentence"},
                                              .label = "label",
                                              .rows = {{"train", 104743}, {"dev", 5463}, {"test", 5463}}},
-                                    .texts = {"question", "sentence"},
+                                    .sequences = {{"{question}", "{sentence}"}},
                                     .labels = {"entailment", "not_entailment"},
                                     .metrics = {"accuracy"},
                                 });

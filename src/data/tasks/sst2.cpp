@@ -13,7 +13,7 @@ namespace {
                                              .label = "label",
                                              .spellings = {"0", "1"},
                                              .rows = {{"train", 67349}, {"dev", 872}, {"test", 1821}}},
-                                    .texts = {"sentence"},
+                                    .sequences = {{"{sentence}"}},
                                     .labels = {"negative", "positive"},
                                     .metrics = {"accuracy"},
                                 });

@@ -14,8 +14,9 @@ namespace {
                                              .texts = {"sentence1", "sentence2"},
                                              .label = "score",
                                              .rows = {{"train", 5749}, {"dev", 1500}, {"test", 1379}}},
-                                    .texts = {"sentence1", "sentence2"},
-                                    .regression = true,
+                                    .sequences = {{"{sentence1}", "{sentence2}"}},
+                                    .target = TargetKind::score,
+                                    .objective = "regression",
                                     .bounded = true,
                                     .metrics = {"pearson", "spearman"},
                                 });

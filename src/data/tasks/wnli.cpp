@@ -13,7 +13,7 @@ namespace {
                                              .label = "label",
                                              .spellings = {"0", "1"},
                                              .rows = {{"train", 635}, {"dev", 71}, {"test", 146}}},
-                                    .texts = {"sentence1", "sentence2"},
+                                    .sequences = {{"{sentence1}", "{sentence2}"}},
                                     .labels = {"not_entailment", "entailment"},
                                     .metrics = {"accuracy"},
                                 });

@@ -1,0 +1,79 @@
+#pragma once
+/// The examples of a split, encoded: examples -> sequences -> token ids, offsets at both levels, ready for packing.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "peft/data/target.h"
+
+namespace peft {
+
+/// What reading a split saw (docs/tasks.md#reports-and-fingerprints).
+struct SplitStatistics {
+  std::vector<std::string> files;
+  std::map<std::string, int64_t> skipped;  ///< kind -> lines
+  std::vector<int64_t> label_counts;       ///< per class or choice; empty for scores, texts and hidden labels
+  int64_t truncated_examples = 0, lost_tokens = 0, empty_texts = 0;
+  std::map<int, int64_t> length_percentiles;  ///< 50, 90, 99, 100 -> tokens of an example
+  std::optional<int64_t> overlap_with_train;  ///< examples whose texts also occur in train; absent for train
+};
+
+/// Example e owns the sequences [sequence_offsets[e], sequence_offsets[e+1]), sequence s the ids [offsets[s], offsets[s+1]). Most tasks
+/// have one sequence an example; then e = s.
+class EncodedSplit {
+ public:
+  std::string name;  ///< canonical: train, dev, test
+  TargetKind target_kind = TargetKind::class_id;
+  std::vector<int32_t> ids;
+  std::vector<uint8_t> types;                ///< token type of each id
+  std::vector<int64_t> offsets{0};           ///< [sequences+1]
+  std::vector<int64_t> sequence_offsets{0};  ///< [examples+1]
+  std::vector<double> labels;              ///< [examples] class id, number of a choice or score; NaN: hidden, or below
+  std::vector<int32_t> target_ids;         ///< class ids of sets, or token ids of target texts
+  std::vector<int64_t> target_offsets{0};  ///< [examples+1] into target_ids; [1] for other targets
+  std::vector<int64_t> idx;                ///< [examples] the file's own numbers, else those of its records
+  std::vector<int64_t> groups;             ///< [examples] for grouped metrics; else empty
+  bool hidden = false;                     ///< no example has a label: predict only
+  SplitStatistics statistics;
+
+  int64_t size() const { return static_cast<int64_t>(sequence_offsets.size()) - 1; }  ///< examples
+  int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }
+  int64_t first_sequence(int64_t example) const { return sequence_offsets[example]; }
+  int64_t sequences(int64_t example) const { return sequence_offsets[example + 1] - sequence_offsets[example]; }
+  int64_t sequence_length(int64_t sequence) const { return offsets[sequence + 1] - offsets[sequence]; }
+  /// Tokens of an example, all its sequences together.
+  int64_t length(int64_t example) const {
+    return offsets[sequence_offsets[example + 1]] - offsets[sequence_offsets[example]];
+  }
+  int64_t longest_sequence() const;
+  int64_t longest_target() const;  ///< of texts, in tokens; 0 for other targets
+  std::span<const int32_t> sequence_ids(int64_t sequence) const {
+    return {ids.data() + offsets[sequence], static_cast<std::size_t>(sequence_length(sequence))};
+  }
+  std::span<const uint8_t> sequence_types(int64_t sequence) const {
+    return {types.data() + offsets[sequence], static_cast<std::size_t>(sequence_length(sequence))};
+  }
+  /// Classes of a set or tokens of a text; empty for other targets.
+  std::span<const int32_t> example_target_ids(int64_t example) const;
+  /// The label as the file gave it; nothing where it is hidden or a text.
+  Target target(int64_t example) const;
+
+  /// Appends one sequence of the example that the next end_example() completes.
+  template <class Types>
+  void add_sequence(std::span<const int32_t> sequence, const Types& sequence_types) {
+    ids.insert(ids.end(), sequence.begin(), sequence.end());
+    types.insert(types.end(), sequence_types.begin(), sequence_types.end());
+    offsets.push_back(static_cast<int64_t>(ids.size()));
+  }
+  /// `text_ids`: tokens of a target that is a text.
+  void end_example(const Target& target, int64_t example_idx, std::optional<int64_t> group = std::nullopt,
+                   std::span<const int32_t> text_ids = {});
+  /// Appends an example of another split of the same kind.
+  void append(const EncodedSplit& other, int64_t example);
+};
+
+}  // namespace peft

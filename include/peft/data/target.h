@@ -1,0 +1,26 @@
+#pragma once
+/// What an example should be answered with, and what a prediction answers.
+
+#include <cstdint>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace peft {
+
+/// How the label column of a task is read.
+enum class TargetKind {
+  class_id,  ///< one of the task's classes
+  classes,   ///< a set of them
+  score,     ///< a finite number
+  choice,    ///< the number, from 0, of the right one of the example's own sequences
+  text       ///< words to be written
+};
+
+/// Nothing (hidden in the file; as a prediction: invalid), a class id or the number of a choice, a set of class ids in ascending order,
+/// a score, or a text.
+using Target = std::variant<std::monostate, int64_t, std::vector<int64_t>, double, std::string_view>;
+
+inline bool is_hidden(const Target& target) { return std::holds_alternative<std::monostate>(target); }
+
+}  // namespace peft

@@ -1,0 +1,26 @@
+#pragma once
+/// The targets of a batch of examples, in the order of the batch.
+
+#include <cstdint>
+#include <vector>
+
+#include "peft/data/encoded_split.h"
+
+namespace peft {
+
+/// Example e owns the sequences [sequence_offsets[e], sequence_offsets[e+1]) of the batch and the target ids [id_offsets[e],
+/// id_offsets[e+1]).
+struct BatchTargets {
+  std::vector<double> labels;  ///< [E] class id, number of a choice or score; NaN where the target is none of them
+  std::vector<int64_t> sequence_offsets{0};  ///< [E+1]
+  std::vector<int64_t> ids;                  ///< classes of sets, or tokens of texts
+  std::vector<int64_t> id_offsets{0};        ///< [E+1]
+
+  void add(const EncodedSplit& split, int64_t example);
+  int64_t examples() const { return static_cast<int64_t>(labels.size()); }
+};
+
+/// Of every example of a split.
+BatchTargets targets_of(const EncodedSplit& split);
+
+}  // namespace peft

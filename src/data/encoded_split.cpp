@@ -1,0 +1,71 @@
+#include "peft/data/encoded_split.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace peft {
+namespace {
+
+int64_t longest(const std::vector<int64_t>& offsets) {
+  int64_t most = 0;
+  for (std::size_t i = 1; i < offsets.size(); ++i) most = std::max(most, offsets[i] - offsets[i - 1]);
+  return most;
+}
+
+double number_of(const Target& target) {
+  if (const auto* id = std::get_if<int64_t>(&target)) return static_cast<double>(*id);
+  if (const auto* score = std::get_if<double>(&target)) return *score;
+  return std::numeric_limits<double>::quiet_NaN();
+}
+
+}  // namespace
+
+int64_t EncodedSplit::longest_sequence() const { return longest(offsets); }
+
+int64_t EncodedSplit::longest_target() const { return target_kind == TargetKind::text ? longest(target_offsets) : 0; }
+
+std::span<const int32_t> EncodedSplit::example_target_ids(int64_t example) const {
+  if (target_offsets.size() == 1) return {};
+  return std::span(target_ids)
+      .subspan(static_cast<std::size_t>(target_offsets[example]),
+               static_cast<std::size_t>(target_offsets[example + 1] - target_offsets[example]));
+}
+
+Target EncodedSplit::target(int64_t example) const {
+  if (hidden || target_kind == TargetKind::text) return {};
+  if (target_kind == TargetKind::classes) {
+    const auto classes = example_target_ids(example);
+    return std::vector<int64_t>(classes.begin(), classes.end());
+  }
+  const double label = labels[example];
+  if (std::isnan(label)) return {};
+  if (target_kind == TargetKind::score) return label;
+  return static_cast<int64_t>(label);
+}
+
+void EncodedSplit::end_example(const Target& target, int64_t example_idx, std::optional<int64_t> group,
+                               std::span<const int32_t> text_ids) {
+  sequence_offsets.push_back(sequences());
+  labels.push_back(number_of(target));
+  if (const auto* classes = std::get_if<std::vector<int64_t>>(&target)) {
+    target_ids.insert(target_ids.end(), classes->begin(), classes->end());
+  } else {
+    target_ids.insert(target_ids.end(), text_ids.begin(), text_ids.end());
+  }
+  if (target_kind == TargetKind::classes || target_kind == TargetKind::text)
+    target_offsets.push_back(static_cast<int64_t>(target_ids.size()));
+  idx.push_back(example_idx);
+  if (group) groups.push_back(*group);
+}
+
+void EncodedSplit::append(const EncodedSplit& other, int64_t example) {
+  for (int64_t s = other.sequence_offsets[example]; s < other.sequence_offsets[example + 1]; ++s)
+    add_sequence(other.sequence_ids(s), other.sequence_types(s));
+  const bool is_text = target_kind == TargetKind::text;
+  end_example(other.target(example), other.idx[example],
+              other.groups.empty() ? std::nullopt : std::optional(other.groups[example]),
+              is_text ? other.example_target_ids(example) : std::span<const int32_t>{});
+}
+
+}  // namespace peft

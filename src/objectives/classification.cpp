@@ -1,0 +1,32 @@
+#include "peft/kernels/cross_entropy.h"
+#include "peft/objectives/objective.h"
+#include "src/objectives/predictions.h"
+
+namespace peft {
+namespace {
+
+/// One of N classes: loss_e = -log softmax(logits_e)[label_e]; the prediction is the class of the largest logit.
+class Classification final : public Objective {
+ public:
+  TargetKind target() const override { return TargetKind::class_id; }
+  int64_t outputs(const TaskInfo& task) const override { return static_cast<int64_t>(task.labels.size()); }
+
+  at::Tensor losses(const at::Tensor& logits_EN, const BatchTargets& targets, const Execution& execution) const override {
+    return cross_entropy(logits_EN, {targets.labels.begin(), targets.labels.end()}, execution);
+  }
+
+  std::vector<Target> predict(const Answers& answers, const EncodedSplit& split) const override {
+    std::vector<Target> predictions;
+    for (int64_t e = 0; e < split.size(); ++e) predictions.push_back(largest(example_logits(answers.logits, split, e)));
+    return predictions;
+  }
+
+  bool collapsed(const std::vector<Target>& predictions, const EncodedSplit& split) const override {
+    return all_alike(predictions, split);
+  }
+};
+
+[[maybe_unused]] const bool registered = objectives().add("classification", std::make_unique<Classification>());
+
+}  // namespace
+}  // namespace peft

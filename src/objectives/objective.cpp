@@ -1,0 +1,74 @@
+#include "peft/objectives/objective.h"
+
+#include <cmath>
+#include <limits>
+
+namespace peft {
+namespace {
+
+double number_of(const Target& target, double invalid) {
+  if (const auto* id = std::get_if<int64_t>(&target)) return static_cast<double>(*id);
+  if (const auto* score = std::get_if<double>(&target)) return *score;
+  return invalid;
+}
+
+std::vector<int64_t> set_of(const Target& target) {
+  const auto* set = std::get_if<std::vector<int64_t>>(&target);
+  return set != nullptr ? *set : std::vector<int64_t>{-1};
+}
+
+}  // namespace
+
+void BatchTargets::add(const EncodedSplit& split, int64_t example) {
+  labels.push_back(split.labels[example]);
+  sequence_offsets.push_back(sequence_offsets.back() + split.sequences(example));
+  const auto target_ids = split.example_target_ids(example);
+  ids.insert(ids.end(), target_ids.begin(), target_ids.end());
+  id_offsets.push_back(static_cast<int64_t>(ids.size()));
+}
+
+BatchTargets targets_of(const EncodedSplit& split) {
+  BatchTargets targets;
+  for (int64_t example = 0; example < split.size(); ++example) targets.add(split, example);
+  return targets;
+}
+
+Registry<std::unique_ptr<const Objective>>& objectives() {
+  static Registry<std::unique_ptr<const Objective>> registry("objective");
+  return registry;
+}
+
+const Objective& objective_of(const TaskInfo& task) { return *objectives().at(task.objective); }
+
+Scored Objective::scored(const std::vector<Target>& predictions, const EncodedSplit& split,
+                         const TaskInfo& task) const {
+  Scored scored;
+  scored.groups = split.groups;
+  scored.num_classes = static_cast<int64_t>(task.labels.size());
+  if (target() == TargetKind::classes) {
+    for (int64_t e = 0; e < split.size(); ++e) {
+      scored.predicted_sets.push_back(set_of(predictions[e]));
+      scored.reference_sets.push_back(set_of(split.target(e)));
+    }
+    return scored;
+  }
+  const double invalid = target() == TargetKind::score ? std::numeric_limits<double>::quiet_NaN() : -1.0;
+  for (const Target& prediction : predictions) scored.predictions.push_back(number_of(prediction, invalid));
+  scored.references = split.labels;
+  return scored;
+}
+
+Json target_json(const Target& target, const TaskInfo& task) {
+  const auto name = [&](int64_t id) { return task.labels.empty() ? Json(id) : Json(task.labels.at(id)); };
+  if (const auto* id = std::get_if<int64_t>(&target)) return name(*id);
+  if (const auto* score = std::get_if<double>(&target)) return std::isfinite(*score) ? Json(*score) : Json();
+  if (const auto* text = std::get_if<std::string_view>(&target)) return *text;
+  if (const auto* set = std::get_if<std::vector<int64_t>>(&target)) {
+    Json names = Json::array();
+    for (const int64_t id : *set) names.push_back(name(id));
+    return names;
+  }
+  return {};
+}
+
+}  // namespace peft
