@@ -56,6 +56,7 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
                              session.longest_text());
   }
   if (!target.length_chosen) target.task.max_length = std::min(target.task.max_length, session.longest_text());
+  if (target.data.labels.empty() && outputs_from_file(target.task)) target.data.labels = session.labels();
   const Dataset dataset = load_dataset(target.task, target.data, session.tokenizer(), {arguments.split});
   const EncodedSplit* split = dataset.find(arguments.split);
   if (split == nullptr) throw_error<DataError>("{}: no {} split", target.task.data, arguments.split);

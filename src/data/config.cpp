@@ -5,7 +5,7 @@ namespace peft {
 void TaskConfig::visit(Fields& fields) {
   fields.field("name", name,
                {.help = "cola, sst2, mrpc, stsb, qnli, rte, wnli, classification, regression", .required = true});
-  fields.field("data", data, {.help = "the task's folder, its parent, or one file"});
+  fields.field("data", data, {.help = "the task's folder, its parent, or one file", .per_job = true});
   fields.field("max_length", max_length,
                {.help = "tokens of an example with special tokens, without prompt tokens", .min = 1});
 }
