@@ -24,7 +24,7 @@ void check_fit(const ModelSession& session, const EvalTarget& target, const Task
                            (target.adapter ? *target.adapter : target.model).string(), session.outputs(), task.name,
                            objective.outputs(task));
   }
-  objective.check_targets(split, session.model().spec().embedding.vocabulary, session.longest_text());
+  objective.check_targets(split, session.model().spec().embedding().vocabulary, session.longest_text());
   if (split.longest_sequence() > session.longest_text()) {
     throw_error<ConfigError>(
         "task.max_length: a row of {} has {} tokens, the model has positions for {}; use --max-length {}", split.name,
@@ -59,6 +59,7 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
                              session.longest_text());
   }
   if (!target.length_chosen) target.task.max_length = std::min(target.task.max_length, session.longest_text());
+  if (target.data.labels.empty() && outputs_from_file(target.task)) target.data.labels = session.labels();
   const Dataset dataset = load_dataset(target.task, target.data, session.tokenizer(), {arguments.split});
   const EncodedSplit* split = dataset.find(arguments.split);
   if (split == nullptr) throw_error<DataError>("{}: no {} split", target.task.data, arguments.split);

@@ -1,7 +1,5 @@
 #include "src/apps/model_session.h"
 
-#include <ATen/Context.h>
-
 #include <algorithm>
 
 #include "peft/base/error.h"
@@ -16,13 +14,6 @@ class BareModel : public Method {
   AdapterFiles fold(int64_t) const override { return {}; }
   void load(int64_t, const AdapterFiles&, bool) override {}
 };
-
-at::Device choose_device(const std::string& name) {
-  const bool available = at::hasCUDA();
-  if (name == "cuda" && !available)
-    throw ConfigError("--device cuda: this build or machine has no GPU; configure with -DPEFT_CUDA=ON, or use cpu");
-  return name == "cuda" || (name == "auto" && available) ? at::kCUDA : at::kCPU;
-}
 
 /// Rows of the checkpoint's own head.
 int64_t own_outputs(const Transformer& model) {
@@ -39,38 +30,50 @@ int64_t own_outputs(const Transformer& model) {
   return 0;
 }
 
+/// Names in the folder's config.json; nothing where transformers made them up.
+std::vector<std::string> own_labels(const Transformer& model, int64_t outputs) {
+  const Json config = read_json_file<DataError>(model.folder() / "config.json");
+  const Json names = config.value("id2label", Json::object());
+  std::vector<std::string> labels;
+  bool made_up = true;
+  for (int64_t i = 0; i < outputs; ++i) {
+    const auto name = names.find(std::to_string(i));
+    if (name == names.end() || !name->is_string()) return {};
+    labels.push_back(name->get<std::string>());
+    made_up = made_up && labels.back() == fmt::format("LABEL_{}", i);
+  }
+  return made_up ? std::vector<std::string>() : labels;
+}
+
 }  // namespace
 
 ModelSession::ModelSession(const std::filesystem::path& model, const std::optional<std::filesystem::path>& adapter,
                            const std::string& dtype, const std::string& device)
-    : model_(Transformer::load(model, dtype, choose_device(device))) {
-  tokenizer_ = Tokenizer::load(model);
-  if (tokenizer_->size() > model_.spec().embedding().vocabulary) {
-    throw_error<DataError>(
-        "{}: the tokenizer has ids up to {}, the model only {} word vectors (config.json: vocab_size)", model.string(),
-        tokenizer_->size() - 1, model_.spec().embedding().vocabulary);
-  }
+    : open_(open_model({.path = model.string(), .dtype = dtype}, choose_device(device, "--device"))) {
   if (adapter) {
-    LoadedAdapter loaded = load_adapter(model_, *adapter, tokenizer_.get());
+    LoadedAdapter loaded = load_adapter(open_.model, *adapter, open_.tokenizer.get());
     config_ = std::move(loaded.config);
     method_ = std::move(loaded.method);
     outputs_ = loaded.outputs;
+    labels_ = loaded.labels;
   } else {
-    method_ = std::make_unique<BareModel>(model_);
-    outputs_ = own_outputs(model_);
+    method_ = std::make_unique<BareModel>(open_.model);
+    outputs_ = own_outputs(open_.model);
+    labels_ = own_labels(open_.model, outputs_);
   }
   if (longest_text() < 1) {
     throw_error<DataError>("{}: {} virtual tokens leave no room for text in the {} positions of {}", adapter->string(),
-                           method_->virtual_tokens(), model_.spec().embedding().usable_positions(), model.string());
+                           method_->virtual_tokens(), this->model().spec().embedding().usable_positions(),
+                           model.string());
   }
 }
 
 int64_t ModelSession::longest_text() const {
-  return model_.spec().embedding().usable_positions() - method_->virtual_tokens();
+  return model().spec().embedding().usable_positions() - method_->virtual_tokens();
 }
 
 void ModelSession::check_rows(const EncodedSplit& split) const {
-  const EmbeddingSpec& embedding = model_.spec().embedding();
+  const EmbeddingSpec& embedding = model().spec().embedding();
   for (int64_t e = 0; e < split.size(); ++e) {
     for (int64_t s = split.first_sequence(e); s < split.first_sequence(e) + split.sequences(e); ++s)
       if (split.sequence_length(s) == 0)
@@ -80,7 +83,7 @@ void ModelSession::check_rows(const EncodedSplit& split) const {
   if (!embedding.token_type.empty() && highest != split.types.end() && *highest >= embedding.token_types) {
     throw_error<DataError>(
         "{}: the tokenizer gives token type {}, the model has only {} (config.json: type_vocab_size)",
-        model_.folder().string(), *highest, embedding.token_types);
+        model().folder().string(), *highest, embedding.token_types);
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "peft/data/dataset.h"
 #include "peft/interop/adapter_folder.h"
+#include "peft/train/open_model.h"
 
 namespace peft {
 
@@ -18,21 +19,23 @@ class ModelSession {
   ModelSession(const std::filesystem::path& model, const std::optional<std::filesystem::path>& adapter,
                const std::string& dtype, const std::string& device);
 
-  const Tokenizer& tokenizer() const { return *tokenizer_; }
-  const Transformer& model() const { return model_; }
+  const Tokenizer& tokenizer() const { return *open_.tokenizer; }
+  const Transformer& model() const { return open_.model; }
   Method& method() { return *method_; }
   int64_t outputs() const { return outputs_; }  ///< N, rows of the head in use
-  int64_t longest_text() const;                 ///< tokens: the model's positions less those that virtual tokens take
+  /// Class id -> name, as the adapter or the whole model tells it; empty: it does not.
+  const std::vector<std::string>& labels() const { return labels_; }
+  int64_t longest_text() const;  ///< tokens: the model's positions less those that virtual tokens take
 
   /// Throws DataError when a row has no token, or a token type that the model lacks. Lengths are the caller's to check.
   void check_rows(const EncodedSplit& split) const;
 
  private:
-  std::unique_ptr<Tokenizer> tokenizer_;
-  Transformer model_;
+  OpenModel open_;
   std::unique_ptr<MethodConfig> config_;
   std::unique_ptr<Method> method_;
   int64_t outputs_ = 0;
+  std::vector<std::string> labels_;
 };
 
 }  // namespace peft

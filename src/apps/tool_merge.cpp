@@ -13,10 +13,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Names of the N labels: the run's, else the model's own where it has as many, else LABEL_0, ...; none for one output.
-std::vector<std::string> label_names(const std::optional<RunConfig>& run, const fs::path& model, int64_t outputs) {
+/// Names of the N labels: the adapter's, else the run's, else the model's own where it has as many, else LABEL_0, ...; none for one
+/// output.
+std::vector<std::string> label_names(const LoadedAdapter& loaded, const std::optional<RunConfig>& run,
+                                     const fs::path& model) {
+  const int64_t outputs = loaded.outputs;
   if (outputs == 1) return {};
   const auto count = static_cast<std::size_t>(outputs);
+  if (loaded.labels.size() == count) return loaded.labels;
   if (run && run->data.labels.size() == count) return run->data.labels;
   std::vector<std::string> names;
   const Json config = read_json_file<DataError>(model / "config.json");
@@ -50,7 +54,7 @@ int tool_merge(int argc, char** argv) {
 
   std::string fingerprint;  // of the model the run was trained on
   const auto run = find_run(path, fingerprint);
-  if (run && run->method->type == "full")
+  if (find_whole_model(path) || (run && run->method->writes_model_folder()))
     throw_error<ConfigError>("{}: full fine-tuning wrote a whole model: there is nothing to merge", path);
   const fs::path adapter = find_adapter(path);
   const fs::path base = base_model_of(adapter, given<std::string>(*parsed, "model"), run);
@@ -64,7 +68,8 @@ int tool_merge(int argc, char** argv) {
   } catch (const ConfigError& error) {  // its keys are those of the adapter
     throw_error<ConfigError>("{}: {}", adapter.string(), error.what());
   }
-  write_model_folder(*output, files, model, label_names(run, base, loaded.outputs));
+  files.labels = label_names(loaded, run, base);
+  write_model_folder(*output, files, model);
   return static_cast<int>(ExitCode::done);
 }
 

@@ -19,7 +19,7 @@ std::string known_tasks() {
 
 void TaskConfig::visit(Fields& fields) {
   fields.field("name", name, {.help = known_tasks(), .required = true});
-  fields.field("data", data, {.help = "the task's folder, its parent, or one file"});
+  fields.field("data", data, {.help = "the task's folder, its parent, or one file", .per_job = true});
   fields.field("max_length", max_length,
                {.help = "tokens of an example with special tokens, without prompt tokens", .min = 1});
 }

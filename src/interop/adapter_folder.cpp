@@ -7,6 +7,7 @@
 #include "peft/base/files.h"
 #include "peft/base/log.h"
 #include "peft/tensor/safetensors.h"
+#include "src/interop/unknown_keys.h"
 
 namespace peft {
 namespace {
@@ -15,6 +16,7 @@ namespace fs = std::filesystem;
 constexpr const char* kConfig = "adapter_config.json";
 constexpr const char* kTensors = "adapter_model.safetensors";
 constexpr const char* kTrained = "trained.safetensors";
+constexpr const char* kLabels = "labels";
 constexpr const char* kWrapper = ".base_layer";
 constexpr int64_t kFormatVersion = 1;
 
@@ -41,30 +43,48 @@ std::map<std::string, at::Tensor> all_tensors(const SafetensorsFile& file) {
   return tensors;
 }
 
-/// Rows of the trained layer that gives the labels, under either prefix that peft uses; nothing when the files hold none.
-std::optional<int64_t> head_rows(const Transformer& model, const AdapterFiles& files) {
+/// Metadata of adapter_model.safetensors, where peft looks at nothing: adapter_config.json with a key of ours would make it warn.
+std::map<std::string, std::string> labels_text(const std::vector<std::string>& labels) {
+  if (labels.empty()) return {};
+  return {{kLabels, Json(labels).dump()}};
+}
+
+std::vector<std::string> read_labels(const SafetensorsFile& file) {
+  const auto text = file.metadata().find(kLabels);
+  if (text == file.metadata().end()) return {};
+  try {
+    return Json::parse(text->second).get<std::vector<std::string>>();
+  } catch (const Json::exception&) {
+    throw_error<DataError>("{}: metadata \"{}\": found {}, expected a list of strings", file.path().string(), kLabels,
+                           text->second);
+  }
+}
+
+/// The head's module that gives the labels.
+std::string labels_module(const Transformer& model, const MethodConfig& config) {
+  if (std::string own = config.labels_module(); !own.empty()) return own;
   for (const HeadLayer& layer : model.spec().head) {
-    if (!layer.to_labels) continue;
-    for (const std::string& name : {kTunerPrefix + layer.module, kPromptPrefix + layer.module,
-                                    kTunerPrefix + std::string("linear_head")}) {  // of linear_probe
-      const auto it = files.tensors.find(name + ".weight");
-      if (it != files.tensors.end() && it->second.dim() == 2) return it->second.size(0);
-    }
+    if (layer.to_labels) return layer.module;
+  }
+  return {};
+}
+
+/// Rows of that layer where the files hold it, under either prefix that peft uses.
+std::optional<int64_t> head_rows(const std::string& module, const AdapterFiles& files) {
+  for (const char* prefix : {kTunerPrefix, kPromptPrefix}) {
+    const auto it = files.tensors.find(prefix + module + ".weight");
+    if (it != files.tensors.end() && it->second.dim() == 2) return it->second.size(0);
   }
   return std::nullopt;
 }
 
 /// Rows of the checkpoint's own head, which an adapter without task_type leaves in place (peft stores heads for SEQ_CLS only).
-int64_t kept_head_rows(const Transformer& model, const AdapterFiles& files, const std::string& task_type) {
-  for (const HeadLayer& layer : model.spec().head) {
-    if (!layer.to_labels) continue;
-    const Linear* own = task_type.empty() ? model.head_linear(layer.module) : nullptr;
-    if (own == nullptr)
-      throw_error<DataError>("{}/{}: tensor {}{}.weight is missing", files.origin, kTensors, kTunerPrefix,
-                             layer.module);
-    return own->out_features();
-  }
-  return 0;
+int64_t kept_head_rows(const Transformer& model, const std::string& module, const AdapterFiles& files,
+                       const std::string& task_type) {
+  const Linear* own = task_type.empty() ? model.head_linear(module) : nullptr;
+  if (own == nullptr)
+    throw_error<DataError>("{}/{}: tensor {}{}.weight is missing", files.origin, kTensors, kTunerPrefix, module);
+  return own->out_features();
 }
 
 /// Frozen modules of the head that the files bring because the checkpoint has not: for modules_to_save; null when there are none.
@@ -76,6 +96,21 @@ Json brought_modules(const Transformer& model, const AdapterFiles& files) {
     if (brought && !layer.trained && model.head_linear(layer.module) == nullptr) modules.push_back(layer.module);
   }
   return modules;
+}
+
+/// peft's table of virtual tokens is [rows, token_dim], that of pairs for every layer [rows, 2 num_layers token_dim]. A config of another
+/// width is of another adapter.
+void check_table(const AdapterFiles& files) {
+  int64_t width = 0, layers = 0;
+  files.read("token_dim", width);
+  files.read("num_layers", layers);
+  const auto table = files.tensors.find("prompt_embeddings");
+  if (table == files.tensors.end() || table->second.dim() != 2 || width == 0) return;
+  const int64_t found = table->second.size(1);
+  if (found == width || found == 2 * layers * width) return;
+  throw_error<DataError>(
+      "{}/{}: tensor prompt_embeddings has {} columns, expected {} or {} by {} (token_dim {}, num_layers {})",
+      files.origin, kTensors, found, width, 2 * layers * width, kConfig, width, layers);
 }
 
 /// What the file holds beyond the method's own tensors.
@@ -97,10 +132,13 @@ void apply_strays(Transformer& model, const Method& method, const AdapterFiles& 
     if (const auto wrapper = parameter.rfind(kWrapper); wrapper != std::string::npos)
       parameter.erase(wrapper, std::string_view(kWrapper).size());
     const auto it = base.find(parameter);
-    if (it != base.end() && it->second.sizes() == tensor.sizes()) {
+    if (it == base.end()) {
+      ignored.push_back(name);
+    } else if (it->second.sizes() == tensor.sizes()) {
       overrides[parameter] = tensor;
     } else {
-      ignored.push_back(name);
+      throw_error<DataError>("{}/{}: tensor {} has shape [{}], expected [{}] as in the base model", files.origin,
+                             kTensors, name, fmt::join(tensor.sizes(), ", "), fmt::join(it->second.sizes(), ", "));
     }
   }
   if (!ignored.empty()) log_warning("{}/{}: ignored: {}", files.origin, kTensors, fmt::join(ignored, ", "));
@@ -156,7 +194,9 @@ AdapterFiles read_adapter(const fs::path& folder) {
   if (!fs::exists(folder / kTensors) && fs::exists(folder / "adapter_model.bin")) {
     const SafetensorsFile refused(folder / "adapter_model.bin");  // throws with the advice how to convert
   }
-  files.tensors = all_tensors(SafetensorsFile(folder / kTensors));
+  const SafetensorsFile tensors(folder / kTensors);
+  files.tensors = all_tensors(tensors);
+  files.labels = read_labels(tensors);
   if (fs::exists(folder / kTrained)) {
     const SafetensorsFile trained(folder / kTrained);
     files.trained = all_tensors(trained);
@@ -169,20 +209,19 @@ AdapterFiles read_adapter(const fs::path& folder) {
 void write_adapter(const fs::path& folder, const AdapterFiles& files) {
   fill_and_replace(folder, [&](const fs::path& fresh) {
     write_atomic(fresh / kConfig, to_pretty_string(files.config));
-    write_safetensors(fresh / kTensors, files.tensors);
+    write_safetensors(fresh / kTensors, files.tensors, labels_text(files.labels));
     if (!files.trained.empty()) write_safetensors(fresh / kTrained, files.trained, {{"method", files.trained_type}});
   });
 }
 
-void write_model_folder(const fs::path& folder, const AdapterFiles& files, const Transformer& model,
-                        const std::vector<std::string>& labels) {
+void write_model_folder(const fs::path& folder, const AdapterFiles& files, const Transformer& model) {
   Json config = read_json_file<DataError>(model.folder() / "config.json");
   Json id2label = Json::object(), label2id = Json::object();
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    id2label[std::to_string(i)] = labels[i];
-    label2id[labels[i]] = i;
+  for (std::size_t i = 0; i < files.labels.size(); ++i) {
+    id2label[std::to_string(i)] = files.labels[i];
+    label2id[files.labels[i]] = i;
   }
-  if (labels.empty()) id2label["0"] = "LABEL_0";  // one output
+  if (files.labels.empty()) id2label["0"] = "LABEL_0";  // one output
   config["id2label"] = id2label;
   config["label2id"] = label2id;
   config.erase("num_labels");
@@ -202,15 +241,22 @@ LoadedAdapter load_adapter(Transformer& model, const fs::path& path, const Token
   const AdapterFiles files = read_adapter(find_adapter(path));
   std::string task_type;
   files.read("task_type", task_type);
-  if (!task_type.empty() && task_type != "SEQ_CLS") {
-    throw_error<DataError>("{}/{}: task_type: \"{}\" is not supported, expected \"SEQ_CLS\" or null", files.origin,
-                           kConfig, task_type);
+  if (!task_type.empty() && task_type != kSequenceClassification) {
+    throw_error<DataError>("{}/{}: task_type: \"{}\" is not supported, expected \"{}\" or null", files.origin, kConfig,
+                           task_type, kSequenceClassification);
   }
   LoadedAdapter loaded;
   loaded.config = recognise_adapter(files);
+  check_table(files);
   loaded.config->modules_to_save = brought_modules(model, files);
-  const std::optional<int64_t> rows = head_rows(model, files);
-  loaded.outputs = rows ? *rows : kept_head_rows(model, files, task_type);
+  loaded.labels = files.labels;
+  const std::string module = labels_module(model, *loaded.config);
+  const std::optional<int64_t> rows = head_rows(module, files);
+  loaded.outputs = rows ? *rows : kept_head_rows(model, module, files, task_type);
+  if (!files.labels.empty() && static_cast<int64_t>(files.labels.size()) != loaded.outputs) {
+    throw_error<DataError>("{}/{}: {} labels for a head of {} outputs", files.origin, kTensors, files.labels.size(),
+                           loaded.outputs);
+  }
   try {
     loaded.method = make_method(model, {.configs = {loaded.config.get()},
                                         .seeds = {0},
@@ -227,6 +273,7 @@ LoadedAdapter load_adapter(Transformer& model, const fs::path& path, const Token
     loaded.method->load(0, whole, true);
   }
   apply_strays(model, *loaded.method, files);
+  warn_of_unknown_keys(*loaded.config, files);
   return loaded;
 }
 

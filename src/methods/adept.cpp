@@ -46,7 +46,8 @@ struct AdeptConfig : VirtualRowsConfig {
                  {.help = "dropout in front of the network's relu; absent: 0, or 0.1 with compat \"code\"",
                   .min = 0,
                   .max = 1,
-                  .max_exclusive = true});
+                  .max_exclusive = true,
+                  .per_job = true});
     fields.field("offset_scaling", offset_scaling, {.help = "factor of the network's output"});
     fields.field("fold", fold,
                  {.help = "evaluation through a table of the whole vocabulary: where it fits, always, never",

@@ -22,8 +22,8 @@ void MethodConfig::visit(Fields& fields) {
       {.help = "modules of the head that train and are stored with the adapter beside the architecture's own; null: "
                "those alone, []: none; classifier and score are names for those, as in peft"});
   fields.field("init_from", init_from,
-               {.help = "run or adapter folder whose values training starts from; shapes must match"});
-  fields.field("init_head", init_head, {.help = "with init_from: take the trained head too"});
+               {.help = "run or adapter folder whose values training starts from; shapes must match", .per_job = true});
+  fields.field("init_head", init_head, {.help = "with init_from: take the trained head too", .per_job = true});
 }
 
 void MethodConfig::validate() const {
@@ -34,11 +34,16 @@ void MethodConfig::validate() const {
   }
 }
 
-MethodSection::MethodSection() {
-  const MethodEntry& probe = methods().at("linear_probe");
-  config_ = probe.config();
-  config_->type = "linear_probe";
-}
+namespace {
+
+/// Before a type is chosen: the common keys.
+struct Unchosen : MethodConfig {
+  std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<Unchosen>(*this); }
+};
+
+}  // namespace
+
+MethodSection::MethodSection() : config_(std::make_unique<Unchosen>()) {}
 
 MethodSection& MethodSection::operator=(const MethodSection& other) {
   config_ = other.config_->clone();

@@ -19,6 +19,7 @@ struct FullConfig : MethodConfig {
 
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<FullConfig>(*this); }
   bool shares_bank() const override { return false; }
+  bool writes_model_folder() const override { return true; }
   void visit(Fields& fields) override {
     MethodConfig::visit(fields);
     fields.field("exclude_modules", exclude_modules,
@@ -67,8 +68,6 @@ class Full : public Method {
       if (const auto leaf = leaves_.find(name); leaf != leaves_.end()) tensor = leaf->second.squeeze(0);
     });
   }
-
-  bool writes_model_folder() const override { return true; }
 
   AdapterFiles fold(int64_t k) const override {
     AdapterFiles files;

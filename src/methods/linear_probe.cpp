@@ -14,6 +14,8 @@
 namespace peft {
 namespace {
 
+constexpr const char* kLinearHead = "linear_head";
+
 struct LinearProbeConfig : MethodConfig {
   std::string head = "architecture";
   bool init_head_zero = false;
@@ -31,6 +33,7 @@ struct LinearProbeConfig : MethodConfig {
         {.help = "compute each text's features once; needs model.dropout 0: \"auto\" (where a split is read more than "
                  "once), true, false"});
   }
+  std::string labels_module() const override { return head == "linear" ? kLinearHead : ""; }
   void validate() const override {
     MethodConfig::validate();
     check_switch("cache_features", cache_features);
@@ -43,7 +46,7 @@ class LinearProbe : public Method {
       : Method(model, bank), config_(dynamic_cast<const LinearProbeConfig&>(*bank.configs.at(0))) {
     if (config_.head == "linear") {
       linear_ = {
-          {.module = "linear_head", .to_labels = true, .trained = true, .dropout = model.spec().head.back().dropout}};
+          {.module = kLinearHead, .to_labels = true, .trained = true, .dropout = model.spec().head.back().dropout}};
     }
     add_trained_head();
     for (const HeadLayer& layer : linear_.empty() ? model.spec().head : linear_) {

@@ -32,9 +32,9 @@ struct LoraConfig : MethodConfig {
     MethodConfig::visit(fields);
     fields.field("r", r, {.help = "rank", .min = 1});
     fields.field("lora_alpha", lora_alpha,
-                 {.help = "scale of the addition: lora_alpha / r", .min = 0, .min_exclusive = true});
+                 {.help = "scale of the addition: lora_alpha / r", .min = 0, .min_exclusive = true, .per_job = true});
     fields.field("lora_dropout", lora_dropout,
-                 {.help = "dropout on the input of A", .min = 0, .max = 1, .max_exclusive = true});
+                 {.help = "dropout on the input of A", .min = 0, .max = 1, .max_exclusive = true, .per_job = true});
     fields.field("use_rslora", use_rslora, {.help = "scale by lora_alpha / sqrt(r)"});
     fields.field("target_modules", target_modules,
                  {.help = "module names, one regular expression of the whole path, or \"all-linear\"; null: the "
@@ -54,7 +54,8 @@ struct LoraConfig : MethodConfig {
         {.help =
              "module name or regular expression -> lora_alpha; of several that match the first in alphabetical order",
          .min = 0,
-         .min_exclusive = true});
+         .min_exclusive = true,
+         .per_job = true});
   }
   void validate() const override {
     MethodConfig::validate();

@@ -248,7 +248,7 @@ void Method::load_slice(const at::Tensor& bank, int64_t k, const AdapterFiles& f
 
 Json Method::base_config(const std::string& peft_type) const {
   return {{"peft_type", peft_type},
-          {"task_type", "SEQ_CLS"},
+          {"task_type", kSequenceClassification},
           {"base_model_name_or_path", model_.folder().string()},
           {"modules_to_save", saved_modules()},
           {"inference_mode", true}};

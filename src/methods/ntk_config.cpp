@@ -39,9 +39,12 @@ void NtkConfig::visit(Fields& fields) {
   fields.field("stacks", stacks,
                {.help = "stacks with states: \"all\" or a list of encoder_self, decoder_self, cross"});
   fields.field("center", center, {.help = "compress: expand around the mean key of the prefix"});
-  fields.field(
-      "feature_dropout", feature_dropout,
-      {.help = "dropout on phi; null: 0, with compat \"code\" 0.2", .min = 0, .max = 1, .max_exclusive = true});
+  fields.field("feature_dropout", feature_dropout,
+               {.help = "dropout on phi; null: 0, with compat \"code\" 0.2",
+                .min = 0,
+                .max = 1,
+                .max_exclusive = true,
+                .per_job = true});
   fields.field("dropout_in_eval", dropout_in_eval,
                {.help = "feature_dropout acts in evaluation too; null: false, with compat \"code\" true"});
   fields.field("freeze_den", freeze_den,

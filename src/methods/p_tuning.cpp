@@ -36,9 +36,12 @@ struct PTuningConfig : MethodConfig {
   void visit(Fields& fields) override {
     MethodConfig::visit(fields);
     fields.field("num_virtual_tokens", num_virtual_tokens, {.help = "P, rows in front of the text", .min = 1});
-    fields.field(
-        "prompt_dropout", prompt_dropout,
-        {.help = "dropout on the rows, each sequence its own mask", .min = 0, .max = 1, .max_exclusive = true});
+    fields.field("prompt_dropout", prompt_dropout,
+                 {.help = "dropout on the rows, each sequence its own mask",
+                  .min = 0,
+                  .max = 1,
+                  .max_exclusive = true,
+                  .per_job = true});
     fields.field(
         "pooling", pooling,
         {.help =
@@ -52,8 +55,9 @@ struct PTuningConfig : MethodConfig {
     fields.field("encoder_hidden_size", encoder_hidden_size,
                  {.help = "hidden width (LSTM: of each direction); null: the model's", .min = 1, .max = 8192});
     fields.field("encoder_num_layers", encoder_num_layers, {.help = "layers of the LSTM", .min = 1, .max = 8});
-    fields.field("encoder_dropout", encoder_dropout,
-                 {.help = "dropout between layers of the LSTM", .min = 0, .max = 1, .max_exclusive = true});
+    fields.field(
+        "encoder_dropout", encoder_dropout,
+        {.help = "dropout between layers of the LSTM", .min = 0, .max = 1, .max_exclusive = true, .per_job = true});
   }
   void validate() const override {
     MethodConfig::validate();

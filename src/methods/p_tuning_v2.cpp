@@ -28,7 +28,8 @@ struct PTuningV2Config : PrefixConfig {
     fields.field(
         "prefix_dropout", dropout,
         {.help =
-             "dropout on prefix keys and values: a number in [0, 1), or \"checkpoint\" = the model's hidden dropout"});
+             "dropout on prefix keys and values: a number in [0, 1), or \"checkpoint\" = the model's hidden dropout",
+         .per_job = true});
     fields.field(
         "init_std", init_std,
         {.help = "standard deviation of all start values: prefix, network, head", .min = 0, .min_exclusive = true});

@@ -45,14 +45,16 @@ void PrefixConfig::visit(Fields& fields) {
                         "size, 0 for texts; zero (deep: the last map); text = what the frozen model makes of "
                         "init_text; null: normal (images: uniform)",
                 .choices = {"normal", "uniform", "zero", "text"}});
-  fields.field("init_text", init_text, {.help = "the text of init_weights \"text\", repeated and cut to P tokens"});
+  fields.field("init_text", init_text,
+               {.help = "the text of init_weights \"text\", repeated and cut to P tokens", .per_job = true});
   fields.field("init_std", init_std,
                {.help = "standard deviation of init_weights \"normal\"", .min = 0, .min_exclusive = true});
   fields.field("prefix_dropout", prefix_dropout,
                {.help = "dropout on prefix keys and values (simple: on the vectors)",
                 .min = 0,
                 .max = 1,
-                .max_exclusive = true});
+                .max_exclusive = true,
+                .per_job = true});
   fields.field("dropout_scope", dropout_scope,
                {.help = "masks: one for each sequence, or one for each adapter and step (cheaper)",
                 .choices = {"sequence", "adapter"}});

@@ -15,11 +15,16 @@ void VirtualRowsConfig::visit(Fields& fields) {
   fields.field("num_virtual_tokens", num_virtual_tokens, {.help = "P, rows in front of the text", .min = 1});
   fields.field("prompt_tuning_init", prompt_tuning_init,
                {.help = "start values of the rows: N(0,1), a text's word embeddings, those of random tokens, uniform",
-                .choices = {"RANDOM", "TEXT", "SAMPLE_VOCAB", "UNIFORM"}});
+                .choices = {"RANDOM", "TEXT", "SAMPLE_VOCAB", "UNIFORM"},
+                .per_job = true});
   fields.field("prompt_tuning_init_text", prompt_tuning_init_text,
-               {.help = "the text of TEXT, repeated and cut to P tokens"});
+               {.help = "the text of TEXT, repeated and cut to P tokens", .per_job = true});
   fields.field("prompt_dropout", prompt_dropout,
-               {.help = "dropout on the rows, each sequence its own mask", .min = 0, .max = 1, .max_exclusive = true});
+               {.help = "dropout on the rows, each sequence its own mask",
+                .min = 0,
+                .max = 1,
+                .max_exclusive = true,
+                .per_job = true});
   fields.field(
       "pooling", pooling,
       {.help = "row the classifier reads: the first of the longer sequence (as peft), or the text's own first ([CLS])",

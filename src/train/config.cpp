@@ -1,5 +1,7 @@
 #include "peft/train/config.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "peft/base/error.h"
@@ -28,12 +30,8 @@ std::string absolute(const std::string& path) {
   return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
 }
 
-/// The first key in which two configs differ, but for those that change no number, or only its rounding: num_threads, because a run may
-/// go on on another machine.
 void compare(const Json& a, const Json& b, const std::string& path, std::string& found) {
-  static const std::vector<std::string> harmless{"output", "provenance", "train.logging_steps", "train.save_steps",
-                                                 "train.num_threads"};
-  if (!found.empty() || a == b || std::find(harmless.begin(), harmless.end(), path) != harmless.end()) return;
+  if (!found.empty() || a == b) return;
   if (!a.is_object() || !b.is_object()) {
     found = path;
     return;
@@ -69,53 +67,66 @@ void ModelConfig::visit(Fields& fields) {
 }
 
 void TrainConfig::visit(Fields& fields) {
-  fields.field("learning_rate", learning_rate, {.help = "peak rate of every parameter group", .min = 0});
-  fields.field(
-      "learning_rates", learning_rates,
-      {.help = "group (adapter, offset, encoder, head, backbone) -> peak rate, wins over learning_rate", .min = 0});
+  fields.field("learning_rate", learning_rate,
+               {.help = "peak rate of every parameter group", .min = 0, .per_job = true});
+  fields.field("learning_rates", learning_rates,
+               {.help = fmt::format("group ({}) -> peak rate, wins over learning_rate", fmt::join(kRateGroups, ", ")),
+                .min = 0,
+                .per_job = true});
   fields.field("lr_scheduler_type", lr_scheduler_type,
                {.help = "shape of the rate over the steps",
-                .choices = {"linear", "cosine", "constant", "constant_with_warmup"}});
+                .choices = {"linear", "cosine", "constant", "constant_with_warmup"},
+                .per_job = true});
   fields.field("warmup_steps", warmup_steps,
-               {.help = "steps over which the rate rises from 0; wins over warmup_ratio", .min = 0});
-  fields.field("warmup_ratio", warmup_ratio, {.help = "the same as a share of all steps", .min = 0, .max = 1});
+               {.help = "steps over which the rate rises from 0; wins over warmup_ratio", .min = 0, .per_job = true});
+  fields.field("warmup_ratio", warmup_ratio,
+               {.help = "the same as a share of all steps", .min = 0, .max = 1, .per_job = true});
   fields.field("num_train_epochs", num_train_epochs,
-               {.help = "passes over the training rows", .min = 0, .min_exclusive = true});
+               {.help = "passes over the training rows", .min = 0, .min_exclusive = true, .per_job = true});
   fields.field("max_steps", max_steps,
-               {.help = "optimiser steps; wins over num_train_epochs when positive", .min = -1});
+               {.help = "optimiser steps; wins over num_train_epochs when positive", .min = -1, .per_job = true});
   fields.field("batch_size", batch_size, {.help = "examples in a micro-batch (default 32)", .min = 1});
   fields.field("batch_tokens", batch_tokens,
                {.help = "token budget of a micro-batch, in place of batch_size", .min = 1});
   fields.field("gradient_accumulation_steps", gradient_accumulation_steps,
                {.help = "micro-batches in a step", .min = 1});
   fields.field("optim", optim, {.help = "optimiser", .choices = {"adamw", "sgd"}});
-  fields.field("weight_decay", weight_decay, {.help = "decoupled decay; skips biases and norm weights", .min = 0});
+  fields.field("weight_decay", weight_decay,
+               {.help = "decoupled decay; skips biases and norm weights", .min = 0, .per_job = true});
   fields.field("adam_beta1", adam_beta1,
-               {.help = "decay of the first moment", .min = 0, .max = 1, .max_exclusive = true});
+               {.help = "decay of the first moment", .min = 0, .max = 1, .max_exclusive = true, .per_job = true});
   fields.field("adam_beta2", adam_beta2,
-               {.help = "decay of the second moment", .min = 0, .max = 1, .max_exclusive = true});
+               {.help = "decay of the second moment", .min = 0, .max = 1, .max_exclusive = true, .per_job = true});
   fields.field("adam_epsilon", adam_epsilon,
-               {.help = "added to the root of the second moment", .min = 0, .min_exclusive = true});
-  fields.field("momentum", momentum, {.help = "of optim \"sgd\"", .min = 0, .max = 1, .max_exclusive = true});
+               {.help = "added to the root of the second moment", .min = 0, .min_exclusive = true, .per_job = true});
+  fields.field("momentum", momentum,
+               {.help = "of optim \"sgd\"", .min = 0, .max = 1, .max_exclusive = true, .per_job = true});
   fields.field("max_grad_norm", max_grad_norm,
-               {.help = "gradients of an adapter are scaled down to this norm; 0: never", .min = 0});
-  fields.field("seed", seed, {.help = "names every random stream: start values, head, order, dropout", .min = 0});
-  fields.field("data_seed", data_seed, {.help = "names the order of the rows in place of seed", .min = 0});
+               {.help = "gradients of an adapter are scaled down to this norm; 0: never", .min = 0, .per_job = true});
+  fields.field("seed", seed,
+               {.help = "names every random stream: start values, head, order, dropout", .min = 0, .per_job = true});
+  fields.field("data_seed", data_seed,
+               {.help = "names the order of the rows in place of seed", .min = 0, .per_job = true});
   fields.field("device", device,
                {.help = "auto: a GPU where this build and machine have one", .choices = {"auto", "cpu", "cuda"}});
   fields.field(
       "num_threads", num_threads,
       {.help = "CPU threads; 0: as many as the machine has; on some processors the last bits of a result depend on it",
-       .min = 0});
+       .min = 0,
+       .changes_numbers = false});
   fields.field("eval_steps", eval_steps,
-               {.help = "evaluate every n steps; 0: only at the end; absent: every epoch", .min = 0});
+               {.help = "evaluate every n steps; 0: only at the end; absent: every epoch", .min = 0, .per_job = true});
   fields.field("save_steps", save_steps,
-               {.help = "checkpoint every n steps; 0: only at the end; absent: every epoch", .min = 0});
-  fields.field("logging_steps", logging_steps, {.help = "log every n steps", .min = 1});
+               {.help = "checkpoint every n steps; 0: only at the end; absent: every epoch",
+                .min = 0,
+                .per_job = true,
+                .changes_numbers = false});
+  fields.field("logging_steps", logging_steps,
+               {.help = "log every n steps", .min = 1, .per_job = true, .changes_numbers = false});
   fields.field("early_stopping_patience", early_stopping_patience,
-               {.help = "stop after this many evaluations in a row without a better score", .min = 1});
+               {.help = "stop after this many evaluations in a row without a better score", .min = 1, .per_job = true});
   fields.field("metric_for_best_model", metric_for_best_model,
-               {.help = "what chooses best/; absent: the task's first metric"});
+               {.help = "what chooses best/; absent: the task's first metric", .per_job = true});
 }
 
 double TrainConfig::rate_of(const std::string& group) const {
@@ -126,11 +137,12 @@ double TrainConfig::rate_of(const std::string& group) const {
 void RunConfig::visit(Fields& fields) {
   fields.field("model", model, {.help = "the frozen network"});
   fields.field("task", task, {.help = "what is learned"});
-  fields.field("data", data, {.help = "how rows are read and split"});
+  fields.field("data", data, {.help = "how rows are read and split", .per_job = true});
   fields.section("method", {.help = "the trainable module", .required = true},
                  [this](Fields& inner) { method.visit(inner); });
   fields.field("train", train, {.help = "optimisation"});
-  fields.field("output", output, {.help = "the run folder", .required = true});
+  fields.field("output", output,
+               {.help = "the run folder", .required = true, .per_job = true, .changes_numbers = false});
 }
 
 RunConfig RunConfig::from_json(const Json& json, const std::string& origin) {
@@ -146,9 +158,8 @@ RunConfig RunConfig::from_json(const Json& json, const std::string& origin) {
           "train.max_steps: found 0, expected a positive number, or -1 for num_train_epochs");
   require(train.momentum == 0 || train.optim == "sgd", origin, "train.momentum: only with optim \"sgd\"");
   for (const auto& [group, rate] : train.learning_rates) {
-    static const std::vector<std::string> groups{"adapter", "offset", "encoder", "head", "backbone"};
-    require(std::find(groups.begin(), groups.end(), group) != groups.end(), origin,
-            "train.learning_rates." + group + ": unknown group (known: adapter, offset, encoder, head, backbone)");
+    require(std::find(kRateGroups.begin(), kRateGroups.end(), group) != kRateGroups.end(), origin,
+            fmt::format("train.learning_rates.{}: unknown group (known: {})", group, fmt::join(kRateGroups, ", ")));
   }
   const Json& dropout = config.model.dropout;
   require(dropout == "checkpoint" || (dropout.is_number() && dropout >= 0.0 && dropout < 1.0), origin,
@@ -175,9 +186,13 @@ RunConfig RunConfig::read(const std::filesystem::path& file, const std::vector<s
   return from_json(json, file.string());
 }
 
-Json RunConfig::to_json() const {
+Json RunConfig::to_json(const FieldFilter& wanted) const {
   RunConfig copy = *this;
-  return print_fields([&](Fields& fields) { copy.visit(fields); });
+  return print_fields([&](Fields& fields) { copy.visit(fields); }, wanted);
+}
+
+bool outputs_from_file(const TaskConfig& task) {
+  return task_registry().at(resolve_task_name(task.name)).labels_from_files();
 }
 
 std::string first_difference(const Json& a, const Json& b) {

@@ -101,7 +101,7 @@ void RunFolder::check_config(RunConfig config) const {
   config.task.name = resolve_task_name(config.task.name);
   if (config.data.labels.empty()) config.data.labels = before.data.labels;
   if (!config.train.metric_for_best_model) config.train.metric_for_best_model = before.train.metric_for_best_model;
-  const Json stored = before.to_json(), found = config.to_json();
+  const Json stored = before.to_json(changes_numbers), found = config.to_json(changes_numbers);
   const std::string key = first_difference(stored, found);
   if (key.empty()) return;
   const Json::json_pointer pointer("/" + [&] {

@@ -8,8 +8,8 @@ namespace peft {
 /// Throws ConfigError naming the first key in which two configs of a bank may not differ.
 void check_bank(const std::vector<RunConfig>& configs);
 void set_threads(const TrainConfig& config);
-/// Model and tokenizer on the config's device. Throws ConfigError and DataError (vocabulary larger than the word table).
-Bank load_backbone(const RunConfig& config);
+/// Model and tokenizer on the config's device; no method yet. Throws ConfigError and DataError.
+Bank open_bank(const RunConfig& config);
 /// The method with its start values, and the optimiser. Checks lengths against the model's positions.
 void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs);
 /// Fills the bank's feature cache when the method allows it and the jobs read their rows often enough to gain by it. Throws ConfigError

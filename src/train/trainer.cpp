@@ -50,10 +50,28 @@ double normaliser(const Objective& objective, const EncodedSplit& split, const S
   return static_cast<double>(std::max<int64_t>(sum, 1));  // nothing counted: all losses are 0
 }
 
-/// Forward and backward of one step of every active job. Adds each job's mean loss and tokens to `losses` and `tokens`.
-void run_step(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const std::vector<Step>& steps,
-              const DropoutContext& dropout, std::vector<double>& losses, std::vector<int64_t>& tokens) {
+/// What the micro-batches of a step leave. The losses stay on the device until the optimiser, which reads a norm, has waited for it.
+struct StepLosses {
+  std::vector<at::Tensor> values;  // [examples] of each micro-batch
+  std::vector<int64_t> adapters;
+  std::vector<double> weights;
+  std::vector<int64_t> tokens;  // [K]
+
+  /// Mean loss of each job: sums in float64 on the host, in the order of the examples, so that neither device nor micro-batches change them.
+  std::vector<double> means() const {
+    std::vector<double> sums(tokens.size(), 0.0);
+    const at::Tensor all = at::cat(values).to(at::kCPU, at::kDouble);
+    for (std::size_t i = 0; i < weights.size(); ++i) sums[adapters[i]] += all.const_data_ptr<double>()[i] * weights[i];
+    return sums;
+  }
+};
+
+/// Forward and backward of one step of every active job.
+StepLosses run_step(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const std::vector<Step>& steps,
+                    const DropoutContext& dropout) {
   const Objective& objective = objective_of(jobs.front()->data().task);
+  StepLosses losses;
+  losses.tokens.resize(jobs.size());
   std::vector<int64_t> ordinals(jobs.size(), 0);
   std::vector<double> normalisers;
   std::size_t micro_batches = 0;
@@ -68,19 +86,19 @@ void run_step(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const s
     const at::Tensor each = objective.losses(logits, batch.targets, bank.model.execution());
     // A sum over adapters of means over their own examples: the gradients of one never depend on the others.
     (each * at::tensor(at::ArrayRef<double>(batch.weights)).to(each.options())).sum().backward();
-    const at::Tensor values = each.detach().to(at::kCPU, at::kDouble);
-    const double* value = values.const_data_ptr<double>();
-    for (std::size_t i = 0; i < batch.examples.size(); ++i) {
-      const BatchExample& e = batch.examples[i];
-      losses[e.adapter] += value[i] * batch.weights[i];
-      tokens[e.adapter] += e.split->length(e.example);
+    losses.values.push_back(each.detach());
+    losses.weights.insert(losses.weights.end(), batch.weights.begin(), batch.weights.end());
+    for (const BatchExample& e : batch.examples) {
+      losses.adapters.push_back(e.adapter);
+      losses.tokens[e.adapter] += e.split->length(e.example);
     }
   }
+  return losses;
 }
 
 void train_loop(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const TrainOptions& options) {
   int64_t done = 0, total = 0;
-  for (const auto& job : jobs) total += job->total_steps();
+  for (const auto& job : jobs) total += job->progress().total_steps();
   std::optional<Progress> progress;
   if (!options.progress) progress.emplace("training", total);
   DropoutContext dropout{.training = true, .seeds = {}, .steps = std::vector<int64_t>(jobs.size())};
@@ -93,34 +111,31 @@ void train_loop(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const
       for (const auto& job : jobs) {
         if (!job->active()) continue;
         job->save(bank);
-        job->stop(ExitCode::interrupted,
-                  fmt::format("{}: saved at step {}; go on with --resume", job->config().output, job->step()));
+        job->interrupt();
       }
       return;
     }
     const auto start = Clock::now();
     std::vector<Step> steps(jobs.size());
-    std::vector<double> losses(jobs.size(), 0.0);
-    std::vector<int64_t> tokens(jobs.size(), 0);
     std::vector<std::size_t> running;
     for (std::size_t k = 0; k < jobs.size(); ++k) {
       if (!jobs[k]->active()) continue;
-      steps[k] = jobs[k]->next();
+      steps[k] = jobs[k]->progress().next();
       dropout.steps[k] = jobs[k]->step();
       running.push_back(k);
     }
-    run_step(bank, jobs, steps, dropout, losses, tokens);
+    const StepLosses losses = run_step(bank, jobs, steps, dropout);
     std::vector<Optimizer::Due> due;
     for (const std::size_t k : running) due.push_back(jobs[k]->due_step());
     const std::vector<Optimizer::Report> reports = bank.optimizer->step(due);
-    for (std::size_t i = 0; i < running.size(); ++i) {
-      const std::size_t k = running[i];
-      jobs[k]->update(reports[i], steps[k], losses[k], tokens[k]);
-    }
+    const std::vector<double> means = losses.means();
     const double seconds =
         std::chrono::duration<double>(Clock::now() - start).count() / static_cast<double>(running.size());
     bool saves = false;
-    for (const std::size_t k : running) saves |= !jobs[k]->active() || jobs[k]->finish_step(bank, steps[k], seconds);
+    for (std::size_t i = 0; i < running.size(); ++i) {
+      const std::size_t k = running[i];
+      saves |= jobs[k]->finish_step(bank, steps[k], reports[i], means[k], losses.tokens[k], seconds);
+    }
     for (const std::size_t k : running) {
       if (saves && jobs[k]->active()) jobs[k]->save(bank);
     }
@@ -130,9 +145,9 @@ void train_loop(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const
     done = 0;
     for (const auto& job : jobs) {
       job->complete_if_due(bank);
-      done += job->active() ? job->step() : job->total_steps();
+      done += job->active() ? job->step() : job->progress().total_steps();
     }
-    const std::string note = jobs.size() == 1 ? jobs[0]->progress_note() : fmt::format("{} jobs", running.size());
+    const std::string note = jobs.size() == 1 ? jobs[0]->progress().note() : fmt::format("{} jobs", running.size());
     if (progress) progress->update(done, note);
     if (options.progress) options.progress(static_cast<double>(done) / static_cast<double>(total), note);
   }
@@ -145,8 +160,9 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
   check_bank(configs);
   std::vector<JobResult> results(configs.size());
   std::vector<std::size_t> open;
+  std::vector<std::unique_ptr<RunRecorder>> recorders;
   for (std::size_t i = 0; i < configs.size(); ++i) {  // finished runs need no model
-    const RunFolder folder(configs[i].output, options.resume);
+    RunFolder folder(configs[i].output, options.resume);
     if (folder.found() == RunFolder::Found::finished || folder.found() == RunFolder::Found::stopped)
       folder.check_config(configs[i]);
     if (folder.found() == RunFolder::Found::stopped) {
@@ -158,25 +174,32 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
       log_info("{}: finished before", configs[i].output);
     } else {
       open.push_back(i);
+      recorders.push_back(std::make_unique<FolderRecorder>(std::move(folder)));
     }
   }
   if (open.empty()) return results;
 
   set_threads(configs.front().train);
-  Bank bank = load_backbone(configs.front());
+  Bank bank = open_bank(configs.front());
   std::vector<std::unique_ptr<Job>> jobs;
-  std::map<std::string, std::shared_ptr<const Dataset>> datasets;
-  for (const std::size_t i : open)
-    jobs.push_back(std::make_unique<Job>(configs[i], options, *bank.tokenizer, datasets));
+  Datasets datasets;
+  for (std::size_t k = 0; k < open.size(); ++k) {
+    Job::OnEvaluation on_evaluation;
+    if (options.on_evaluation) on_evaluation = std::bind_front(options.on_evaluation, open[k]);
+    jobs.push_back(std::make_unique<Job>(configs[open[k]], *bank.tokenizer, datasets, std::move(recorders[k]),
+                                         std::move(on_evaluation)));
+  }
   attach_method(bank, jobs);
   const Json provenance = make_provenance(bank);
   // A row's values depend in their last bits on the rows beside it, so a bank goes on from one step: that of the job
   // that lags behind. One without a checkpoint lags where the process ended between its bank's first saves; else it is
   // new.
-  const bool begun = std::any_of(jobs.begin(), jobs.end(), [](const auto& job) { return job->saved_twice(); });
+  const bool begun =
+      std::any_of(jobs.begin(), jobs.end(), [](const auto& job) { return job->recorder().saved_twice(); });
   int64_t step = std::numeric_limits<int64_t>::max();
   for (const auto& job : jobs) {
-    if (!begun || job->saved_step() > 0) step = std::min(step, job->saved_step());
+    const int64_t saved = job->recorder().saved_step();
+    if (!begun || saved > 0) step = std::min(step, saved);
   }
   for (std::size_t k = 0; k < jobs.size(); ++k) jobs[k]->open(bank, static_cast<int64_t>(k), provenance, step);
   const auto start = Clock::now();

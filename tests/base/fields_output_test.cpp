@@ -34,6 +34,21 @@ TEST(PrintFields, WhatItPrintsParsesToTheSame) {
   EXPECT_EQ(print_fields(again.visitor()), printed);
 }
 
+TEST(PrintFields, LeavesOutFieldsAndSectionsThatAreNotWanted) {
+  TestConfig config;
+  const Json all = print_fields(config.visitor());
+  const Json json = print_fields(
+      config.visitor(), [](const FieldInfo& info) { return info.help != "peak rate" && info.help != "how to choose"; });
+  EXPECT_FALSE(json["train"].contains("learning_rate"));
+  Json expected = all;
+  expected["train"].erase("learning_rate");
+  EXPECT_EQ(json, expected);
+  const Json no_sections =
+      print_fields(config.visitor(), [](const FieldInfo& info) { return info.help != "how to train"; });
+  EXPECT_TRUE(all.contains("train"));
+  EXPECT_FALSE(no_sections.contains("train"));
+}
+
 TEST(SchemaFields, DescribesTypesRangesChoicesAndDefaults) {
   TestConfig config;
   const Json schema = schema_fields(config.visitor());

@@ -17,25 +17,7 @@ WORDS = """the a of to and in is it was for on are as with his they at be this f
 there can an your which their said if do will each about how up out them then she many some so these would other into has more her
 like him see time could no make than first been its who now good bad film movie boring great funny dull plot actor scene""".split()
 POSITIVE = "good"
-METHODS = {
-    "lora": {"type": "lora", "r": 4, "lora_alpha": 8, "lora_dropout": 0.1},
-    "prompt": {"type": "prompt", "num_virtual_tokens": 3},
-    "deep_prompt": {"type": "prompt", "num_virtual_tokens": 3, "depth": "deep", "prompt_dropout": 0.1},
-    "dept": {"type": "dept", "num_virtual_tokens": 3, "r": 4},
-    "adept": {"type": "adept", "num_virtual_tokens": 3, "r": 4, "compat": "code"},
-    "bitfit": {"type": "bitfit"},
-    "prefix": {"type": "prefix", "num_virtual_tokens": 3},
-    "ntk_attention": {"type": "ntk_attention", "feature_dropout": 0.1},
-    "prefix-simple": {"type": "prefix", "num_virtual_tokens": 3, "sharing": "simple", "prefix_dropout": 0.1},
-    "prefix-deep": {"type": "prefix", "num_virtual_tokens": 3, "sharing": "deep", "encoder_hidden_size": 8, "prefix_dropout": 0.1, "dropout_scope": "adapter"},
-    "prefix-per-layer": {"type": "prefix", "num_virtual_tokens": 3, "sharing": "deep", "network": "per_layer", "single": True},
-    "prefix-text": {"type": "prefix", "num_virtual_tokens": 3, "init_weights": "text", "init_text": "a good movie"},
-    "p_tuning": {"type": "p_tuning", "num_virtual_tokens": 3, "encoder_hidden_size": 16},
-    "p_tuning-lstm": {"type": "p_tuning", "num_virtual_tokens": 3, "encoder_reparameterization_type": "LSTM", "encoder_hidden_size": 8, "encoder_dropout": 0.1},
-    "p_tuning_v2": {"type": "p_tuning_v2", "num_virtual_tokens": 3, "prefix_projection": True, "encoder_hidden_size": 16},
-    "full": {"type": "full"},
-    "linear_probe": {"type": "linear_probe"},
-}
+METHODS = json.loads((ROOT / "tests" / "support" / "method_configs.json").read_text())
 
 
 def start(name, *arguments, **options):

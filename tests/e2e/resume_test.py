@@ -3,6 +3,7 @@
 import json
 import pathlib
 import random
+import shutil
 import signal
 import time
 
@@ -170,9 +171,21 @@ def test_resuming_a_finished_run_changes_nothing(world, done):
     assert json.loads(again.stdout) == json.loads(before["metrics.json"])
 
 
-def test_a_finished_run_needs_neither_model_nor_data(world, done):
-    gone = done | {"model": {"path": str(world.path / "gone")}}
-    assert world.train(gone, "--resume").returncode in (0, 2)  # a changed key may be named, a missing model may not be missed
+def test_a_finished_run_needs_neither_model_nor_data(world, tmp_path):
+    moved = World(tmp_path)
+    config = moved.config("lora", tmp_path / "run", {"max_steps": 3})
+    moved.finished(config)
+    for folder in (moved.model, moved.data):
+        shutil.rmtree(folder)
+    before = contents(tmp_path / "run")
+    again = moved.train(config, "--resume")
+    assert again.returncode == 0 and json.loads(again.stdout) == json.loads(before["metrics.json"])
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_finished_run_is_not_one_on_another_model(world, done):
+    refused = world.train(done | {"model": {"path": str(world.path / "gone"), "dropout": "checkpoint"}}, "--resume")
+    assert refused.returncode == 2 and "model.path" in refused.stderr and refused.stderr.count("\n") == 1
 
 
 def test_without_resume_a_folder_with_a_run_is_refused(world, done, stopped):

@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 
 #include "peft/base/error.h"
+#include "peft/tensor/safetensors.h"
 #include "tests/base/temporary_folder.h"
 #include "tests/support/banks.h"
+#include "tests/support/method_configs.h"
 
 namespace peft {
 namespace {
@@ -26,9 +28,10 @@ Json config_of(const std::string& type) {
                    {"alpha_pattern", {{"layer.1.*", 7}}}});
   if (type == "prompt") config.update({{"num_virtual_tokens", 4}, {"pooling", "cls"}});
   if (type == "prefix") config.update({{"num_virtual_tokens", 4}});
+  if (type == "p_tuning") config.update({{"num_virtual_tokens", 4}});  // a folded network has the model's width
   if (type == "dept" || type == "adept")
     config.update({{"num_virtual_tokens", 4}, {"r", 3}, {"prompt_tuning_init", "RANDOM"}, {"offset_scaling", 0.5}});
-  return config;
+  return config.size() > 1 ? config : method_config_of(type);
 }
 
 /// A tensor's name without the prefix in front of the module, which differs between families.
@@ -82,6 +85,13 @@ TEST_P(AdapterFolder, LoadsAgainBitForBit) {
   EXPECT_TRUE(same_values(logits(loaded, fresh), expected));
 }
 
+TEST_P(AdapterFolder, KeysOfOursAreKnown) {
+  write(GetParam());
+  testing::internal::CaptureStderr();
+  load_adapter(model_, adapter_);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
 TEST_P(AdapterFolder, EqualAdaptersGiveEqualBytes) {
   write(GetParam());
   const std::string config = content_of(adapter_ / "adapter_config.json"),
@@ -109,9 +119,14 @@ TEST_P(AdapterFolder, MissingAndMisshapenTensorsAreNamed) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, AdapterFolder,
-                         testing::Values("lora", "prompt", "dept", "adept", "bitfit", "prefix", "ntk_attention",
-                                         "linear_probe"));
+/// Every method that has files of its own.
+std::vector<std::string> types() {
+  std::vector<std::string> names = methods().names();
+  std::erase_if(names, [](const std::string& name) { return methods().at(name).recognise == nullptr; });
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, AdapterFolder, testing::ValuesIn(types()));
 
 using OneAdapter = AdapterFolder;
 
@@ -205,6 +220,20 @@ TEST_F(OneAdapter, DuplicateNamesOfModulesAndUnknownKeysAreHarmless) {
   EXPECT_NO_THROW(load_adapter(model_, adapter_));
 }
 
+TEST_F(OneAdapter, UnknownKeysWithAValueAreNamed) {
+  const auto warnings = [&](const Json& keys) {
+    write("lora", [&](AdapterFiles& files) { files.config.update(keys); });
+    testing::internal::CaptureStderr();
+    load_adapter(model_, adapter_);
+    return testing::internal::GetCapturedStderr();
+  };
+  EXPECT_THAT(warnings({{"use_future_scaling", true}}),
+              HasSubstr("adapter_config.json: use_future_scaling: true is not known"));
+  EXPECT_THAT(warnings({{"lora_gain", 3.0}}), HasSubstr("lora_gain: 3.0 is not known"));
+  EXPECT_THAT(warnings({{"new_list", {1}}}), HasSubstr("new_list: [1] is not known"));
+  EXPECT_EQ(warnings({{"a", nullptr}, {"b", false}, {"c", Json::object()}, {"d", Json::array()}, {"e", ""}}), "");
+}
+
 TEST_F(OneAdapter, StraysAreIgnoredWithANote) {
   write("lora", [](AdapterFiles& files) {
     files.tensors["base_model.model.bert.something.weight"] = at::zeros({2});
@@ -215,6 +244,38 @@ TEST_F(OneAdapter, StraysAreIgnoredWithANote) {
   EXPECT_THAT(testing::internal::GetCapturedStderr(),
               AllOf(HasSubstr("adapter_model.safetensors: ignored: "), HasSubstr("bert.something.weight"),
                     HasSubstr("original_module")));
+}
+
+TEST_F(OneAdapter, TensorsOfTheBaseModelThatDoNotFitAreRefused) {
+  for (const char* name :
+       {"base_model.model.bert.embeddings.word_embeddings.weight", "base_model.bert.pooler.dense.weight",
+        "base_model.model.bert.encoder.layer.0.attention.self.query.base_layer.bias"}) {
+    write("lora", [&](AdapterFiles& files) { files.tensors[name] = at::zeros({27, 3}); });
+    refused(fmt::format("adapter_model.safetensors: tensor {} has shape [27, 3], expected [", name), "base model");
+  }
+}
+
+TEST_F(OneAdapter, TablesOfAnotherWidthThanTheConfigSaysAreRefused) {
+  for (const char* type : {"prompt", "prefix", "p_tuning", "dept"}) {
+    SCOPED_TRACE(type);
+    write(type, [&](AdapterFiles& files) { files.config["token_dim"] = 12; });
+    refused("adapter_model.safetensors: tensor prompt_embeddings has ", " columns, expected 12 or ");
+  }
+  write("prefix", [&](AdapterFiles& files) { files.config["num_layers"] = 3; });
+  refused(
+      "tensor prompt_embeddings has 32 columns, expected 8 or 48 by adapter_config.json (token_dim 8, num_layers 3)");
+}
+
+TEST_F(OneAdapter, LabelsThatAreNoListAreRefused) {
+  write("lora");
+  const std::filesystem::path file = adapter_ / "adapter_model.safetensors";
+  const AdapterFiles files = read_adapter(adapter_);
+  write_safetensors(file, files.tensors, {{"labels", "no, yes"}});
+  refused("adapter_model.safetensors: metadata \"labels\": found no, yes, expected a list of strings");
+  write_safetensors(file, files.tensors, {{"labels", R"(["a", "b", "c"])"}});
+  refused("adapter_model.safetensors: 3 labels for a head of 2 outputs");
+  write_safetensors(file, files.tensors, {{"labels", R"(["no", "yes"])"}});
+  EXPECT_THAT(load_adapter(model_, adapter_).labels, testing::ElementsAre("no", "yes"));
 }
 
 TEST_F(OneAdapter, TensorsNamedLikeTheBaseModelReplaceIt) {
@@ -335,7 +396,9 @@ TEST_F(OneAdapter, ReadsWhatPeftWrites) {
         "test");
   });
   Transformer fresh = load();
+  testing::internal::CaptureStderr();
   LoadedAdapter loaded = load_adapter(fresh, adapter_);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
   MethodBank bank = trained("lora");
   EXPECT_TRUE(same_values(logits(loaded, fresh), bank.logits(model_, make_input(kTexts))));
 }
@@ -345,7 +408,9 @@ TEST_F(OneAdapter, ModelFolderLoadsAgain) {
   MethodBank bank(model_, config_of("full"), {1}, at::kFloat);
   bank.perturb(0.1);
   const at::Tensor expected = bank.logits(model_, make_input(kTexts));
-  write_model_folder(folder_ / "out", bank->fold(0), model_, {"no", "yes"});
+  AdapterFiles files = bank->fold(0);
+  files.labels = {"no", "yes"};
+  write_model_folder(folder_ / "out", files, model_);
   const Transformer again = Transformer::load(folder_ / "out", "auto");
   EXPECT_LT(relative_error(bare_logits(again, kTexts), expected), 1e-6);
   const Json config = read_json_file<DataError>(folder_ / "out" / "config.json");

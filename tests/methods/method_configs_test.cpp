@@ -2,9 +2,12 @@
 
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "peft/base/error.h"
 #include "tests/base/temporary_folder.h"
 #include "tests/support/banks.h"
+#include "tests/support/method_configs.h"
 
 namespace peft {
 namespace {
@@ -141,6 +144,17 @@ TEST(MethodConfigs, VirtualTokensLeaveAPositionForTheText) {
     }
   }
   EXPECT_NO_THROW(MethodBank(model, {{"type", "prefix"}, {"num_virtual_tokens", 12}, {"position_shift", "off"}}));
+}
+
+/// Trainer, resume and folder tests take their methods from there.
+TEST(MethodRegistry, EveryMethodHasATestConfig) {
+  std::set<std::string> tested;
+  for (const auto& [name, config] : method_configs()) {
+    EXPECT_NO_THROW(method_config(config)) << name;
+    tested.insert(config.at("type").get<std::string>());
+  }
+  const std::vector<std::string> names = methods().names();
+  EXPECT_THAT(tested, testing::ElementsAreArray(names));
 }
 
 TEST(MethodRegistry, EveryFileThatRegistersIsKnownByItsName) {

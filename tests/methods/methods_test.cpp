@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <limits>
+#include <set>
 
 #include "peft/base/error.h"
 #include "peft/kernels/optimizer.h"
@@ -136,6 +137,19 @@ class Methods : public testing::TestWithParam<Example> {
   TemporaryFolder folder_;
 };
 class AdapterMethods : public Methods {};
+
+TEST(MethodExamples, NoMethodIsLeftOut) {
+  std::set<std::string> shown;
+  for (const Example& example : all_methods()) shown.insert(example.config.at("type").get<std::string>());
+  const std::vector<std::string> names = methods().names();
+  EXPECT_THAT(shown, testing::ElementsAreArray(names));
+}
+
+TEST_P(Methods, EveryTensorIsOfAKnownRateGroup) {
+  Transformer model = load();
+  MethodBank bank(model, config());
+  for (const Parameter& p : bank->parameters()) EXPECT_THAT(kRateGroups, testing::Contains(p.group)) << p.name;
+}
 
 TEST_P(Methods, ValueAtInit) {
   Transformer model = load();

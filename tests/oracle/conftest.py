@@ -94,6 +94,16 @@ class Folder:
             return model(**self.batch(rows, max_length)).logits.float()
 
 
+def same_within(default):
+    """assert_same(ours, theirs): of one shape and, relative to the largest value or to 1, within the tolerance."""
+
+    def assert_same(ours, theirs, tolerance=default):
+        assert ours.shape == theirs.shape
+        assert (ours - theirs).abs().max().item() <= tolerance * max(1.0, theirs.abs().max().item())
+
+    return assert_same
+
+
 def randomise(module, seed, scale=0.3):
     """Values far from any initialisation, so that every tensor matters: norms near 1, the rest normal."""
     import torch

@@ -9,10 +9,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from conftest import WORDS, random_rows, write_rows  # noqa: E402
+from conftest import WORDS, random_rows, same_within, write_rows  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 TOLERANCE = 1e-4
+assert_same = same_within(TOLERANCE)
 P, R, S = 5, 3, 55  # virtual tokens, rank, positions with an offset
 
 
@@ -61,11 +62,6 @@ def expected_logits(folder, adapter, rows, labels):
         if config.get("head") == "linear":
             return row @ tensors["base_model.model.linear_head.weight"].T + tensors["base_model.model.linear_head.bias"]
         return model.classifier(torch.tanh(model.bert.pooler.dense(row)))
-
-
-def assert_same(ours, theirs):
-    assert ours.shape == theirs.shape
-    assert (ours - theirs).abs().max().item() <= TOLERANCE * max(1.0, theirs.abs().max().item())
 
 
 def random_adapter(folder, kind, seed, labels, **changes):

@@ -8,22 +8,17 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from conftest import random_rows, write_rows  # noqa: E402
+from conftest import random_rows, same_within, write_rows  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 TOLERANCE = 1e-5  # float32: the order of sums is all that may differ
+assert_same = same_within(TOLERANCE)
 
 
 def rewrite(folder, change):
     """Passes all tensors of a folder through `change` and writes them as one file."""
     tensors = load_file(folder.path / "model.safetensors")
     save_file(change(tensors), folder.path / "model.safetensors", {"format": "pt"})
-
-
-def assert_same(ours, theirs, tolerance=TOLERANCE):
-    assert ours.shape == theirs.shape
-    scale = max(1.0, theirs.abs().max().item())
-    assert (ours - theirs).abs().max().item() <= tolerance * scale
 
 
 @pytest.mark.parametrize("seed, labels", [(seed, [1, 2, 3, 5][seed % 4]) for seed in range(12)])

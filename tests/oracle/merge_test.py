@@ -9,18 +9,14 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
 
-from conftest import WORDS, random_rows, write_rows  # noqa: E402
+from conftest import WORDS, random_rows, same_within, write_rows  # noqa: E402
 from embedding_methods_test import random_adapter  # noqa: E402
 from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model  # noqa: E402
 from peft_interop_test import LORA, randomise  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 TOLERANCE = 1e-5
-
-
-def assert_same(ours, theirs):
-    assert ours.shape == theirs.shape
-    assert (ours - theirs).abs().max().item() <= TOLERANCE * max(1.0, theirs.abs().max().item())
+assert_same = same_within(TOLERANCE)
 
 
 class Merged:

@@ -9,11 +9,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
 
-from conftest import WORDS, random_rows, randomise, write_rows  # noqa: E402
+from conftest import WORDS, random_rows, randomise, same_within, write_rows  # noqa: E402
 from peft import PeftModel, PromptEncoderConfig, get_peft_model  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 TOLERANCE = 1e-4
+assert_same = same_within(TOLERANCE)
 PEFT = {
     "MLP": dict(num_virtual_tokens=5, encoder_hidden_size=9),
     "MLP of the model's width": dict(num_virtual_tokens=5),
@@ -26,11 +27,6 @@ PAPER = {
     "LSTM of the paper, one layer": dict(num_virtual_tokens=4, encoder_variant="paper", encoder_reparameterization_type="LSTM", encoder_num_layers=1),
 }
 OURS = PEFT | PAPER
-
-
-def assert_same(ours, theirs):
-    assert ours.shape == theirs.shape
-    assert (ours - theirs).abs().max().item() <= TOLERANCE * max(1.0, theirs.abs().max().item())
 
 
 @pytest.mark.parametrize("name", PEFT)

@@ -9,11 +9,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
 
-from conftest import WORDS, random_rows, write_rows  # noqa: E402
+from conftest import WORDS, random_rows, same_within, write_rows  # noqa: E402
 from peft import LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, get_peft_model  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 TOLERANCE = 1e-5
+assert_same = same_within(TOLERANCE)
 LAYER = r"bert\.encoder\.layer\.\d+\."
 LORA = {
     "plain": dict(r=4, lora_alpha=16, target_modules=["query", "value"]),
@@ -56,11 +57,6 @@ def write_adapter(folder, target, config, seed, labels):
 def peft_logits(folder, adapter, rows, labels, **options):
     base = folder.model(num_labels=labels, ignore_mismatched_sizes=True, **options)
     return folder.logits(PeftModel.from_pretrained(base, adapter).eval(), rows)
-
-
-def assert_same(ours, theirs, tolerance=TOLERANCE):
-    assert ours.shape == theirs.shape
-    assert (ours - theirs).abs().max().item() <= tolerance * max(1.0, theirs.abs().max().item())
 
 
 def assert_peft_loads_here(folder, adapter, our_logits, seed, labels):

@@ -9,11 +9,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
 
-from conftest import WORDS, random_rows, randomise, write_rows  # noqa: E402
+from conftest import WORDS, random_rows, randomise, same_within, write_rows  # noqa: E402
 from peft import PeftModel, PrefixTuningConfig, get_peft_model  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 TOLERANCE = 1e-4
+assert_same = same_within(TOLERANCE)
 PEFT = {
     "flat": dict(num_virtual_tokens=5),
     "zero": dict(num_virtual_tokens=5, init_weights="zero"),
@@ -37,11 +38,6 @@ OURS = {
     "p_tuning_v2": dict(type="p_tuning_v2"),
     "p_tuning_v2 with a network": dict(type="p_tuning_v2", prefix_projection=True, encoder_hidden_size=13),
 }
-
-
-def assert_same(ours, theirs):
-    assert ours.shape == theirs.shape
-    assert (ours - theirs).abs().max().item() <= TOLERANCE * max(1.0, theirs.abs().max().item())
 
 
 @pytest.mark.parametrize("name", PEFT)

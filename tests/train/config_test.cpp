@@ -2,7 +2,10 @@
 
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "peft/base/error.h"
+#include "peft/methods/method.h"
 #include "tests/support/tiny_task.h"
 
 namespace peft {
@@ -80,14 +83,60 @@ TEST(RunConfig, Contradictions) {
   EXPECT_THAT(refusal(json), HasSubstr("method.target_modules"));
 }
 
+/// The keys in which the jobs of a bank may differ.
+class KeysPerJob final : public Fields {
+ public:
+  std::set<std::string> found;
+
+ protected:
+  void leaf(std::string_view name, Leaf, const FieldInfo& info) override {
+    if (info.per_job) found.insert(section_ + std::string(name));
+  }
+  bool begin_section(std::string_view name, const FieldInfo& info) override {
+    if (info.per_job) found.insert(std::string(name));
+    section_ = std::string(name) + ".";
+    return !info.per_job;
+  }
+  void end_section() override { section_.clear(); }
+
+ private:
+  std::string section_;
+};
+
+/// All others decide shapes, the network, or how a step is computed.
+TEST(BankKey, PassesOverWhatMayDifferInABank) {
+  RunConfig run = RunConfig::from_json(minimal(), "x.json");
+  KeysPerJob keys;
+  run.visit(keys);
+  std::set<std::string> expected{"data", "output", "task.data"};
+  for (const char* key :
+       {"adam_beta1",    "adam_beta2",    "adam_epsilon",          "data_seed",     "early_stopping_patience",
+        "eval_steps",    "learning_rate", "learning_rates",        "logging_steps", "lr_scheduler_type",
+        "max_grad_norm", "max_steps",     "metric_for_best_model", "momentum",      "num_train_epochs",
+        "save_steps",    "seed",          "warmup_ratio",          "warmup_steps",  "weight_decay"}) {
+    expected.insert(std::string("train.") + key);
+  }
+  for (const char* key : {"alpha_pattern", "init_from", "init_head", "lora_alpha", "lora_dropout"})
+    expected.insert(std::string("method.") + key);
+  EXPECT_EQ(keys.found, expected);
+
+  KeysPerJob of_methods;
+  for (const std::string& name : methods().names()) methods().at(name).config()->visit(of_methods);
+  EXPECT_THAT(of_methods.found,
+              testing::ElementsAre("alpha_pattern", "encoder_dropout", "feature_dropout", "init_from", "init_head",
+                                   "init_text", "lora_alpha", "lora_dropout", "offset_dropout", "prefix_dropout",
+                                   "prompt_dropout", "prompt_tuning_init", "prompt_tuning_init_text"));
+}
+
 TEST(FirstDifference, NamesTheKeyAndPassesOverHarmlessOnes) {
-  const Json a = RunConfig::from_json(minimal(), "x.json").to_json();
-  Json b = a;
-  b["output"] = "/elsewhere";
-  b["train"]["logging_steps"] = 3;
-  EXPECT_EQ(first_difference(a, b), "");
-  b["train"]["learning_rate"] = 0.5;
-  EXPECT_EQ(first_difference(a, b), "train.learning_rate");
+  const RunConfig a = RunConfig::from_json(minimal(), "x.json");
+  RunConfig b = a;
+  const auto difference = [&] { return first_difference(a.to_json(changes_numbers), b.to_json(changes_numbers)); };
+  b.output = "/elsewhere";
+  b.train.logging_steps = 3;
+  EXPECT_EQ(difference(), "");
+  b.train.learning_rate = 0.5;
+  EXPECT_EQ(difference(), "train.learning_rate");
 }
 
 }  // namespace

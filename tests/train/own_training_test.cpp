@@ -59,7 +59,7 @@ TEST_P(OwnTraining, EqualsStockOperators) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, OwnTraining, testing::ValuesIn(kBankMethods),
+INSTANTIATE_TEST_SUITE_P(Methods, OwnTraining, testing::ValuesIn(bank_methods()),
                          [](const auto& instance) { return label_of(instance.param); });
 
 /// In bfloat16, attention too, with dropout on its probabilities: the masks are the same, the rounding is not.

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <csignal>
 #include <sstream>
 
 #include "peft/interop/adapter_folder.h"
@@ -39,12 +40,12 @@ TEST_P(BankOfFour, EqualsFourSingleRuns) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, BankOfFour, testing::ValuesIn(kBankMethods),
+INSTANTIATE_TEST_SUITE_P(Methods, BankOfFour, testing::ValuesIn(bank_methods()),
                          [](const auto& instance) { return label_of(instance.param); });
 
 TEST(TrainBank, SameConfigTwiceGivesEqualBytes) {
   const TinyTask task("repeatable", 0.1);
-  for (const Json& method : kBankMethods) {
+  for (const Json& method : bank_methods()) {
     for (const char* output : {"a", "b"}) {
       std::filesystem::remove_all(task.folder / output);
       ASSERT_EQ(train_bank({task.run(output, method)}, {}).front().code, ExitCode::done);
@@ -162,6 +163,96 @@ TEST(TrainBank, CachedFeaturesGiveTheSameAdapter) {
   for (const JobResult& result : train_bank(bank, {})) ASSERT_EQ(result.code, ExitCode::done);
   EXPECT_LT(difference(bank[0].output + "/last", cached.output + "/last"), 1e-6);
   EXPECT_LT(difference(bank[1].output + "/last", other.output + "/last"), 1e-6);
+}
+
+/// A dropped job stands beside the others as one that has done its last step.
+TEST(TrainBank, ADroppedJobLeavesTheOthersEqual) {
+  const TinyTask task("dropped", 0.1);
+  const Json method = {{"type", "lora"}, {"r", 2}};
+  const auto bank = [&](const std::string& name, int64_t steps_of_second) {
+    std::vector<RunConfig> configs;
+    for (int64_t k = 0; k < 3; ++k) {
+      configs.push_back(task.run(name + std::to_string(k), method,
+                                 {{"seed", k},
+                                  {"lr_scheduler_type", "constant"},
+                                  {"eval_steps", 3},
+                                  {"save_steps", 4},
+                                  {"max_steps", k == 1 ? steps_of_second : 12}}));
+    }
+    return configs;
+  };
+  const auto ended = bank("ended", 6), dropped = bank("dropped", 12);
+  for (const JobResult& result : train_bank(ended, {})) ASSERT_EQ(result.code, ExitCode::done) << result.message;
+
+  std::vector<std::tuple<std::size_t, int64_t, double>> asked;
+  const auto verdict = [&](std::size_t job, int64_t step, double score) {
+    asked.emplace_back(job, step, score);
+    return job == 1 && step == 6 ? Verdict::drop : Verdict::keep;
+  };
+  const auto results = train_bank(dropped, {.on_evaluation = verdict});
+  EXPECT_EQ(results[0].code, ExitCode::done);
+  EXPECT_EQ(results[1].code, ExitCode::guard);
+  EXPECT_EQ(results[2].code, ExitCode::done);
+  std::vector<std::pair<std::size_t, int64_t>> places;
+  for (const auto& [job, step, score] : asked) {
+    places.emplace_back(job, step);
+    EXPECT_GT(score, 0.0);
+    EXPECT_LE(score, 1.0);
+  }
+  using Place = std::pair<std::size_t, int64_t>;
+  EXPECT_THAT(places, testing::ElementsAre(Place(0, 3), Place(1, 3), Place(2, 3), Place(0, 6), Place(1, 6), Place(2, 6),
+                                           Place(0, 9), Place(2, 9)));
+  for (const int k : {0, 2}) {
+    for (const char* file : {"/last/adapter_model.safetensors", "/best/adapter_model.safetensors", "/log.jsonl",
+                             "/checkpoint/state.safetensors", "/predictions/dev.jsonl"})
+      EXPECT_EQ(file_text(dropped[k].output + file), file_text(ended[k].output + file)) << k << file;
+  }
+
+  const Json stop = read_json_file<DataError>(dropped[1].output + "/stopped.json");
+  EXPECT_EQ(stop.at("step"), 6);
+  EXPECT_THAT(stop.at("message").get<std::string>(), HasSubstr("step 6: dropped with eval_accuracy "));
+  EXPECT_FALSE(std::filesystem::exists(dropped[1].output + "/metrics.json"));
+  EXPECT_EQ(file_text(dropped[1].output + "/log.jsonl"), file_text(ended[1].output + "/log.jsonl"));
+  const auto again = train_bank(dropped, {.resume = true, .on_evaluation = verdict});  // not tried again
+  EXPECT_EQ(again[1].code, ExitCode::guard);
+  EXPECT_EQ(again[1].message, stop.at("message"));
+}
+
+/// Killed after the drop: what is left goes on from its checkpoint.
+TEST(TrainBank, ABankGoesOnWithoutADroppedJob) {
+  const TinyTask task("dropped_resumed", 0.1);
+  const auto bank = [&](const std::string& name) {
+    std::vector<RunConfig> configs;
+    for (int64_t k = 0; k < 2; ++k)
+      configs.push_back(task.run(name + std::to_string(k), {{"type", "lora"}, {"r", 2}},
+                                 {{"seed", k}, {"eval_steps", 4}, {"save_steps", 3}}));
+    return configs;
+  };
+  const auto drop_second = [](std::size_t job, int64_t, double) { return job == 1 ? Verdict::drop : Verdict::keep; };
+  const auto whole = bank("whole"), parts = bank("parts");
+  train_bank(whole, {.on_evaluation = drop_second});
+  int steps = 0;
+  const auto interrupting = [&](double, const std::string&) {
+    if (++steps == 8) std::raise(SIGTERM);
+  };
+  EXPECT_EQ(train_bank(parts, {.progress = interrupting, .on_evaluation = drop_second})[0].code, ExitCode::interrupted);
+  EXPECT_EQ(train_bank(parts, {.resume = true, .on_evaluation = drop_second})[0].code, ExitCode::done);
+  for (const char* file : {"/last/adapter_model.safetensors", "/log.jsonl", "/predictions/dev.jsonl"})
+    EXPECT_EQ(file_text(parts[0].output + file), file_text(whole[0].output + file)) << file;
+}
+
+TEST(TrainBank, ValuesThatGrewBeyondUseStopAJob) {
+  const TinyTask task("useless");
+  const RunConfig bad = task.run("bad", {{"type", "lora"}, {"r", 2}},
+                                 {{"learning_rate", 1e30}, {"max_steps", 4}, {"eval_steps", 2}}),
+                  good = task.run("good", {{"type", "lora"}, {"r", 2}}, {{"max_steps", 4}, {"eval_steps", 2}});
+  const auto results = train_bank({bad, good}, {});
+  EXPECT_EQ(results[0].code, ExitCode::guard);
+  EXPECT_THAT(results[0].message, HasSubstr("step 2: "));
+  EXPECT_THAT(results[0].message, HasSubstr("has grown to 1e+30"));
+  EXPECT_FALSE(std::filesystem::exists(bad.output + "/best"));
+  EXPECT_FALSE(std::filesystem::exists(bad.output + "/metrics.json"));
+  EXPECT_EQ(results[1].code, ExitCode::done);
 }
 
 TEST(TrainBank, FeaturesUnderDropoutAreNotCached) {

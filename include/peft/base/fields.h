@@ -34,7 +34,12 @@ struct FieldInfo {
   bool max_exclusive = false;
   std::vector<std::string> choices = {};  ///< of a string; empty = free text
   bool required = false;                  ///< no default: an absent key is an error
+  bool per_job = false;                   ///< may differ between the jobs of one bank; of a section: all its fields may
+  bool changes_numbers = true;            ///< false: a run may go on with another value
 };
+
+/// Which fields and sections a visitor takes; empty: all of them.
+using FieldFilter = std::function<bool(const FieldInfo&)>;
 
 class Fields;
 
@@ -94,8 +99,8 @@ class Fields {
 void parse_fields(const std::function<void(Fields&)>& visit, const Json& json, const std::string& origin,
                   const std::vector<std::string>& ignored = {});
 
-/// The complete current values as JSON (absent optionals are left out).
-Json print_fields(const std::function<void(Fields&)>& visit);
+/// The current values as JSON: of the fields and sections that `wanted` accepts. Absent optionals are left out.
+Json print_fields(const std::function<void(Fields&)>& visit, const FieldFilter& wanted = {});
 
 /// JSON Schema (draft 2020-12) object of the section: types, ranges, choices, defaults, descriptions, additionalProperties false.
 /// It accepts what parse_fields accepts. Whoever writes it as a document of its own adds "$schema".

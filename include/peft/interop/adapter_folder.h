@@ -21,19 +21,19 @@ AdapterFiles read_adapter(const std::filesystem::path& folder);
 AdapterFiles read_model_folder(const std::filesystem::path& path);
 
 /// Writes both files into a fresh folder and puts it in the place of `folder` in one step; sorted keys and names, so equal adapters
-/// give equal bytes.
+/// give equal bytes. Labels are metadata of adapter_model.safetensors.
 void write_adapter(const std::filesystem::path& folder, const AdapterFiles& files);
 
-/// A complete model folder: the source's config.json with the task's labels, its tokenizer files, and the tensors of `files`.
-void write_model_folder(const std::filesystem::path& folder, const AdapterFiles& files, const Transformer& model,
-                        const std::vector<std::string>& labels);
+/// A complete model folder: the source's config.json, its tokenizer files, and the tensors and labels of `files`.
+void write_model_folder(const std::filesystem::path& folder, const AdapterFiles& files, const Transformer& model);
 
 /// An adapter ready to evaluate: the method made for its shapes, loaded with its values as adapter 0. Tensors under names of the base
-/// model overwrite it, as peft does, with a note. `outputs` is read from the head's rows.
+/// model overwrite it, as peft does, with a note; one of another shape is a DataError. `outputs` is read from the head's rows.
 struct LoadedAdapter {
   std::unique_ptr<MethodConfig> config;
   std::unique_ptr<Method> method;
   int64_t outputs = 0;
+  std::vector<std::string> labels = {};  ///< class id -> name; empty: the files do not tell
 };
 LoadedAdapter load_adapter(Transformer& model, const std::filesystem::path& path, const Tokenizer* tokenizer = nullptr);
 

@@ -6,11 +6,15 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "peft/base/error.h"
 #include "peft/base/json.h"
 
 namespace peft {
+
+/// peft's task_type of a head that gives one row of outputs per text: classes, or a score.
+inline constexpr const char* kSequenceClassification = "SEQ_CLS";
 
 /// In front of module names in peft's files: of methods that wrap modules, and of those that only add tokens or pairs.
 inline constexpr const char* kTunerPrefix = "base_model.model.";
@@ -21,8 +25,9 @@ struct AdapterFiles {
   std::map<std::string, at::Tensor> tensors;
   std::string origin;  ///< the folder, for messages
   std::map<std::string, at::Tensor> trained =
-      {};                         ///< trained.safetensors: trainable tensors by name, when the method folds
-  std::string trained_type = {};  ///< the method they belong to
+      {};                                ///< trained.safetensors: trainable tensors by name, when the method folds
+  std::string trained_type = {};         ///< the method they belong to
+  std::vector<std::string> labels = {};  ///< class id -> name; empty: not told
 
   /// A key of the config into `target`; absent or null leaves it alone. Throws DataError when it has another type.
   template <class T>

@@ -1,6 +1,7 @@
 #pragma once
 /// The section `method` of a run config. `type` chooses the method; the other keys are its own and read like an adapter_config.json.
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +11,9 @@
 #include "peft/base/json.h"
 
 namespace peft {
+
+/// Groups of trained tensors that may have a learning rate each: the keys of train.learning_rates.
+inline constexpr std::array kRateGroups{"adapter", "offset", "encoder", "head", "backbone"};
 
 /// Keys that every method has (docs/methods.md#common-keys). A method derives from it and adds its own in visit().
 struct MethodConfig {
@@ -25,6 +29,10 @@ struct MethodConfig {
   virtual void visit(Fields& fields);  ///< the common keys; overriders call it
   /// False for a method that trains one adapter at a time.
   virtual bool shares_bank() const { return true; }
+  /// True for a method that trains the network itself: its folders are whole models, not adapter files.
+  virtual bool writes_model_folder() const { return false; }
+  /// The head's own module that gives the labels; empty: the architecture's.
+  virtual std::string labels_module() const { return {}; }
   /// Fills keys whose default depends on others (compat), so that a printed config says all. Called after parsing, before validate().
   virtual void resolve() {}
   /// Keys that name folders, for whoever makes them absolute.
@@ -36,7 +44,7 @@ struct MethodConfig {
 /// Throws ConfigError unless the value of `method.KEY` is "auto", true or false.
 void check_switch(const char* key, const Json& value);
 
-/// `method` of a run config: owns the struct that `type` chose.
+/// `method` of a run config: owns the struct that `type` chose; until then, one with the common keys.
 class MethodSection {
  public:
   void visit(Fields& fields);

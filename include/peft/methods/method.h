@@ -29,7 +29,7 @@ enum class FeatureCaching { never, automatic, always };
 struct Parameter {
   std::string name;
   at::Tensor value;               ///< [K, ...], a leaf
-  std::string group = "adapter";  ///< learning-rate group: adapter, offset, encoder, head, backbone
+  std::string group = "adapter";  ///< learning-rate group: one of kRateGroups
   bool decays = true;             ///< weight decay applies: false for tensors that are 1-D without their K
 };
 
@@ -55,6 +55,7 @@ class Method : public Sockets {
   const std::vector<Parameter>& parameters() const { return parameters_; }
   const Parameter& parameter(const std::string& name) const;
   int64_t adapters() const { return adapters_; }
+  const std::string& type() const { return bank_.configs.at(0)->type; }
   int64_t trainable_parameters() const;                 ///< of one adapter
   virtual int64_t virtual_tokens() const { return 0; }  ///< positions that the method takes from the text
 
@@ -79,15 +80,14 @@ class Method : public Sockets {
   /// the folded files, and only that can be trained on.
   virtual bool folds() const { return false; }
   /// Whether load() understands the files of an adapter recognised as `source`: training may start from it.
-  virtual bool starts_from(const MethodConfig& source) const { return source.type == bank_.configs.at(0)->type; }
+  virtual bool starts_from(const MethodConfig& source) const { return source.type == type(); }
   /// Every trainable tensor of adapter k under its own name, and the inverse. Throws DataError naming `origin`.
   std::map<std::string, at::Tensor> trained_tensors(int64_t k) const;
   void load_trained(int64_t k, const std::map<std::string, at::Tensor>& tensors, const std::string& origin, bool head);
   /// The whole network with adapter k folded into its weights and its trained head in place, by Hugging Face's names. Throws ConfigError
   /// where a method is no change of weights.
   std::map<std::string, at::Tensor> merged(int64_t k) const;
-  /// `full` writes a model folder instead of adapter files.
-  virtual bool writes_model_folder() const { return false; }
+  bool writes_model_folder() const { return bank_.configs.at(0)->writes_model_folder(); }
 
  protected:
   /// Writes the initial values of adapter k in row-major order; the memory is zero before.

@@ -58,11 +58,18 @@ struct RunConfig {
   /// Parses, checks ranges and contradictions, makes paths absolute. `origin` names the file in messages. Throws ConfigError.
   static RunConfig from_json(const Json& json, const std::string& origin);
   static RunConfig read(const std::filesystem::path& file, const std::vector<std::string>& sets = {});
-  Json to_json() const;  ///< complete and itself a valid config
+  /// Complete and itself a valid config, or only the fields that are wanted.
+  Json to_json(const FieldFilter& wanted = {}) const;
 };
 
-/// First key in which two resolved configs differ, as a path; keys that cannot change a number (output, logging_steps, save_steps,
-/// num_threads) are passed over. Empty: none.
+/// Whether the task has no classes of its own: data.labels or the rows name them.
+bool outputs_from_file(const TaskConfig& task);
+
+/// Fields that may change a number of the result. The others: output, logging_steps, save_steps, and num_threads, which changes only
+/// rounding: a run may go on on another machine.
+inline bool changes_numbers(const FieldInfo& info) { return info.changes_numbers; }
+
+/// First key in which two resolved configs differ, as a path. Empty: none.
 std::string first_difference(const Json& a, const Json& b);
 
 /// JSON Schema of a run config: one alternative of `method` per registered method.

@@ -11,17 +11,22 @@
 
 namespace peft {
 
+enum class Verdict { keep, drop };
+
 struct TrainOptions {
   bool resume = false;  ///< go on from each run folder's checkpoint; from the start where there is none; nothing where
                         ///< it is finished
   /// Called after every step with the share of the bank's work that is done and a note; empty: a progress line of its own.
   std::function<void(double done, const std::string& note)> progress = {};
+  /// Called after every evaluation but a job's last one, with the job's place in the list of configs and the score that chooses best/.
+  /// A job that is dropped ends there, as if by a guard; its run folder says so. The others go on as if it had done its last step.
+  std::function<Verdict(std::size_t job, int64_t step, double score)> on_evaluation = {};
 };
 
 /// How one job ended.
 struct JobResult {
-  ExitCode code = ExitCode::done;  ///< done, interrupted or guard
-  std::string message;             ///< of a guard
+  ExitCode code = ExitCode::done;  ///< done, interrupted or guard (dropped jobs too)
+  std::string message;             ///< why it is not done
   Json metrics;                    ///< metrics.json, when done
 };
 

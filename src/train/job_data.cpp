@@ -1,0 +1,41 @@
+#include "src/train/job_data.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "peft/base/error.h"
+
+namespace peft {
+namespace {
+
+std::shared_ptr<const Dataset> shared_dataset(RunConfig& config, const Tokenizer& tokenizer, Datasets& datasets) {
+  const Json json = config.to_json();
+  auto& data = datasets[json["task"].dump() + json["data"].dump()];
+  if (!data)
+    data = std::make_shared<const Dataset>(load_dataset(config.task, config.data, tokenizer, {"train", "dev"}));
+  config.task.name = data->task.name;  // both as load_dataset resolved them
+  if (config.data.labels.empty()) config.data.labels = data->task.labels;
+  return data;
+}
+
+}  // namespace
+
+JobData load_job_data(RunConfig& config, const Tokenizer& tokenizer, Datasets& datasets) {
+  JobData data{.dataset = shared_dataset(config, tokenizer, datasets)};
+  data.train = data.dataset->find("train");
+  data.dev = data.dataset->find("dev");
+  if (data.train == nullptr) throw_error<DataError>("{}: no train split", config.task.data);
+  if (data.train->hidden) throw_error<DataError>("{}: the train split has no labels", config.task.data);
+  if (data.dev != nullptr && data.dev->hidden) data.dev = nullptr;
+  const auto& known = data.dataset->task.metrics;
+  const std::string metric = config.train.metric_for_best_model.value_or(known.front());
+  if (metric != "loss" && std::find(known.begin(), known.end(), metric) == known.end()) {
+    throw_error<ConfigError>("train.metric_for_best_model: found \"{}\", expected loss, {}", metric,
+                             fmt::join(known, ", "));
+  }
+  config.train.metric_for_best_model = metric;
+  return data;
+}
+
+}  // namespace peft

@@ -1,0 +1,26 @@
+#pragma once
+/// The rows of one job, and what its config leaves to them. Private to src/train.
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "peft/data/dataset.h"
+#include "peft/train/config.h"
+
+namespace peft {
+
+/// Jobs that name the same task and data share what was read, by those two sections.
+using Datasets = std::map<std::string, std::shared_ptr<const Dataset>>;
+
+struct JobData {
+  std::shared_ptr<const Dataset> dataset;
+  const EncodedSplit* train = nullptr;
+  const EncodedSplit* dev = nullptr;  ///< nullptr: there is none with labels, and nothing is evaluated
+};
+
+/// Reads the splits and completes `config`: the task's full name, the labels, the metric that chooses best/. Throws ConfigError and
+/// DataError.
+JobData load_job_data(RunConfig& config, const Tokenizer& tokenizer, Datasets& datasets);
+
+}  // namespace peft

@@ -1,0 +1,58 @@
+#pragma once
+/// How far a job has come: its steps, schedule, losses, guards and patience. Pure: no files, no tensors, no clock. Private to src/train.
+
+#include <optional>
+#include <string>
+
+#include "peft/data/dataset.h"
+#include "peft/data/sampler.h"
+#include "peft/train/checkpoint.h"
+#include "peft/train/schedule.h"
+
+namespace peft {
+
+class JobProgress {
+ public:
+  /// `config` outlives the object and names the metric that chooses best/.
+  JobProgress(const TrainConfig& config, const EncodedSplit& train);
+
+  const JobState& state() const { return state_; }
+  void resume(const JobState& state) { state_ = state; }
+  const Schedule& schedule() const { return schedule_; }
+  int64_t total_steps() const { return schedule_.total_steps(); }
+  int64_t steps_in_epoch() const { return sampler_.steps_in_epoch(0); }
+  /// Passes over the training rows so far. With a token budget the epochs differ in their number of steps.
+  double epochs_done() const;
+
+  Step next() const { return sampler_.at(state_.step); }
+  /// Counts the step that next() gave. `finite`: the optimiser applied it. False: the step is skipped, its loss counts nowhere.
+  bool count(const Step& step, bool finite, double loss, int64_t tokens);
+  /// What a guard says after the step just counted: too many skipped steps, or a diverged loss. Nothing: the job goes on.
+  std::optional<std::string> guard() const;
+
+  bool logs_now() const;
+  bool evaluates_now() const { return due(config_.eval_steps); }
+  bool saves_now() const { return due(config_.save_steps); }
+  bool checks_gradients_now() const;
+  bool patience_ended() const;
+  bool ended() const { return state_.step >= total_steps() || patience_ended(); }
+
+  /// Step, epoch, learning rate of the step just done (as transformers logs it) and the mean loss since the last line; null where every
+  /// step since was skipped. Starts the next mean.
+  Json take_log_line();
+  /// Notes the score of an evaluation; true: it is the best so far.
+  bool note_score(double score);
+  /// For the terminal.
+  std::string note() const;
+
+ private:
+  bool due(const std::optional<int64_t>& every) const;
+
+  const TrainConfig& config_;
+  Sampler sampler_;
+  Schedule schedule_;
+  JobState state_;
+  int64_t epoch_ = 0;  // of the step just counted
+};
+
+}  // namespace peft

@@ -1,0 +1,81 @@
+#include "src/train/job_reports.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <cmath>
+#include <limits>
+
+#include "peft/metrics/metrics.h"
+
+namespace peft {
+namespace {
+
+int64_t peak_memory_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss * 1024;
+}
+
+}  // namespace
+
+Json training_metrics(const RunConfig& config, const JobData& data, const JobProgress& progress, const Method& method,
+                      int64_t k, double seconds) {
+  const JobState& state = progress.state();
+  int64_t stored = 0;
+  const AdapterFiles files = method.fold(k);
+  for (const auto& [name, tensor] : files.tensors) stored += tensor.numel();
+  Json metrics = {{"task", data.dataset->task.name},
+                  {"method", config.method->type},
+                  {"split_policy", "official"},
+                  {"train_samples", data.train->size()},
+                  {"epoch", progress.epochs_done()},
+                  {"global_step", state.step},
+                  {"train_loss", Json()},
+                  {"train_runtime", seconds},
+                  {"peak_memory_bytes", peak_memory_bytes()},
+                  {"trainable_parameters", method.trainable_parameters()},
+                  {"stored_parameters", stored},
+                  {"nonfinite_steps", state.nonfinite_steps},
+                  {"skipped", data.train->statistics.skipped}};
+  if (state.updates > 0) metrics["train_loss"] = state.loss_sum / static_cast<double>(state.updates);
+  if (seconds > 0) {
+    metrics["train_samples_per_second"] = static_cast<double>(state.samples) / seconds;
+    metrics["train_steps_per_second"] = static_cast<double>(state.step) / seconds;
+    metrics["train_tokens_per_second"] = static_cast<double>(state.tokens) / seconds;
+  }
+  return metrics;
+}
+
+Json best_metrics(const RunConfig& config, const JobData& data, const JobProgress& progress,
+                  const Evaluation& evaluation) {
+  Json metrics = evaluation_metrics(evaluation, *data.dev, data.dataset->task);
+  metrics["best_step"] = progress.state().best_step;
+  metrics["best_metric"] = *config.train.metric_for_best_model;
+  metrics["eval_samples_per_second"] = static_cast<double>(data.dev->size()) / evaluation.seconds;
+  metrics["note"] = "selected on the reported split";
+  return metrics;
+}
+
+double score_of(const Json& line, const std::string& metric) {
+  const Json& score = line.at("eval_" + metric);
+  if (score.is_number()) return score.get<double>();
+  return lower_is_better(metric) ? std::numeric_limits<double>::max() : 0.0;
+}
+
+std::optional<std::string> useless_values(const Method& method, int64_t k) {
+  const double limit = std::sqrt(std::numeric_limits<float>::max());
+  std::vector<at::Tensor> largest;  // a NaN is larger than any number
+  for (const Parameter& p : method.parameters()) largest.push_back(p.value.detach()[k].abs().max().to(at::kDouble));
+  const at::Tensor all = at::stack(largest).cpu();  // one read, whatever the device
+  for (std::size_t i = 0; i < largest.size(); ++i) {
+    const double value = all.const_data_ptr<double>()[i];
+    if (value < limit) continue;
+    return fmt::format("{} has grown to {:.4g}; nothing useful is left in an adapter beyond {:.4g}",
+                       method.parameters()[i].name, value, limit);
+  }
+  return std::nullopt;
+}
+
+}  // namespace peft

@@ -1,0 +1,27 @@
+#pragma once
+/// What a job says of itself: metrics.json, and what is wrong with its values. Private to src/train.
+
+#include <optional>
+#include <string>
+
+#include "peft/train/evaluate.h"
+#include "src/train/job_data.h"
+#include "src/train/job_progress.h"
+
+namespace peft {
+
+/// Counts, times and sizes of a run that has done its steps.
+Json training_metrics(const RunConfig& config, const JobData& data, const JobProgress& progress, const Method& method,
+                      int64_t k, double seconds);
+/// Scores of what best/ holds.
+Json best_metrics(const RunConfig& config, const JobData& data, const JobProgress& progress,
+                  const Evaluation& evaluation);
+
+/// The metric that chooses best/, of an evaluation's log line. One that is no number counts as the worst.
+double score_of(const Json& line, const std::string& metric);
+
+/// Says which trained tensor of adapter k holds a value that is not finite, or whose square overflows float32: norms, products of two
+/// trained matrices and logits are infinite then. Nothing: all are useful.
+std::optional<std::string> useless_values(const Method& method, int64_t k);
+
+}  // namespace peft
