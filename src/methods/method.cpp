@@ -170,6 +170,7 @@ std::vector<std::string> Method::trained_modules() const {
 }
 
 void Method::add_trained_head(std::optional<double> init_std, bool fill_missing) {
+  if (bank_.outputs == 0) return;
   const std::vector<std::string> chosen = trained_modules();
   const int64_t width = model_.spec().width();
   const double fresh_std = init_std.value_or(model_.spec().initializer_range);
@@ -247,10 +248,12 @@ void Method::load_slice(const at::Tensor& bank, int64_t k, const AdapterFiles& f
 }
 
 Json Method::base_config(const std::string& peft_type) const {
+  const bool classifies = bank_.outputs > 0;
+  const char* language = model_.stacks().size() == 1 ? "CAUSAL_LM" : "SEQ_2_SEQ_LM";
   return {{"peft_type", peft_type},
-          {"task_type", kSequenceClassification},
+          {"task_type", classifies ? kSequenceClassification : language},
           {"base_model_name_or_path", model_.folder().string()},
-          {"modules_to_save", saved_modules()},
+          {"modules_to_save", classifies ? Json(saved_modules()) : Json()},
           {"inference_mode", true}};
 }
 

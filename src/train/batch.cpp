@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "peft/base/error.h"
+
 namespace peft {
 
 std::vector<std::vector<int64_t>> length_batches(const EncodedSplit& split, int64_t extra) {
@@ -44,6 +46,60 @@ ModelInput make_input(const std::vector<BatchExample>& examples, int64_t adapter
     type = std::copy_n(e.split->types.begin() + begin, e.split->length(e.example), type);
   }
   return {ids.to(device), types.to(device), std::make_shared<PackedBatch>(sequences, adapters, device)};
+}
+
+namespace {
+
+/// Sequences that are put together from parts.
+class TokenBuilder {
+ public:
+  void add(std::span<const int32_t> ids) { ids_.insert(ids_.end(), ids.begin(), ids.end()); }
+  void end(int64_t adapter, int64_t ordinal) {
+    sequences_.push_back({tokens() - begin_, adapter, ordinal});
+    begin_ = tokens();
+  }
+  int64_t tokens() const { return static_cast<int64_t>(ids_.size()); }
+  Tokens build(int64_t adapters, at::Device device) const {
+    const at::Tensor ids = at::tensor(at::ArrayRef<int64_t>(ids_), at::kLong).to(device);
+    return {ids, at::zeros_like(ids), std::make_shared<const PackedBatch>(sequences_, adapters, device)};
+  }
+
+ private:
+  std::vector<int64_t> ids_;
+  std::vector<PackedBatch::Sequence> sequences_;
+  int64_t begin_ = 0;
+};
+
+}  // namespace
+
+TargetInput make_target_input(const ModelSpec& spec, const std::vector<BatchExample>& examples, int64_t adapters,
+                              at::Device device) {
+  const bool one_stack = spec.stacks.size() == 1;
+  TokenBuilder source, target;
+  TargetInput result;
+  for (const BatchExample& e : examples) {
+    const EncodedSplit& split = *e.split;
+    const int64_t begin = split.offsets[split.first_sequence(e.example)];
+    const auto given = std::span(split.ids).subspan(begin, split.length(e.example)),
+               wanted = split.example_target_ids(e.example),
+               read = wanted.first(wanted.empty() ? 0 : wanted.size() - 1);
+    const auto start = static_cast<int32_t>(spec.decoder_start);
+    TokenBuilder& predicts = one_stack ? source : target;
+    source.add(given);
+    if (!one_stack && !wanted.empty()) target.add({&start, 1});
+    if (one_stack && given.empty() && !wanted.empty())
+      throw_error<DataError>("{}: idx {}: a target without a token in front of it", split.statistics.files.front(),
+                             split.idx[e.example]);
+    for (std::size_t t = 0; t < wanted.size(); ++t)
+      result.selection.chosen.push_back(predicts.tokens() - 1 + static_cast<int64_t>(t));
+    predicts.add(read);
+    source.end(e.adapter, e.ordinal);
+    target.end(e.adapter, e.ordinal);
+  }
+  result.selection.rows = Selection::Rows::chosen;
+  result.input.source = source.build(adapters, device);
+  if (!one_stack) result.input.target = target.build(adapters, device);
+  return result;
 }
 
 }  // namespace peft

@@ -22,8 +22,9 @@ at::Tensor split_logits(const Transformer& model, Method& method, int64_t k, con
   for (const std::vector<int64_t>& batch : length_batches(split, method.virtual_tokens())) {
     std::vector<BatchExample> examples;
     for (const int64_t example : batch) examples.push_back({&split, example, k, 0});
-    const at::Tensor out =
-        classify_examples(model, method, examples, no_dropout, cache).to(at::kCPU, at::kFloat).contiguous();
+    const at::Tensor out = batch_logits(model, method, examples, LogitRows::sequences, no_dropout, cache)
+                               .to(at::kCPU, at::kFloat)
+                               .contiguous();
     const int64_t outputs = out.size(1);
     if (!logits.defined()) logits = at::empty({split.sequences(), outputs}, at::kFloat);
     const auto* from = out.const_data_ptr<float>();
@@ -36,21 +37,47 @@ at::Tensor split_logits(const Transformer& model, Method& method, int64_t k, con
   return logits;
 }
 
+namespace {
+
+/// Losses of the examples of a split whose logits are too many to keep.     -> [examples] float64 on the CPU
+at::Tensor split_losses(const Transformer& model, Method& method, int64_t k, const EncodedSplit& split,
+                        const Objective& objective) {
+  const DropoutContext no_dropout;
+  at::Tensor losses = at::empty({split.size()}, at::kDouble);
+  for (const std::vector<int64_t>& batch : length_batches(split, method.virtual_tokens())) {
+    std::vector<BatchExample> examples;
+    BatchTargets targets;
+    for (const int64_t example : batch) {
+      examples.push_back({&split, example, k, 0});
+      targets.add(split, example);
+    }
+    const at::Tensor logits = batch_logits(model, method, examples, objective.logit_rows(), no_dropout, {});
+    losses.index_copy_(0, at::tensor(at::ArrayRef<int64_t>(batch), at::kLong),
+                       objective.losses(logits, targets).to(at::kCPU, at::kDouble));
+  }
+  return losses;
+}
+
+}  // namespace
+
 Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const EncodedSplit& split,
                     const TaskInfo& task, const FeatureCache& cache) {
   at::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
   const Objective& objective = objective_of(task);
   Evaluation result;
-  result.logits = split_logits(model, method, k, split, cache);
   result.tokens = split.offsets.back();
-  if (const int64_t outputs = result.logits.size(1); outputs != objective.outputs(task))
-    throw_error<DataError>("the head has {} outputs, task {} needs {}", outputs, task.name, objective.outputs(task));
+  Answers answers;
+  if (objective.logit_rows() == LogitRows::sequences) {
+    result.logits = answers.logits = split_logits(model, method, k, split, cache);
+    if (const int64_t outputs = result.logits.size(1); outputs != objective.outputs(task))
+      throw_error<DataError>("the head has {} outputs, task {} needs {}", outputs, task.name, objective.outputs(task));
+    if (!split.hidden) answers.losses = objective.losses(result.logits, targets_of(split));
+  } else if (!split.hidden) {
+    answers.losses = split_losses(model, method, k, split, objective);
+  }
   result.facts = method.end_evaluation();
-
-  Answers answers{result.logits, {}};
   if (!split.hidden) {
-    answers.losses = objective.losses(result.logits, targets_of(split));
     int64_t counted = 0;
     for (int64_t e = 0; e < split.size(); ++e) counted += objective.normaliser(split, e);
     result.loss = answers.losses.to(at::kDouble).sum().div(counted).item<double>();
@@ -84,8 +111,9 @@ Json evaluation_metrics(const Evaluation& evaluation, const EncodedSplit& split,
 
 void write_predictions(const std::filesystem::path& file, const Evaluation& evaluation, const EncodedSplit& split,
                        const TaskInfo& task) {
-  const int64_t outputs = evaluation.logits.size(1);
-  const auto* logits = evaluation.logits.const_data_ptr<float>();
+  const bool kept = evaluation.logits.defined();
+  const int64_t outputs = kept ? evaluation.logits.size(1) : 0;
+  const auto* logits = kept ? evaluation.logits.const_data_ptr<float>() : nullptr;
   write_atomic(file, [&](const std::function<void(std::span<const std::byte>)>& sink) {
     for (int64_t e = 0; e < split.size(); ++e) {
       Json scores = Json::array();

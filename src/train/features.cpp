@@ -50,9 +50,13 @@ at::Tensor FeatureCache::features(const std::vector<BatchExample>& examples) con
   return at::cat(parts);
 }
 
-at::Tensor classify_examples(const Transformer& model, Method& method, const std::vector<BatchExample>& examples,
-                             const DropoutContext& dropout, const FeatureCache& cache) {
+at::Tensor batch_logits(const Transformer& model, Method& method, const std::vector<BatchExample>& examples,
+                        LogitRows rows, const DropoutContext& dropout, const FeatureCache& cache) {
   method.begin_pass(dropout);
+  if (rows == LogitRows::target_tokens) {
+    const TargetInput target = make_target_input(model.spec(), examples, method.adapters(), model.device());
+    return model.logits(model.hidden(target.input, method, dropout, target.selection).x_SC);
+  }
   if (!cache.holds(examples))
     return model.classify(make_input(examples, method.adapters(), model.device()), method, dropout);
   std::vector<PackedBatch::Sequence> single;

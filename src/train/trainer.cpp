@@ -82,7 +82,8 @@ StepLosses run_step(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, c
   bank.optimizer->zero_gradients();
   for (std::size_t m = 0; m < micro_batches; ++m) {
     const MicroBatch batch = gather(jobs, steps, normalisers, m, ordinals);
-    const at::Tensor logits = classify_examples(bank.model, *bank.method, batch.examples, dropout, bank.features);
+    const at::Tensor logits =
+        batch_logits(bank.model, *bank.method, batch.examples, objective.logit_rows(), dropout, bank.features);
     const at::Tensor each = objective.losses(logits, batch.targets, bank.model.execution());
     // A sum over adapters of means over their own examples: the gradients of one never depend on the others.
     (each * at::tensor(at::ArrayRef<double>(batch.weights)).to(each.options())).sum().backward();

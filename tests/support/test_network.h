@@ -249,6 +249,7 @@ struct TestNetwork {
     for (const std::string& name : stack_names()) spec.stacks.push_back(stack_spec(name));
     spec.pool = pools.at(pool);
     spec.eos_token = eos_token;
+    spec.decoder_start = 0;
     spec.head = {{.module = "classifier", .to_labels = true, .trained = true, .dropout = rate("head")}};
     if (!output.empty()) {
       spec.output = {

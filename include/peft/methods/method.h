@@ -37,7 +37,7 @@ struct Parameter {
 struct BankSpec {
   std::vector<const MethodConfig*> configs;  ///< [K], equal but for what docs/methods.md#the-bank lets differ
   std::vector<uint64_t> seeds;               ///< [K], of initial values
-  int64_t outputs = 0;                       ///< of the task: rows of a trained head
+  int64_t outputs = 0;                       ///< of the task: rows of a trained head; 0: there is none
   int64_t max_length = 0;                    ///< of the task, for tables that depend on it
   const Tokenizer* tokenizer = nullptr;      ///< for initial text
   at::ScalarType dtype = at::kFloat;         ///< of parameters; float64 in tests

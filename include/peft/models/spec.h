@@ -128,7 +128,8 @@ struct ModelSpec {
   std::vector<std::string> ignorable;      ///< regular expressions of tensor names that may be present and are not used
   std::vector<StackSpec> stacks;           ///< one; or an encoder and the decoder that reads it
   Pool pool = Pool::first_of_text;
-  int64_t eos_token = -1;  ///< of Pool::last_eos
+  int64_t eos_token = -1;      ///< of Pool::last_eos
+  int64_t decoder_start = -1;  ///< the token that a decoder reads first
   std::vector<HeadLayer> head;
   std::optional<OutputSpec> output;  ///< language models
   DropoutRates dropout;

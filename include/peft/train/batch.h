@@ -24,4 +24,15 @@ std::vector<std::vector<int64_t>> length_batches(const EncodedSplit& split, int6
 /// Examples must be sorted by adapter. Their sequences follow one another, each with its own ordinal.
 ModelInput make_input(const std::vector<BatchExample>& examples, int64_t adapters, at::Device device);
 
+/// A pass whose selected rows predict the target tokens, in order.
+struct TargetInput {
+  ModelInput input;
+  Selection selection;
+};
+
+/// One stack reads source and target as one text. An encoder-decoder reads the source, and the target behind its start token. The last token
+/// of a target is predicted and never read. Throws DataError where a target has no token in front of it.
+TargetInput make_target_input(const ModelSpec& spec, const std::vector<BatchExample>& examples, int64_t adapters,
+                              at::Device device);
+
 }  // namespace peft

@@ -14,7 +14,8 @@
 namespace peft {
 
 struct Evaluation {
-  at::Tensor logits;                ///< [sequences, N] float32 on the CPU, in the order of the split
+  at::Tensor logits;                ///< [sequences, N] float32 on the CPU, in the order of the split; undefined where
+                                    ///< the objective reads target tokens
   std::vector<Target> predictions;  ///< one an example; nothing where the logits are not finite
   double loss = 0.0;       ///< mean over the examples, or over what the objective counts; 0 when labels are hidden
   int64_t nonfinite = 0;   ///< examples with a logit that is no finite number

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "peft/methods/method.h"
+#include "peft/objectives/objective.h"
 #include "peft/train/batch.h"
 
 namespace peft {
@@ -24,9 +25,10 @@ class FeatureCache {
   std::map<const EncodedSplit*, at::Tensor> splits_;  // [sequences,C] on the model's device
 };
 
-/// Logits of a batch: from the cache where it holds all examples, else through the whole network. Examples must be sorted by adapter.
-///     -> [B,N], a row for each of their sequences
-at::Tensor classify_examples(const Transformer& model, Method& method, const std::vector<BatchExample>& examples,
-                             const DropoutContext& dropout, const FeatureCache& cache);
+/// Logits of a batch, the rows that an objective reads. Examples must be sorted by adapter.
+/// LogitRows::sequences: [B,N], a row for each of their sequences, from the cache where it holds all examples, else through the whole network.
+/// LogitRows::target_tokens: [target tokens, V].
+at::Tensor batch_logits(const Transformer& model, Method& method, const std::vector<BatchExample>& examples,
+                        LogitRows rows, const DropoutContext& dropout, const FeatureCache& cache);
 
 }  // namespace peft
