@@ -36,7 +36,6 @@ struct AdeptConfig : VirtualRowsConfig {
   AdeptConfig() {
     num_virtual_tokens = 60;
     prompt_tuning_init = "TEXT";
-    prompt_tuning_init_text = kDeptInitText;
   }
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<AdeptConfig>(*this); }
   void visit(Fields& fields) override {
@@ -57,6 +56,7 @@ struct AdeptConfig : VirtualRowsConfig {
                  {.help = "decoder-only: text positions start at P + S - n; absent: as compat says"});
   }
   void resolve() override {
+    if (!prompt_tuning_init_text) prompt_tuning_init_text = dept_init_text(compat);
     if (!offset_dropout) offset_dropout = compat == "code" ? 0.1 : 0.0;
   }
 };

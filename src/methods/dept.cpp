@@ -30,7 +30,6 @@ struct DeptConfig : VirtualRowsConfig {
   DeptConfig() {
     num_virtual_tokens = 60;
     prompt_tuning_init = "TEXT";
-    prompt_tuning_init_text = kDeptInitText;
   }
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<DeptConfig>(*this); }
   void visit(Fields& fields) override {
@@ -49,6 +48,7 @@ struct DeptConfig : VirtualRowsConfig {
                  {.help = "decoder-only: text positions start at P + S - n; absent: as compat says"});
   }
   void resolve() override {
+    if (!prompt_tuning_init_text) prompt_tuning_init_text = dept_init_text(compat);
     if (offset_scaling.is_null()) offset_scaling = compat == "code" ? "code" : "none";
   }
   void validate() const override {

@@ -6,8 +6,10 @@
 
 namespace peft {
 
-/// The text that DePT's and ADePT's released code starts every task's rows from, typo included.
-inline constexpr const char* kDeptInitText = "Classify this text is postive or not:";
+/// The text that DePT and ADePT start every task's rows from. Their released code has a typo in it.
+inline std::string dept_init_text(const std::string& compat) {
+  return compat == "code" ? "Classify this text is postive or not:" : "Classify this text is positive or not:";
+}
 
 struct VirtualRowsConfig : MethodConfig {
   int64_t num_virtual_tokens = 20;

@@ -151,7 +151,8 @@ TEST_F(Dept, DefaultsArePapersOrCodes) {
   EXPECT_EQ(paper["num_virtual_tokens"], 60);
   EXPECT_EQ(paper["r"], 30);
   EXPECT_EQ(paper["prompt_tuning_init"], "TEXT");
-  EXPECT_EQ(paper["prompt_tuning_init_text"], "Classify this text is postive or not:");
+  EXPECT_EQ(paper["prompt_tuning_init_text"], "Classify this text is positive or not:");
+  EXPECT_EQ(code["prompt_tuning_init_text"], "Classify this text is postive or not:");
   EXPECT_EQ(paper["offset_scaling"], "none");
   EXPECT_EQ(code["offset_scaling"], "code");
   EXPECT_EQ(shown({{"type", "dept"}, {"compat", "code"}, {"offset_scaling", 2}})["offset_scaling"], 2);
