@@ -26,6 +26,15 @@ bool is_model_folder(const fs::path& folder) {
   return config.is_object() && config.contains("model_type");
 }
 
+/// The folder itself, its best/ or its last/, when that is a model of full fine-tuning and no adapter.
+std::optional<fs::path> find_model(const fs::path& folder) {
+  for (const fs::path& candidate : {folder, folder / "best", folder / "last"}) {
+    if (present(candidate / "adapter_config.json")) return std::nullopt;
+    if (is_model_folder(candidate)) return candidate;
+  }
+  return std::nullopt;
+}
+
 /// Rows: those of the run, unless the command line names another task or other files.
 void choose_rows(const fs::path& folder, const EvalOptions& options, const std::optional<RunConfig>& run,
                  EvalTarget& target) {
@@ -55,14 +64,6 @@ void choose_rows(const fs::path& folder, const EvalOptions& options, const std::
 }
 
 }  // namespace
-
-std::optional<fs::path> find_whole_model(const fs::path& folder) {
-  for (const fs::path& candidate : {folder, folder / "best", folder / "last"}) {
-    if (present(candidate / "adapter_config.json")) return std::nullopt;
-    if (is_model_folder(candidate)) return candidate;
-  }
-  return std::nullopt;
-}
 
 std::optional<RunConfig> find_run(const fs::path& folder, std::string& fingerprint) {
   const fs::path own = fs::absolute(folder / ".").lexically_normal();  // ends in "/", whose parent is the folder itself
@@ -96,7 +97,7 @@ fs::path base_model_of(const fs::path& adapter, const std::optional<std::string>
 EvalTarget find_target(const fs::path& folder, const EvalOptions& options) {
   EvalTarget target;
   const auto run = find_run(folder, target.fingerprint);
-  if (const auto model = find_whole_model(folder)) {
+  if (const auto model = find_model(folder)) {
     if (options.model) log_warning("{}: --model is not used: the folder is a whole model", model->string());
     target.model = *model;
     target.fingerprint.clear();  // a new model came out of the run

@@ -32,9 +32,6 @@ struct EvalTarget {
 /// Throws DataError when there is nothing to evaluate, ConfigError naming the option that is missing.
 EvalTarget find_target(const std::filesystem::path& folder, const EvalOptions& options);
 
-/// The folder itself, its best/ or its last/, when that is a whole model, as full fine-tuning writes it, and no adapter.
-std::optional<std::filesystem::path> find_whole_model(const std::filesystem::path& folder);
-
 /// The config of the run that the folder is or belongs to, and the fingerprint of the model it was trained on.
 std::optional<RunConfig> find_run(const std::filesystem::path& folder, std::string& fingerprint);
 

@@ -54,7 +54,7 @@ int tool_merge(int argc, char** argv) {
 
   std::string fingerprint;  // of the model the run was trained on
   const auto run = find_run(path, fingerprint);
-  if (find_whole_model(path) || (run && run->method->writes_model_folder()))
+  if (run && run->method->writes_model_folder())
     throw_error<ConfigError>("{}: full fine-tuning wrote a whole model: there is nothing to merge", path);
   const fs::path adapter = find_adapter(path);
   const fs::path base = base_model_of(adapter, given<std::string>(*parsed, "model"), run);
