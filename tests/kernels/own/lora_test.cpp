@@ -122,7 +122,7 @@ TEST_P(OwnLora, ServesTheInterface) {
                         GetParam());
     const auto results = [&](const std::vector<at::Tensor>& leaves, const at::Tensor& dy, const Batch& rows, bool own) {
       const LowRankBank bank{leaves[1], leaves[2], in.scales, in.scale_K};
-      const at::Tensor y = low_rank_addition(bank, leaves[0], site, rows, own);
+      const at::Tensor y = low_rank_addition(bank, leaves[0], site, rows, {.custom_kernels = own});
       return LoraInputs::with_gradients(y, leaves, dy.to(y.scalar_type()));
     };
     const auto found = results(in.leaves, in.dy, in.rows, true),

@@ -145,7 +145,7 @@ TEST(OwnResidualNorm, ServesTheInterface) {
   const auto results = [&](const RowNorm& norm, int64_t columns, at::ScalarType type, bool branch, bool own) {
     const at::Tensor x = leaf(rounded(1, {20, columns}, at::kFloat).to(type)),
                      b = branch ? leaf(rounded(2, {20, columns}, at::kFloat).to(type)) : at::Tensor();
-    const NormedSum found = normalised_sum(x, b, norm, branch ? site : DropoutSite(), rows, own);
+    const NormedSum found = normalised_sum(x, b, norm, branch ? site : DropoutSite(), rows, {.custom_kernels = own});
     const bool served = own && columns % 8 == 0 && !norm.weight_C.requires_grad();
     EXPECT_EQ(found.y_TC.grad_fn()->name().find("ResidualNorm") != std::string::npos, served);
     std::vector<at::Tensor> all{found.y_TC, found.sum_TC}, leaves{x};
