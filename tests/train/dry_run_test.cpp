@@ -32,7 +32,7 @@ TEST(DryRun, TouchesNoFolder) {
 
 TEST(DryRun, GroupedHeadsKeepFewerKeysAndValues) {
   StackSpec stack;
-  stack.layers = 3;
+  stack.layers.resize(3);
   stack.width = 32;
   stack.heads = stack.kv_heads = 4;
   stack.head_dim = 8;

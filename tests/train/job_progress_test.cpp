@@ -15,8 +15,10 @@ class Progress : public testing::Test {
  protected:
   EncodedSplit rows_ = [] {
     EncodedSplit split;
-    for (int64_t row = 1; row <= 8; ++row) split.offsets.push_back(row);
-    split.ids.resize(8);
+    for (int64_t example = 0; example < 8; ++example) {
+      split.add_sequence(std::vector<int32_t>{1}, std::vector<uint8_t>{0});
+      split.end_example(int64_t{0}, example);
+    }
     return split;
   }();
   TrainConfig config_ = [] {
