@@ -24,7 +24,7 @@ void check_fit(const ModelSession& session, const EvalTarget& target, const Task
                            (target.adapter ? *target.adapter : target.model).string(), session.outputs(), task.name,
                            objective.outputs(task));
   }
-  objective.check_targets(split, session.model().spec().embedding().vocabulary, session.longest_text());
+  check_targets(objective, split, session.model().spec(), session.method().virtual_tokens());
   if (split.longest_sequence() > session.longest_text()) {
     throw_error<ConfigError>(
         "task.max_length: a row of {} has {} tokens, the model has positions for {}; use --max-length {}", split.name,
@@ -67,9 +67,11 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
 
   const Evaluation evaluation = evaluate(session.model(), session.method(), 0, *split, dataset.task);
   if (evaluation.nonfinite > 0)
-    log_warning("{}: {} rows have logits that are no finite numbers", folder, evaluation.nonfinite);
+    log_warning("{}: {} examples have logits that are not finite", folder, evaluation.nonfinite);
   if (evaluation.collapsed) log_warning("{}: all {} examples are predicted alike", folder, split->size());
   if (arguments.predictions) write_predictions(*arguments.predictions, evaluation, *split, dataset.task);
+  if (arguments.logits && !evaluation.logits.defined())
+    throw_error<ConfigError>("--logits: {} has no logits of sequences", dataset.task.name);
   if (arguments.logits) write_logits(*arguments.logits, evaluation.logits);
 
   nlohmann::ordered_json report{{"adapter", folder},

@@ -53,10 +53,10 @@ std::optional<SweepArguments> parse(int argc, char** argv) {
 void check_folder(const SweepConfig& sweep, bool resume) {
   const fs::path folder = sweep.output;
   if (fs::exists(folder) && !fs::is_directory(folder))
-    throw_error<ConfigError>("output: {} is no folder", sweep.output);
+    throw_error<ConfigError>("output: {} is not a folder", sweep.output);
   if (fs::exists(folder / "config.json")) throw_error<ConfigError>("output: {} is the folder of a run", sweep.output);
   if (!resume && fs::exists(folder / "sweep.json"))
-    throw_error<ConfigError>("output: {} already holds a sweep; go on with --resume, or choose another folder",
+    throw_error<ConfigError>("output: {} already holds a sweep; run again with --resume, or choose another folder",
                              sweep.output);
 }
 
@@ -120,9 +120,9 @@ int sweep_main(int argc, char** argv) {
     }
     for (std::size_t j = 0; j < bank.size(); ++j) {
       if (results[j].code == ExitCode::interrupted)
-        throw Error(
-            fmt::format("{}: {} of {} runs finished; go on with --resume", sweep.output, finished, sweep.jobs.size()),
-            ExitCode::interrupted);
+        throw Error(fmt::format("{}: {} of {} runs finished; run again with --resume", sweep.output, finished,
+                                sweep.jobs.size()),
+                    ExitCode::interrupted);
       outcomes[bank[j]] = {results[j].metrics, results[j].message};
       if (results[j].code == ExitCode::guard) {
         ++failed;

@@ -163,7 +163,7 @@ int tool_import(int argc, char** argv) {
   const auto output = given<std::string>(*parsed, "output");
   if (!output) throw ConfigError("peft-tool import: --output is missing");
   if (fs::exists(*output) && !(fs::is_directory(*output) && fs::is_empty(*output)))
-    throw_error<ConfigError>("--output {}: is there already", *output);
+    throw_error<ConfigError>("--output {}: already exists", *output);
 
   const Released released = read_released(paths);
   const bool network = released.tensors.contains("lora_embedding_a") || released.tensors.contains("lora_embedding_b");

@@ -18,10 +18,10 @@ namespace fs = std::filesystem;
 std::vector<std::string> label_names(const LoadedAdapter& loaded, const std::optional<RunConfig>& run,
                                      const fs::path& model) {
   const int64_t outputs = loaded.outputs;
-  if (outputs == 1) return {};
   const auto count = static_cast<std::size_t>(outputs);
   if (loaded.labels.size() == count) return loaded.labels;
   if (run && run->data.labels.size() == count) return run->data.labels;
+  if (outputs == 1) return {};
   std::vector<std::string> names;
   const Json config = read_json_file<DataError>(model / "config.json");
   const Json own = config.value("id2label", Json::object());
@@ -50,7 +50,7 @@ int tool_merge(int argc, char** argv) {
   const auto output = given<std::string>(*parsed, "output");
   if (!output) throw ConfigError("peft-tool merge: --output is missing");
   if (fs::exists(*output) && !(fs::is_directory(*output) && fs::is_empty(*output)))
-    throw_error<ConfigError>("--output {}: is there already", *output);
+    throw_error<ConfigError>("--output {}: already exists", *output);
 
   std::string fingerprint;  // of the model the run was trained on
   const auto run = find_run(path, fingerprint);

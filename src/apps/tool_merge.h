@@ -3,8 +3,8 @@
 
 namespace peft {
 
-/// argv[0] is the name of the subcommand. Throws ConfigError for a bad command line, an output folder that is there already, and a method
-/// that is no change of weights; DataError for damaged files.
+/// argv[0] is the name of the subcommand. Throws ConfigError for a bad command line, an output folder that already exists, and a method
+/// that does not change weights; DataError for damaged files.
 int tool_merge(int argc, char** argv);
 
 }  // namespace peft

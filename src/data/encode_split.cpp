@@ -32,6 +32,7 @@ struct PendingExample {
   int64_t idx, line;
   int64_t place;                         // in the permutation of a limit, else unused
   std::vector<int32_t> target_ids = {};  // of a text
+  std::string problem = {};              // of its target
 };
 
 class SplitEncoder {
@@ -93,11 +94,19 @@ class SplitEncoder {
 
   void encode_target(PendingExample& example) {
     if (is_hidden(example.target)) return;
-    example.target_ids = tokenizer_.encode(text(example.target_begin, example.target_end)).ids;
+    try {
+      example.target_ids = tokenizer_.encode(text(example.target_begin, example.target_end)).ids;
+    } catch (const DataError& error) {
+      example.problem = error.what();
+    }
   }
 
   // Whether all sequences of an example can be used; reports the first that cannot.
   bool usable(const PendingExample& example) {
+    if (!example.problem.empty()) {
+      reader_.report("length", example.line, example.problem);
+      return false;
+    }
     for (std::size_t i = example.first; i < example.last; ++i) {
       const PendingSequence& s = sequences_[i];
       if (!s.problem.empty()) {

@@ -192,7 +192,7 @@ void ExampleReader::check_idx_unique() const {
   std::sort(sorted.begin(), sorted.end());
   for (std::size_t i = 1; i < sorted.size(); ++i)
     if (sorted[i].first == sorted[i - 1].first)
-      throw_error<DataError>("{}:{}: {} {} was given in line {} already", bad_.file(), sorted[i].second,
+      throw_error<DataError>("{}:{}: {} {} already stands in line {}", bad_.file(), sorted[i].second,
                              parser_->layout().idx.name, sorted[i].first, sorted[i - 1].second);
 }
 

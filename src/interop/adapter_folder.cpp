@@ -7,6 +7,7 @@
 #include "peft/base/files.h"
 #include "peft/base/log.h"
 #include "peft/tensor/safetensors.h"
+#include "peft/text/tokenizer.h"
 #include "src/interop/unknown_keys.h"
 
 namespace peft {
@@ -229,7 +230,7 @@ void write_model_folder(const fs::path& folder, const AdapterFiles& files, const
   config["dtype"] = "float32";
   config.erase("torch_dtype");
   fill_and_replace(folder, [&](const fs::path& fresh) {
-    for (const char* name : {"tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"}) {
+    for (const char* name : kTokenizerFiles) {
       if (fs::exists(model.folder() / name)) write_atomic(fresh / name, MappedFile(model.folder() / name).text());
     }
     write_atomic(fresh / "config.json", to_pretty_string(config));
@@ -241,7 +242,8 @@ LoadedAdapter load_adapter(Transformer& model, const fs::path& path, const Token
   const AdapterFiles files = read_adapter(find_adapter(path));
   std::string task_type;
   files.read("task_type", task_type);
-  if (!task_type.empty() && task_type != kSequenceClassification) {
+  const bool has_no_head = task_type == kCausalLanguageModel || task_type == kSequenceToSequence;
+  if (!task_type.empty() && task_type != kSequenceClassification && !(has_no_head && model.spec().output)) {
     throw_error<DataError>("{}/{}: task_type: \"{}\" is not supported, expected \"{}\" or null", files.origin, kConfig,
                            task_type, kSequenceClassification);
   }
@@ -252,7 +254,7 @@ LoadedAdapter load_adapter(Transformer& model, const fs::path& path, const Token
   loaded.labels = files.labels;
   const std::string module = labels_module(model, *loaded.config);
   const std::optional<int64_t> rows = head_rows(module, files);
-  loaded.outputs = rows ? *rows : kept_head_rows(model, module, files, task_type);
+  if (!has_no_head) loaded.outputs = rows ? *rows : kept_head_rows(model, module, files, task_type);
   if (!files.labels.empty() && static_cast<int64_t>(files.labels.size()) != loaded.outputs) {
     throw_error<DataError>("{}/{}: {} labels for a head of {} outputs", files.origin, kTensors, files.labels.size(),
                            loaded.outputs);
@@ -267,7 +269,8 @@ LoadedAdapter load_adapter(Transformer& model, const fs::path& path, const Token
     throw_error<DataError>("{}/{}: {}", files.origin, kConfig, error.what());
   }
   loaded.method->load(0, files, rows.has_value());
-  if (!rows) {  // the checkpoint's head stays, but for what the files hold of it (bias "all" without a task type)
+  if (!rows && !has_no_head) {  // the checkpoint's head stays, but for what the files hold of it (bias "all" without a
+                                // task type)
     AdapterFiles whole = files;
     whole.tensors.merge(loaded.method->fold(0).tensors);
     loaded.method->load(0, whole, true);

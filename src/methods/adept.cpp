@@ -160,10 +160,10 @@ class Adept : public VirtualRows {
     for (int64_t first = 0; first < table_VC_.size(0); first += kTableChunk) {
       const int64_t count = std::min(kTableChunk, table_VC_.size(0) - first);
       std::vector<int64_t> groups(adapters() + 1, 0);
-      const auto ids = at::TensorOptions(model_.device()).dtype(at::kLong);
+      const auto options = at::TensorOptions(model_.device()).dtype(at::kLong);
       std::fill(groups.begin() + k + 1, groups.end(), count);
       table_VC_.narrow(0, first, count)
-          .copy_(shifted(model_.words(at::arange(first, first + count, ids)), nullptr, groups));
+          .copy_(shifted(model_.words(at::arange(first, first + count, options)), nullptr, groups));
     }
     return table_VC_;
   }

@@ -44,9 +44,13 @@ class LinearProbe : public Method {
  public:
   LinearProbe(Transformer& model, const BankSpec& bank)
       : Method(model, bank), config_(dynamic_cast<const LinearProbeConfig&>(*bank.configs.at(0))) {
+    if (bank.outputs == 0)
+      throw_error<ConfigError>("method.type: \"linear_probe\" trains a head, and this task has none");
     if (config_.head == "linear") {
-      linear_ = {
-          {.module = kLinearHead, .to_labels = true, .trained = true, .dropout = model.spec().head.back().dropout}};
+      linear_ = {{.module = kLinearHead,
+                  .to_labels = true,
+                  .trained = true,
+                  .dropout = model.spec().head.empty() ? std::nullopt : model.spec().head.back().dropout}};
     }
     add_trained_head();
     for (const HeadLayer& layer : linear_.empty() ? model.spec().head : linear_) {

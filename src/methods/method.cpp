@@ -129,7 +129,7 @@ std::map<std::string, at::Tensor> Method::merged(int64_t k) const {
 }
 
 void Method::merge_into(int64_t, std::map<std::string, at::Tensor>&) const {
-  throw_error<ConfigError>("method.type: a \"{}\" adapter is no change of weights: it cannot be merged into a model",
+  throw_error<ConfigError>("method.type: a \"{}\" adapter does not change weights: it cannot be merged into a model",
                            bank_.configs.at(0)->type);
 }
 
@@ -157,7 +157,7 @@ std::vector<std::string> Method::trained_modules() const {
     if (std::none_of(layers.begin(), layers.end(), [&](const HeadLayer& l) { return means(l, name); })) {
       std::vector<std::string> known;
       for (const HeadLayer& layer : layers) known.push_back(layer.module);
-      throw_error<ConfigError>("method.modules_to_save: \"{}\" is no module of the head (known: {})",
+      throw_error<ConfigError>("method.modules_to_save: \"{}\" is not a module of the head (known: {})",
                                name.get<std::string>(), fmt::join(known, ", "));
     }
   }
@@ -249,7 +249,7 @@ void Method::load_slice(const at::Tensor& bank, int64_t k, const AdapterFiles& f
 
 Json Method::base_config(const std::string& peft_type) const {
   const bool classifies = bank_.outputs > 0;
-  const char* language = model_.stacks().size() == 1 ? "CAUSAL_LM" : "SEQ_2_SEQ_LM";
+  const char* language = model_.stacks().size() == 1 ? kCausalLanguageModel : kSequenceToSequence;
   return {{"peft_type", peft_type},
           {"task_type", classifies ? kSequenceClassification : language},
           {"base_model_name_or_path", model_.folder().string()},

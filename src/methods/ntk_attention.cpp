@@ -60,7 +60,8 @@ class NtkAttention : public Method {
   }
 
   LinearState state(const Attention& site) override {
-    const auto found = std::find(sites_.begin(), sites_.end(), &site);
+    const auto found = std::find_if(sites_.begin(), sites_.end(),
+                                    [&](const Attention* other) { return other->number == site.number; });
     if (found == sites_.end()) return {};
     const auto i = found - sites_.begin();
     return {.z_KHMD = z_KHMD_[i],
@@ -140,6 +141,9 @@ class NtkAttention : public Method {
   const NtkConfig& of(int64_t k) const { return dynamic_cast<const NtkConfig&>(*bank_.configs.at(k)); }
 
   void check_limits() const {
+    if (model_.spec().stacks.size() > 1)
+      throw_error<ConfigError>("method.type: \"ntk_attention\" needs a model of one stack, found {}",
+                               model_.spec().model_type);
     if (stack_.head_dim > kWidestHead) {
       throw_error<ConfigError>("method.type: \"ntk_attention\" takes heads of at most {} columns, the model has {}",
                                kWidestHead, stack_.head_dim);
@@ -188,6 +192,11 @@ class NtkAttention : public Method {
 
   /// Every adapter becomes the sums over the prefix; its head is the prefix's.
   void compress(const PrefixPairs& pairs) {
+    for (const Attention* site : sites_) {
+      if (site->spec.scale != sites_.front()->spec.scale)
+        throw_error<ConfigError>("method.mode: \"compress\" needs one scale of all attentions, but {} and {} differ",
+                                 sites_.front()->module(), site->module());
+    }
     const LinearState state =
         state_of_pairs(pairs.k_LPGD, pairs.v_LPGD, sites_.front()->spec.scale, map_, config_.center);
     const auto put = [&](const at::Tensor& bank, const at::Tensor& of_kv_heads) {

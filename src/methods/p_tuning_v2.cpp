@@ -1,7 +1,7 @@
 /// `prefix` as P-tuning v2 uses it for understanding tasks.     [Liu et al. 2021, arXiv:2110.07602]
 ///
 /// No sharing, or with prefix_projection one network for all layers; everything new starts at N(0, init_std^2) with zero biases; dropout
-/// on the prefix as the checkpoint has it, one mask for each sequence; [CLS] is pooled. A pooler that the checkpoint has not is drawn, and
+/// on the prefix as the checkpoint has it, one mask for each sequence; [CLS] is pooled. A pooler that the checkpoint lacks is drawn, and
 /// stays frozen. Counts, files and limits: prefix.cpp.
 
 #include "peft/base/error.h"
@@ -68,7 +68,7 @@ struct PTuningV2Config : PrefixConfig {
     }
   }
   double dropout_rate(const ModelSpec& spec) const override {
-    return dropout.is_number() ? prefix_dropout : spec.dropout.hidden();
+    return dropout.is_number() ? prefix_dropout : spec.dropout.feed_forward.value_or(0.0);
   }
 };
 

@@ -102,11 +102,9 @@ void PrefixConfig::check(const ModelSpec& spec) const {
   if (spec.stacks.size() > 1)
     throw_error<ConfigError>("method.type: a prefix needs a model of one stack, found {}", spec.model_type);
   if (rope_on_prefix == true)
-    throw_error<ConfigError>("method.rope_on_prefix: found true, but {} has no rotary positions", spec.model_type);
-  if (prefix_bias != "none") {
-    throw_error<ConfigError>("method.prefix_bias: found \"{}\", but {} has no relative bias; expected \"none\"",
-                             prefix_bias, spec.model_type);
-  }
+    throw_error<ConfigError>("method.rope_on_prefix: found true, but rotated prefixes are not supported");
+  if (prefix_bias != "none")
+    throw_error<ConfigError>("method.prefix_bias: found \"{}\", expected \"none\"", prefix_bias);
 }
 
 }  // namespace peft

@@ -25,7 +25,7 @@ struct PrefixConfig : MethodConfig {
   // No keys: what the preset sets.
   std::optional<double> network_std;  ///< networks start at N(0, std^2) with zero biases instead of U(+-1/sqrt(fan_in))
   std::optional<double> head_std;     ///< a fresh head starts there
-  bool fills_head = false;            ///< so do frozen layers of the head that the checkpoint has not
+  bool fills_head = false;            ///< so do frozen layers of the head that the checkpoint lacks
 
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<PrefixConfig>(*this); }
   void visit(Fields& fields) override;

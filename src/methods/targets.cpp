@@ -16,7 +16,7 @@ std::regex compile(const std::string& pattern, const std::string& key) {
   try {
     return std::regex(pattern, std::regex::ECMAScript);
   } catch (const std::regex_error& error) {
-    throw_error<ConfigError>("method.{}: \"{}\" is no regular expression ({})", key, pattern, error.what());
+    throw_error<ConfigError>("method.{}: \"{}\" is not a regular expression ({})", key, pattern, error.what());
   }
 }
 

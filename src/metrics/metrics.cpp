@@ -33,10 +33,10 @@ void check_sets(const std::string& name, const Metric& metric, const Scored& sco
     throw_error<DataError>("{}: {} predictions for {} references", name, scored.predicted_sets.size(), n);
   for (std::size_t i = 0; i < n; ++i) {
     if (!is_set(scored.reference_sets[i], scored))
-      throw_error<DataError>("{}: row {}: the reference is no set of class ids in ascending order", name, i);
+      throw_error<DataError>("{}: row {}: the reference is not an ascending list of class ids", name, i);
     const auto& prediction = scored.predicted_sets[i];
     if (!is_set(prediction, scored) && prediction != std::vector<int64_t>{-1})
-      throw_error<DataError>("{}: row {}: the prediction is no set of class ids in ascending order, nor -1", name, i);
+      throw_error<DataError>("{}: row {}: the prediction is not an ascending list of class ids, nor -1", name, i);
   }
 }
 

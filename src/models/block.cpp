@@ -20,9 +20,13 @@ at::Tensor with_bias(const at::Tensor& y, const BiasAddition& addition, const Ba
 /// Of x, or of x plus what dropout leaves of a branch.
 NormedSum normed_sum(const Norm& norm, const at::Tensor& x, const at::Tensor& branch, const DropoutSite& site,
                      const StackPass& p, const Batch& rows) {
+  if (!norm.weight_C.defined()) {  // a layer without this norm
+    const at::Tensor sum = branch.defined() ? x + dropout(branch, site, rows, p.pass.execution) : x;
+    return {sum, sum};
+  }
   const StackSpec& spec = p.stack.spec;
-  NormedSum result = normalised_sum(x, branch, {spec.norm, spec.norm_eps, norm.weight_C, norm.bias_C}, site, rows,
-                                    p.pass.execution);
+  NormedSum result =
+      normalised_sum(x, branch, {spec.norm, spec.norm_eps, norm.weight_C, norm.bias_C}, site, rows, p.pass.execution);
   result.y_TC = p.pass.with_addition(norm, result.y_TC, rows);
   return result;
 }
@@ -42,11 +46,11 @@ QueriesKeysValues project(const Attention& site, const at::Tensor& h_TC, const S
   if (whole || (site.qkv.weight_OC.defined() && !leaving.numbers.defined())) {
     // One split, not three slices: its backward is one concatenation where each slice would fill and add a whole
     // tensor.
-    const auto parts =
-        at::split_with_sizes(pass.linear(site.qkv, h_TC, p.rows),
-                             {site.heads * site.head_dim, site.key_width(), site.key_width()}, 1);
+    const auto parts = at::split_with_sizes(pass.linear(site.qkv, h_TC, p.rows),
+                                            {site.heads * site.head_dim, site.key_width(), site.key_width()}, 1);
     if (whole) return {leave(parts[0]), parts[1], parts[2]};
-    return {pass.with_addition(site.query, parts[0], h_TC, p.rows), pass.with_addition(site.key, parts[1], h_TC, p.rows),
+    return {pass.with_addition(site.query, parts[0], h_TC, p.rows),
+            pass.with_addition(site.key, parts[1], h_TC, p.rows),
             pass.with_addition(site.value, parts[2], h_TC, p.rows)};
   }
   const at::Tensor q = pass.linear(site.query, leave(h_TC), leaving.rows);
@@ -164,7 +168,8 @@ at::Tensor normed(const Norm& norm, const at::Tensor& x_TC, const StackPass& pas
 at::Tensor block_forward(const Layer& layer, const at::Tensor& x_TC, const StackPass& p, const LeavingRows& leaving) {
   const Pass& pass = p.pass;
   const bool pre = p.stack.spec.norm_place == NormPlace::pre;
-  // x: the residual stream. h: what the next branch reads. The sum of a branch is formed together with the norm behind it.
+  // x: the residual stream. h: what the next branch reads. The sum of a branch is formed together with the norm behind
+  // it.
   at::Tensor x = x_TC, h = pre ? normed(layer.attentions.front().norm, x, p, p.rows) : x;
   LeavingRows rows = leaving;
   std::string name;
@@ -175,11 +180,11 @@ at::Tensor block_forward(const Layer& layer, const at::Tensor& x_TC, const Stack
     const at::Tensor branch = attend(site, h, p, rows, attention_name);
     if (rows.numbers.defined()) x = x.index_select(0, rows.numbers);
     rows.numbers = at::Tensor();  // gone already for what follows
-    const Norm& next = !pre                             ? site.norm
+    const Norm& next = !pre                              ? site.norm
                        : i + 1 < layer.attentions.size() ? layer.attentions[i + 1].norm
                                                          : layer.feed_forward.norm;
-    const NormedSum sum = normed_sum(next, x, branch, pass.site(attention_name + "_output", pass.rates.attention_output),
-                                     p, leaving.rows);
+    const NormedSum sum = normed_sum(
+        next, x, branch, pass.site(attention_name + "_output", pass.rates.attention_output), p, leaving.rows);
     h = sum.y_TC;
     x = pre ? sum.sum_TC : h;
   }

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "peft/base/error.h"
+
 namespace peft {
 namespace {
 
@@ -44,6 +46,10 @@ const KeyValueCache::Entry& KeyValueCache::append(const Attention& site, const a
 }
 
 void KeyValueCache::gather(const std::vector<int64_t>& order) {
+  const auto seen = static_cast<int64_t>(next_positions.size());
+  for (const int64_t b : order) {
+    if (b < 0 || b >= seen) throw_error("key/value cache: sequence {} of {} is out of range", b, seen);
+  }
   for (Entry& entry : entries) {
     if (entry.rows == nullptr) continue;
     const at::Tensor numbers = rows_in_order(*entry.rows, order);
@@ -53,7 +59,7 @@ void KeyValueCache::gather(const std::vector<int64_t>& order) {
              std::make_shared<const PackedBatch>(sequences, entry.rows->adapters(), entry.rows->device())};
   }
   std::vector<int64_t> next;
-  for (const int64_t b : order) next.push_back(next_positions.at(static_cast<std::size_t>(b)));
+  for (const int64_t b : order) next.push_back(next_positions[b]);
   next_positions = std::move(next);
 }
 

@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "peft/base/error.h"
 #include "peft/models/spec.h"
 
 namespace peft {
@@ -37,7 +36,9 @@ ModelSpec parse_distilbert(const Json& config, const std::string& origin) {
        .feed_forward = {.up = "distilbert.transformer.layer.{}.ffn.lin1",
                         .down = "distilbert.transformer.layer.{}.ffn.lin2",
                         .norm = "distilbert.transformer.layer.{}.output_layer_norm"}},
-      config_layers(config, config.contains("n_layers") ? "n_layers" : "num_hidden_layers", 6, origin));
+      config_layers(config,
+                    config.contains("n_layers") && !config["n_layers"].is_null() ? "n_layers" : "num_hidden_layers", 6,
+                    origin));
 
   stack.embedding = {.word = "distilbert.embeddings.word_embeddings",
                      .position = "distilbert.embeddings.position_embeddings",

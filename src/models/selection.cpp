@@ -25,7 +25,8 @@ std::vector<int64_t> selected_rows(const Selection& selection, Pool pool, int64_
   if (selection.rows == Selection::Rows::chosen) {
     int64_t b = 0;
     for (const int64_t token : selection.chosen) {
-      if (token < 0 || token >= text.rows()) throw_error("selected token {} of {}", token, text.rows());
+      if (token < 0 || token >= text.rows())
+        throw_error("selected token {} is out of range: the text has {}", token, text.rows());
       while (token >= text.begin(b) + text.length(b)) ++b;
       numbers.push_back(token + prompt_rows * (b + 1));
     }

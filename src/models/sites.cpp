@@ -132,7 +132,8 @@ void Transformer::use_custom_kernels() {
 }
 
 std::string Transformer::set_attention(AttentionImplementation wish) {
-  std::string backend = attention_backend(wish, device(), dtype(), spec_.first().head_dim);
+  std::string backend;
+  for (const Stack& stack : stacks_) backend = attention_backend(wish, device(), dtype(), stack.spec.head_dim);
   execution_.attention = wish;
   return backend;
 }

@@ -58,7 +58,8 @@ double config_probability(const Json& config, const std::string& key, double fal
 void share_width(StackSpec& stack, const std::string& width_key, const std::string& heads_key,
                  const std::string& origin) {
   if (stack.width < 1 || stack.heads < 1 || stack.width % stack.heads != 0)
-    throw_error<DataError>("{}: {} {} is no multiple of {} {}", origin, width_key, stack.width, heads_key, stack.heads);
+    throw_error<DataError>("{}: {} {} is not a multiple of {} {}", origin, width_key, stack.width, heads_key,
+                           stack.heads);
   stack.kv_heads = stack.heads;
   stack.head_dim = stack.width / stack.heads;
 }

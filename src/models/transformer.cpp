@@ -78,8 +78,10 @@ Hidden Transformer::run_stack(const Stage& stage, const Selection* selection) co
 Hidden Transformer::hidden(const ModelInput& input, Sockets& sockets, const DropoutContext& context,
                            const Selection& selection, KeyValueCache* cache) const {
   const Pass pass{sockets, context, spec_.dropout, execution_};
+  if (cache != nullptr && stacks_.size() == 1 && !decoder_only(spec_))
+    throw_error("{}: a key/value cache needs causal attention", spec_.model_type);
   if (stacks_.size() == 1) return run_stack({pass, stacks_.front(), input.source, true, nullptr, cache}, &selection);
-  if (!input.target) throw_error("{} reads a source and a target; there is no target", spec_.model_type);
+  if (!input.target) throw_error("{} needs a target beside its source", spec_.model_type);
   stacks_.back().front_end->check(*placed(input.target->rows, 0, cache));  // before the encoder runs
   Memory memory;
   if (cache == nullptr || cache->empty()) {
@@ -115,9 +117,8 @@ at::Tensor Transformer::head_logits(const at::Tensor& pooled_BC, const Batch& ro
 }
 
 at::Tensor Transformer::classify(const ModelInput& input, Sockets& sockets, const DropoutContext& context) const {
-  const at::Tensor pooled_BC = pooled(input, sockets, context);
-  const Batch& rows = (input.target ? *input.target : input.source).rows;
-  return head_logits(pooled_BC, rows->one_each(), sockets, context);
+  const Hidden pooled = hidden(input, sockets, context);
+  return head_logits(pooled.x_SC, pooled.rows->one_each(), sockets, context);
 }
 
 at::Tensor Transformer::logits(const at::Tensor& x_SC) const {

@@ -20,7 +20,8 @@ class LanguageModelling final : public Objective {
   LogitRows logit_rows() const override { return LogitRows::target_tokens; }
   int64_t outputs(const TaskInfo& /*task*/) const override { return 0; }
 
-  at::Tensor losses(const at::Tensor& logits_TV, const BatchTargets& targets, const Execution& execution) const override {
+  at::Tensor losses(const at::Tensor& logits_TV, const BatchTargets& targets,
+                    const Execution& execution) const override {
     std::vector<int64_t> example;
     for (int64_t e = 0; e < targets.examples(); ++e)
       example.insert(example.end(), static_cast<std::size_t>(targets.id_offsets[e + 1] - targets.id_offsets[e]), e);
@@ -33,14 +34,16 @@ class LanguageModelling final : public Objective {
     return static_cast<int64_t>(split.example_target_ids(example).size());
   }
 
-  void check_targets(const EncodedSplit& split, int64_t vocabulary, int64_t positions) const override {
+  void check_targets(const EncodedSplit& split, int64_t vocabulary, int64_t positions,
+                     bool behind_source) const override {
     for (int64_t e = 0; e < split.size(); ++e) {
       const auto ids = split.example_target_ids(e);
-      const auto tokens = static_cast<int64_t>(ids.size());
+      // The last token is predicted and never read; without a source in front a start token is.
+      const int64_t tokens = static_cast<int64_t>(ids.size()) + (behind_source ? split.length(e) - 1 : 0);
       const std::string& file = split.statistics.files.front();
       if (tokens > positions)
-        throw_error<DataError>("{}: idx {}: a target of {} tokens, expected at most {}, the model's positions", file,
-                               split.idx[e], tokens, positions);
+        throw_error<DataError>("{}: idx {}: a target that takes {} positions, the model has {}", file, split.idx[e],
+                               tokens, positions);
       const auto highest = std::max_element(ids.begin(), ids.end());
       if (highest != ids.end() && *highest >= vocabulary)
         throw_error<DataError>("{}: idx {}: a target with the token {}, expected ids below {}, the output table's size",

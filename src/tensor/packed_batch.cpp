@@ -1,6 +1,5 @@
 #include "peft/tensor/packed_batch.h"
 
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
@@ -68,6 +67,9 @@ Batch PackedBatch::lengthened(int64_t extra) const {
 }
 
 Batch PackedBatch::starting_at(const std::vector<int64_t>& start) const {
+  if (static_cast<int64_t>(start.size()) != sequences() ||
+      std::any_of(start.begin(), start.end(), [](int64_t first) { return first < 0; }))
+    throw_error("packed batch: {} starts for {} sequences, or one below 0", start.size(), sequences());
   auto other = std::make_shared<PackedBatch>(*this);
   other->start_ = start;
   other->position_T_ = at::Tensor();

@@ -32,7 +32,7 @@ class TokenTable {
 
   TokenTable();
 
-  /// False when the token is there already (its value stays).
+  /// False when the token already exists (its value stays).
   bool insert(std::string_view token, int32_t value);
   std::optional<int32_t> find(std::string_view token) const;
 

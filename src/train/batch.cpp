@@ -13,11 +13,11 @@ std::vector<std::vector<int64_t>> length_batches(const EncodedSplit& split, int6
   constexpr int64_t kTokens = 4096;
   std::vector<int64_t> order(split.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return split.length(a) > split.length(b); });
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return split.tokens(a) > split.tokens(b); });
   std::vector<std::vector<int64_t>> batches;
   int64_t tokens = kTokens;
   for (const int64_t example : order) {
-    const int64_t length = split.length(example) + extra * split.sequences(example);
+    const int64_t length = split.tokens(example) + extra * split.sequences(example);
     if (tokens + length > kTokens) {
       batches.emplace_back();
       tokens = 0;
@@ -100,6 +100,13 @@ TargetInput make_target_input(const ModelSpec& spec, const std::vector<BatchExam
   result.input.source = source.build(adapters, device);
   if (!one_stack) result.input.target = target.build(adapters, device);
   return result;
+}
+
+void check_targets(const Objective& objective, const EncodedSplit& split, const ModelSpec& spec,
+                   int64_t virtual_tokens) {
+  const bool one_stack = spec.stacks.size() == 1;
+  const int64_t usable = spec.last().embedding.usable_positions() - (one_stack ? virtual_tokens : 0);
+  objective.check_targets(split, spec.embedding().vocabulary, usable, one_stack);
 }
 
 }  // namespace peft

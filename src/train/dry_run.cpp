@@ -40,12 +40,13 @@ std::string dry_run(const RunConfig& config) {
   for (const auto& micro : first.micro_batches) {
     int64_t in_micro = 0;
     for (const int64_t e : micro)
-      in_micro += job.train_split().length(e) + job.train_split().sequences(e) * bank.method->virtual_tokens();
+      in_micro += job.train_split().tokens(e) + job.train_split().sequences(e) * bank.method->virtual_tokens();
     tokens = std::max(tokens, in_micro);
   }
-  const int64_t activations =
-      tokens *
-      activation_bytes_per_token(bank.model.spec().first(), static_cast<int64_t>(at::elementSize(bank.model.dtype())));
+  int64_t activations = 0;
+  for (const StackSpec& stack : bank.model.spec().stacks)
+    activations +=
+        tokens * activation_bytes_per_token(stack, static_cast<int64_t>(at::elementSize(bank.model.dtype())));
   const auto mib = [](int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
 
   std::string text = to_pretty_string(job.config().to_json());

@@ -56,7 +56,7 @@ void Job::stop(const std::string& why) {
 void Job::interrupt() {
   active_ = false;
   result_ = {
-      ExitCode::interrupted, fmt::format("{}: saved at step {}; go on with --resume", config_.output, step()), {}};
+      ExitCode::interrupted, fmt::format("{}: saved at step {}; run again with --resume", config_.output, step()), {}};
 }
 
 /// Values are looked at before they are evaluated or written.
@@ -89,7 +89,7 @@ void Job::evaluate_now(Bank& bank) {
     recorder_->log({{"alarm", "collapsed_predictions"}, {"at_step", step()}});
   }
   if (evaluation.nonfinite > 0) {
-    log_warning("{}: step {}: {} rows of dev have logits that are not finite", config_.output, step(),
+    log_warning("{}: step {}: {} examples of dev have logits that are not finite", config_.output, step(),
                 evaluation.nonfinite);
     recorder_->log({{"alarm", "nonfinite_logits"}, {"rows", evaluation.nonfinite}, {"at_step", step()}});
   }

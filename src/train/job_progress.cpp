@@ -17,7 +17,7 @@ constexpr int64_t kGradientCheckStep = 20;  // by then every trained tensor shou
 
 Sampler make_sampler(const EncodedSplit& train, const TrainConfig& config) {
   std::vector<int64_t> lengths;
-  for (int64_t r = 0; r < train.size(); ++r) lengths.push_back(train.length(r));
+  for (int64_t r = 0; r < train.size(); ++r) lengths.push_back(train.tokens(r));
   return {std::move(lengths),
           {.seed = static_cast<uint64_t>(config.data_seed.value_or(config.seed)),
            .batch_size = config.batch_size.value_or(0),

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -60,7 +61,9 @@ Json best_metrics(const RunConfig& config, const JobData& data, const JobProgres
 
 double score_of(const Json& line, const std::string& metric) {
   const Json& score = line.at("eval_" + metric);
-  if (score.is_number()) return score.get<double>();
+  const Json& undefined = line.at("eval_undefined");  // there a metric is 0, which is the best value of some
+  const bool defined = std::find(undefined.begin(), undefined.end(), metric) == undefined.end();
+  if (score.is_number() && (defined || !lower_is_better(metric))) return score.get<double>();
   return lower_is_better(metric) ? std::numeric_limits<double>::max() : 0.0;
 }
 

@@ -56,7 +56,7 @@ RunFolder::Found RunFolder::look() const {
 
 RunFolder::RunFolder(fs::path folder, bool resume) : folder_(std::move(folder)) {
   if (fs::exists(folder_) && !fs::is_directory(folder_))
-    throw_error<ConfigError>("output: {} is no folder", folder_.string());
+    throw_error<ConfigError>("output: {} is not a folder", folder_.string());
   found_ = look();
   for (const char* name : kResults) {  // not ours to clear away
     if (found_ == Found::nothing && fs::exists(folder_ / name) && !fs::exists(folder_ / "config.json")) {
@@ -75,7 +75,7 @@ RunFolder::RunFolder(fs::path folder, bool resume) : folder_(std::move(folder)) 
     return;
   }
   if (fs::exists(folder_ / ".lock")) const FolderLock unused(folder_);  // "in use" tells more than the advice to resume
-  throw_error<ConfigError>("output: {} already holds a run; go on with --resume, or choose another folder",
+  throw_error<ConfigError>("output: {} already holds a run; run again with --resume, or choose another folder",
                            folder_.string());
 }
 

@@ -84,6 +84,10 @@ Bank open_bank(const RunConfig& config) {
 void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
   BankSpec spec;
   const TaskInfo& task = jobs.front()->data().task;
+  if (objective_of(task).logit_rows() == LogitRows::target_tokens && !bank.model.spec().output) {
+    throw_error<DataError>("{}: {} gives no logits over a vocabulary, {} needs them", bank.model.folder().string(),
+                           bank.model.spec().model_type, task.name);
+  }
   spec.outputs = objective_of(task).outputs(task);
   spec.max_length = jobs.front()->config().task.max_length;
   spec.tokenizer = bank.tokenizer.get();
@@ -112,8 +116,7 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
           job->config().task.max_length, usable - taken, usable, taken);
     }
     for (const EncodedSplit* split : {&job->train_split(), job->dev_split()})
-      if (split != nullptr)
-        objective_of(task).check_targets(*split, bank.model.spec().embedding().vocabulary, usable - taken);
+      if (split != nullptr) check_targets(objective_of(task), *split, bank.model.spec(), taken);
   }
   // On --resume too: what a method holds frozen, such as the label layer of modules_to_save [], is in no checkpoint.
   const AdapterStore store{bank.model};

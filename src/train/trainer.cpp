@@ -91,7 +91,7 @@ StepLosses run_step(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, c
     losses.weights.insert(losses.weights.end(), batch.weights.begin(), batch.weights.end());
     for (const BatchExample& e : batch.examples) {
       losses.adapters.push_back(e.adapter);
-      losses.tokens[e.adapter] += e.split->length(e.example);
+      losses.tokens[e.adapter] += e.split->tokens(e.example);
     }
   }
   return losses;

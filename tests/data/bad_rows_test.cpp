@@ -157,7 +157,7 @@ TEST_F(BadInput, WideEncodingsAreNamed) {
 
 TEST_F(BadInput, DuplicateIndexNamesBothLines) {
   write("train.tsv", rte_head + "1\ta\tb\tentailment\n0\tc\td\tentailment\n");
-  EXPECT_EQ(failure("rte"), "train.tsv:4: index 0 was given in line 2 already");
+  EXPECT_EQ(failure("rte"), "train.tsv:4: index 0 already stands in line 2");
 }
 
 TEST_F(BadInput, UnclosedQuoteNamesItsLine) {

@@ -105,7 +105,7 @@ def test_a_signal_saves_at_the_step_it_arrives(world, sent):
     out, errors = process.communicate(timeout=60)
     step = log_lines(folder)[-1]["step"]
     assert process.returncode == 75 and out == ""
-    assert errors.splitlines()[-1].endswith(f"{folder}: saved at step {step}; go on with --resume")
+    assert errors.splitlines()[-1].endswith(f"{folder}: saved at step {step}; run again with --resume")
     before = (folder / "log.jsonl").read_bytes()
     process = world.start(config, "--resume")
     wait_for_log(process, folder / "log.jsonl", len(before) + 1)
@@ -120,7 +120,7 @@ def test_a_signal_while_loading_stops_before_the_first_step(world):
     wait_until_caught(process, signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 75 and errors.splitlines()[-1].endswith("saved at step 0; go on with --resume"), errors
+    assert process.returncode == 75 and errors.splitlines()[-1].endswith("saved at step 0; run again with --resume"), errors
     world.finished(config, "--resume")
 
 

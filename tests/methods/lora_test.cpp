@@ -135,7 +135,7 @@ TEST_F(Lora, ModulesToSaveAddToTheArchitecturesOwn) {
   EXPECT_THAT(trained(Json::array({"classifier", "score", "classifier", "score"})), labels);
   EXPECT_THAT(trained(Json::array({"pooler"})), testing::UnorderedElementsAre("bert.pooler.dense", "classifier"));
   refused({{"type", "lora"}, {"r", 1}, {"modules_to_save", {"decoder"}}},
-          "method.modules_to_save: \"decoder\" is no module of the head (known: bert.pooler.dense, classifier)");
+          "method.modules_to_save: \"decoder\" is not a module of the head (known: bert.pooler.dense, classifier)");
 }
 
 TEST_F(Lora, UnknownTargetsListTheKnownOnes) {
@@ -143,7 +143,7 @@ TEST_F(Lora, UnknownTargetsListTheKnownOnes) {
   refused(with({"query", "q_proj"}),
           "method.target_modules: no linear map is called \"q_proj\" (known: dense, key, query, value)");
   refused(with("key"), "method.target_modules: \"key\" matches no linear map (known: dense, key, query, value)");
-  refused(with("(key"), "method.target_modules: \"(key\" is no regular expression");
+  refused(with("(key"), "method.target_modules: \"(key\" is not a regular expression");
   refused(with({"classifier"}), "no linear map is called \"classifier\"");
   refused(with(Json::array()), "method.target_modules: an empty list");
 }
@@ -191,7 +191,7 @@ TEST_F(Lora, ExcludeModules) {
               testing::UnorderedElementsAre(kLayer1 + "attention.self.query", kLayer1 + "attention.self.value"));
   refused({{"type", "lora"}, {"exclude_modules", {"query", "value"}}},
           "method.exclude_modules and method.layers_to_transform leave none of the targets");
-  refused({{"type", "lora"}, {"exclude_modules", "(a"}}, "method.exclude_modules: \"(a\" is no regular expression");
+  refused({{"type", "lora"}, {"exclude_modules", "(a"}}, "method.exclude_modules: \"(a\" is not a regular expression");
 }
 
 TEST_F(Lora, ChosenTargetsAreWrittenAsPaths) {
@@ -277,7 +277,7 @@ TEST_F(Lora, OthersCannotBeMerged) {
   for (const char* type : {"prompt", "prefix"}) {
     MethodBank bank(model_, {{"type", type}, {"num_virtual_tokens", 2}});
     EXPECT_THAT([&] { bank->merged(0); },
-                testing::ThrowsMessage<ConfigError>(testing::HasSubstr("is no change of weights")));
+                testing::ThrowsMessage<ConfigError>(testing::HasSubstr("does not change weights")));
   }
 }
 

@@ -224,9 +224,9 @@ TEST_F(Prefix, RejectsBadConfig) {
           "method.prefix_projection: true means sharing \"deep\"");
   refused(with({{"network", "per_layer"}, {"prefix_projection", true}}), "method.prefix_projection: true means");
   refused(with({{"through_projection", "yes"}}), "method.through_projection: found \"yes\"");
-  refused(with({{"rope_on_prefix", true}}), "method.rope_on_prefix: found true, but bert has no rotary positions");
-  refused(with({{"prefix_bias", "as_positions"}}),
-          "method.prefix_bias: found \"as_positions\", but bert has no relative bias");
+  refused(with({{"rope_on_prefix", true}}),
+          "method.rope_on_prefix: found true, but rotated prefixes are not supported");
+  refused(with({{"prefix_bias", "as_positions"}}), "method.prefix_bias: found \"as_positions\", expected \"none\"");
   refused(with({{"stacks", {"cross"}}}), "method.stacks: found \"cross\", but bert has only \"encoder_self\"");
   refused(with({{"stacks", 3}}), "method.stacks: found 3");
   refused(with({{"layers", {0, 2}}}), "method.layers: found [0,2], expected indices 0 to 1");

@@ -138,7 +138,7 @@ TEST_F(LoadModel, UnsupportedConfigsAreRefusedByKey) {
   with("hidden_act", "mish", "hidden_act: activation \"mish\" is not supported (known: gelu,");
   with("hidden_size", "8", "hidden_size: found \"8\", expected an integer >= 0");
   with("hidden_size", -8, "hidden_size: found -8, expected an integer >= 0");
-  with("num_attention_heads", 3, "hidden_size 8 is no multiple of num_attention_heads 3");
+  with("num_attention_heads", 3, "hidden_size 8 is not a multiple of num_attention_heads 3");
   with("num_attention_heads", 0, "num_attention_heads 0");
   with("num_hidden_layers", 0, "num_hidden_layers: found 0, expected at least 1");
   with("layer_norm_eps", "small", "layer_norm_eps: found \"small\", expected a number");

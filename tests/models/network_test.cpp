@@ -266,7 +266,7 @@ TEST_F(NetworkFolder, AnEncoderDecoderWithoutATargetIsAnError) {
   ModelInput input = NetworkInput(net).packed(net);
   input.target.reset();
   EXPECT_THAT([&] { model.classify(input, none, {}); },
-              ThrowsMessage<Error>(AllOf(HasSubstr("test-network"), HasSubstr("there is no target"))));
+              ThrowsMessage<Error>(AllOf(HasSubstr("test-network"), HasSubstr("needs a target beside its source"))));
 }
 
 TEST_F(NetworkFolder, AnArchitectureWithoutAnOutputGivesNoWords) {

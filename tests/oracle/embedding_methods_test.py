@@ -252,4 +252,4 @@ def test_import_refusals_are_one_line(program, tmp_path):
         for part in parts:
             assert part in done.stderr
     done = program("peft-tool", "import", source, "--output", source)
-    assert done.returncode == 2 and "is there already" in done.stderr
+    assert done.returncode == 2 and "already exists" in done.stderr

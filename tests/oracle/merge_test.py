@@ -163,12 +163,12 @@ def test_what_cannot_be_merged_is_one_line(make_bert, trained, program, tmp_path
     (tmp_path / "full" / "config.json").write_text(json.dumps(run))
     model = ["--model", folder.path]
     for arguments, code, parts in [
-        ([adapter, *model, "--output", tmp_path / "out"], 2, [str(adapter), '"prompt" adapter is no change of weights']),
+        ([adapter, *model, "--output", tmp_path / "out"], 2, [str(adapter), '"prompt" adapter does not change weights']),
         ([linear, "--output", tmp_path / "out"], 2, ["linear", "cannot be merged"]),
         ([tmp_path / "full", "--output", tmp_path / "out"], 2, ["full fine-tuning wrote a whole model"]),
         ([adapter, *model], 2, ["--output is missing"]),
         ([*model, "--output", tmp_path / "out"], 2, ["one ADAPTER folder expected"]),
-        ([adapter, *model, "--output", folder.path], 2, ["is there already"]),
+        ([adapter, *model, "--output", folder.path], 2, ["already exists"]),
         ([folder.path, "--output", tmp_path / "out"], 3, ["no adapter_config.json"]),
         ([tmp_path / "gone", "--output", tmp_path / "out"], 3, ["no such folder"]),
     ]:

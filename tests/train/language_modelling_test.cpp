@@ -7,8 +7,9 @@
 #include <csignal>
 #include <fstream>
 
+#include "peft/base/error.h"
 #include "peft/data/task.h"
-#include "peft/interop/adapter_store.h"
+#include "peft/interop/adapter_folder.h"
 #include "peft/train/batch.h"
 #include "peft/train/evaluate.h"
 #include "peft/train/trainer.h"
@@ -128,6 +129,11 @@ TEST_P(LanguageModelling, TrainsEvaluatesAndGoesOn) {
   EXPECT_EQ(train_bank({run("cut")}, stops).front().code, ExitCode::interrupted);
   EXPECT_EQ(train_bank({run("cut")}, {.resume = true}).front().code, ExitCode::done);
   EXPECT_EQ(difference(folder_ / "cut" / "last", folder_ / "whole" / "last"), 0.0);
+  Transformer model = Transformer::load(folder_ / "model", "float32");
+  const LoadedAdapter best = load_adapter(model, folder_ / "whole");
+  const RunConfig config = run("whole");
+  const Dataset data = load_dataset(config.task, config.data, *Tokenizer::load(folder_ / "model"), {"dev"});
+  EXPECT_NEAR(evaluate(model, *best.method, 0, *data.find("dev"), data.task).loss, last, 1e-6);
   EXPECT_EQ(read_json_file<DataError>(folder_ / "whole" / "best" / "adapter_config.json").at("task_type"),
             std::string(GetParam()) == "decoder" ? "CAUSAL_LM" : "SEQ_2_SEQ_LM");
 }
@@ -152,6 +158,21 @@ TEST_P(LanguageModelling, TheLossOfASplitIsTheMeanOverItsTargetTokens) {
   const DropoutContext none;
   method->begin_pass(none);
   EXPECT_NEAR(found.loss, loss_by_hand(model, *method, dev), 1e-6);
+}
+
+TEST_P(LanguageModelling, ATargetLongerThanTheTableIsRefusedBeforeAnythingIsWritten) {
+  std::string target;
+  for (int i = 0; i < 41; ++i) target += i == 0 ? "w1" : " w1";
+  write_atomic(folder_ / "data" / "dev.jsonl", Json{{"text", "w1"}, {"label", target}}.dump() + "\n");
+  try {
+    train_bank({run("long")}, {});
+    FAIL();
+  } catch (const DataError& error) {
+    EXPECT_NE(std::string(error.what()).find("dev.jsonl: idx 0: a target that takes"), std::string::npos)
+        << error.what();
+    EXPECT_NE(std::string(error.what()).find("the model has 40"), std::string::npos) << error.what();
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "long"));
 }
 
 TEST_P(LanguageModelling, ABankEqualsSingleRuns) {

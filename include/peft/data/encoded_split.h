@@ -51,6 +51,11 @@ class EncodedSplit {
   }
   int64_t longest_sequence() const;
   int64_t longest_target() const;  ///< of texts, in tokens; 0 for other targets
+  /// Of an example and of its target text.
+  int64_t tokens(int64_t example) const {
+    return length(example) +
+           (target_kind == TargetKind::text ? target_offsets[example + 1] - target_offsets[example] : 0);
+  }
   std::span<const int32_t> sequence_ids(int64_t sequence) const {
     return {ids.data() + offsets[sequence], static_cast<std::size_t>(sequence_length(sequence))};
   }

@@ -58,7 +58,7 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
 at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                const AttentionArgs& args);
 
-/// What serves calls without dropout on this device, for the log. Throws as attention() does.
+/// What serves calls without dropout, position bias and window on this device, for the log. Throws as attention() does.
 std::string attention_backend(AttentionImplementation implementation, at::Device device, at::ScalarType type,
                               int64_t width);
 

@@ -15,6 +15,8 @@ namespace peft {
 
 /// peft's task_type of a head that gives one row of outputs per text: classes, or a score.
 inline constexpr const char* kSequenceClassification = "SEQ_CLS";
+inline constexpr const char* kCausalLanguageModel = "CAUSAL_LM";
+inline constexpr const char* kSequenceToSequence = "SEQ_2_SEQ_LM";
 
 /// In front of module names in peft's files: of methods that wrap modules, and of those that only add tokens or pairs.
 inline constexpr const char* kTunerPrefix = "base_model.model.";

@@ -85,7 +85,7 @@ class Method : public Sockets {
   std::map<std::string, at::Tensor> trained_tensors(int64_t k) const;
   void load_trained(int64_t k, const std::map<std::string, at::Tensor>& tensors, const std::string& origin, bool head);
   /// The whole network with adapter k folded into its weights and its trained head in place, by Hugging Face's names. Throws ConfigError
-  /// where a method is no change of weights.
+  /// where a method does not change weights.
   std::map<std::string, at::Tensor> merged(int64_t k) const;
   bool writes_model_folder() const { return bank_.configs.at(0)->writes_model_folder(); }
 
@@ -107,7 +107,7 @@ class Method : public Sockets {
   std::vector<std::string> trained_modules() const;
   /// Banks of these: parameters "<module>.weight" [K,N,C] and ".bias" [K,N], starting from the checkpoint's own where its shape fits,
   /// else N(0, init_std^2) (null: initializer_range) and zero. The layer that gives the labels is stored with the adapter even when it
-  /// does not train; `fill_missing`: so are layers that the checkpoint has not, with a warning.
+  /// does not train; `fill_missing`: so are layers that the checkpoint lacks, with a warning.
   void add_trained_head(std::optional<double> init_std = std::nullopt, bool fill_missing = false);
   /// The heads as files hold them: "<prefix><module>.weight" and ".bias".
   void fold_head(int64_t k, const std::string& prefix, AdapterFiles& files) const;

@@ -22,7 +22,8 @@ using TensorVisitor = std::function<void(const std::string& name, at::Tensor& te
 class FrontEnd {
  public:
   virtual ~FrontEnd() = default;
-  /// Rows of the tokens, and of the virtual tokens in front of them, before the method's addition to `norm()`. `longer` has the virtual ones.
+  /// Rows that enter the stack, normed, without the method's addition to norm().     tokens [T], P virtual tokens -> [T + B P, C]
+  /// `longer` is tokens.rows->lengthened(P).
   virtual at::Tensor rows(const Tokens& tokens, const Embedded& embedded, const Batch& longer,
                           const Execution& execution) const = 0;
   /// Word embeddings as the model scales them.     ids of any shape -> [..., C]

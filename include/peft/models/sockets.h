@@ -44,7 +44,7 @@ class Sockets {
   /// Embedding: other rows than the word embeddings of these ids, virtual tokens in front of every sequence; before position, type and
   /// norm. Of the stack that reads the text.
   virtual Embedded embed(const at::Tensor& /*ids_T*/, const Batch& /*rows*/) { return {}; }
-  /// The input of a layer, where virtual tokens may be overwritten.
+  /// The input of a layer, where virtual tokens may be overwritten. Of the stack that reads the text.
   virtual at::Tensor layer_input(const Stack& /*stack*/, int64_t /*layer*/, const at::Tensor& x_TC,
                                  const Batch& /*rows*/) {
     return x_TC;

@@ -31,7 +31,6 @@ struct DropoutRates {
   std::optional<double> attention_output = {};  ///< on an attention's branch, before the residual addition
   std::optional<double> activation = {};        ///< behind the activation of a feed-forward block
   std::optional<double> feed_forward = {};      ///< on that block's branch
-  double hidden() const { return feed_forward.value_or(0.0); }
   double largest() const {
     double rate = 0.0;
     for (const auto& p : {embedding, attention, attention_output, activation, feed_forward})
@@ -54,7 +53,8 @@ struct AttentionSpec {
   KeySource source = KeySource::self;
   bool causal = false;
   double scale = 1.0;
-  int64_t window = 0;          ///< a query sees so many keys up to its own; 0: all
+  /// A query sees so many keys up to its own; 0: all. Keys behind its own are not limited: local layers of an encoder (ModernBERT) need that.
+  int64_t window = 0;
   bool relative_bias = false;  ///< adds the stack's
   std::optional<Rotary> rotary = {};
 };

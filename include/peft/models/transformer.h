@@ -24,7 +24,7 @@ struct ModelInput {
   std::optional<Tokens> target = {};  ///< what the decoder of an encoder-decoder reads
 };
 
-/// Rows of the last stack's text that a pass gives. The last layer computes no others. Virtual tokens are never selected but by Pool::first.
+/// Which rows of the last stack's text a pass returns. The last layer computes only these. Pool::first alone selects a virtual token.
 struct Selection {
   enum class Rows { pooled, last, all, chosen };
   Rows rows = Rows::pooled;          ///< pooled: as the ModelSpec and the method say; last: of each sequence

@@ -45,8 +45,10 @@ class Objective {
   /// What an example adds to the denominator of a mean loss, over a step as over a split.
   virtual int64_t normaliser(const EncodedSplit& /*split*/, int64_t /*example*/) const { return 1; }
 
-  /// Throws DataError where a target does not fit the model: a text longer than `positions`, a token without a row in the output table.
-  virtual void check_targets(const EncodedSplit& /*split*/, int64_t /*vocabulary*/, int64_t /*positions*/) const {}
+  /// Throws DataError where a target does not fit the model: a text longer than `positions`, with its source where it stands `behind_source`;
+  /// a token without a row in the output table.
+  virtual void check_targets(const EncodedSplit& /*split*/, int64_t /*vocabulary*/, int64_t /*positions*/,
+                             bool /*behind_source*/) const {}
 
   /// One prediction an example: a target as a file could give it, or nothing (invalid) where its logits are not finite.
   virtual std::vector<Target> predict(const Answers& answers, const EncodedSplit& split) const = 0;

@@ -1,6 +1,7 @@
 #pragma once
 /// Text to token ids and back, exactly as Hugging Face's libraries do it, from the files of a model folder.
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -11,6 +12,10 @@
 #include <vector>
 
 namespace peft {
+
+/// What a tokenizer is read from, beside config.json.
+inline constexpr std::array kTokenizerFiles{"tokenizer.json", "vocab.txt", "tokenizer_config.json",
+                                            "special_tokens_map.json", "added_tokens.json"};
 
 enum class Truncation { longest_first, only_first, only_second };
 

@@ -5,6 +5,7 @@
 
 #include "peft/data/dataset.h"
 #include "peft/models/transformer.h"
+#include "peft/objectives/objective.h"
 
 namespace peft {
 
@@ -34,5 +35,9 @@ struct TargetInput {
 /// of a target is predicted and never read. Throws DataError where a target has no token in front of it.
 TargetInput make_target_input(const ModelSpec& spec, const std::vector<BatchExample>& examples, int64_t adapters,
                               at::Device device);
+
+/// Throws DataError where a target does not fit the model: its positions, less those that the method takes, and its output table.
+void check_targets(const Objective& objective, const EncodedSplit& split, const ModelSpec& spec,
+                   int64_t virtual_tokens);
 
 }  // namespace peft

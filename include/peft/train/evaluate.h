@@ -18,7 +18,7 @@ struct Evaluation {
                                     ///< the objective reads target tokens
   std::vector<Target> predictions;  ///< one an example; nothing where the logits are not finite
   double loss = 0.0;       ///< mean over the examples, or over what the objective counts; 0 when labels are hidden
-  int64_t nonfinite = 0;   ///< examples with a logit that is no finite number
+  int64_t nonfinite = 0;   ///< examples with a logit that is not finite
   bool collapsed = false;  ///< every example of a split with several answers is predicted alike
   double seconds = 0.0;
   int64_t tokens = 0;

@@ -94,6 +94,11 @@ class SequenceView {
   at::Tensor q_, k_, v_, bias_;
 };
 
+/// A query that sees no key has nothing to share out: its scores are -infinity, and so would be their log-sum-exp.
+at::Tensor finite_lse(const at::Tensor& lse) {
+  return lse.masked_fill(lse == -std::numeric_limits<double>::infinity(), 0.0);
+}
+
 struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const std::optional<at::Tensor>& prefix_k, const std::optional<at::Tensor>& prefix_v,
@@ -111,7 +116,7 @@ struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
       const SequenceView view(*args, b, q, k, v, pk, pv, bias);
       if (!view.has_keys()) return;
       const at::Tensor scores = view.scores(), row_lse = at::logsumexp(scores, -1, true);
-      at::Tensor probabilities = at::exp(scores - row_lse);
+      at::Tensor probabilities = at::exp(scores - finite_lse(row_lse));
       if (const at::Tensor mask = view.dropout_mask(); mask.defined()) probabilities.mul_(mask);
       out.narrow(0, view.first_query(), view.queries()).copy_(view.to_query_rows(at::bmm(probabilities, view.v())));
       lse.narrow(0, view.first_query(), view.queries()).copy_(view.to_query_rows(row_lse));
@@ -136,7 +141,7 @@ struct ExplicitAttention : torch::autograd::Function<ExplicitAttention> {
     for_sequences(*args.queries, [&](int64_t b) {
       const SequenceView view(args, b, q, k, v, pk, pv, bias);
       if (!view.has_keys()) return;
-      const at::Tensor probabilities = at::exp(view.scores() - view.grouped_queries(lse));
+      const at::Tensor probabilities = at::exp(view.scores() - finite_lse(view.grouped_queries(lse)));
       const at::Tensor mask = view.dropout_mask(), d = view.grouped_queries(dout);
       const at::Tensor delta = (d * view.grouped_queries(out)).sum(-1, true);
       at::Tensor dp = at::bmm(d, view.v().transpose(1, 2));

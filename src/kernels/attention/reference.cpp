@@ -84,7 +84,8 @@ at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const a
           with_state(scores, v_HMD, q_HND, args.queries->adapter(b), mask, own_features, args).transpose(0, 1));
       continue;
     }
-    const at::Tensor probabilities = at::softmax(scores, -1);
+    const at::Tensor sees_nothing = scores.detach().amax(-1, true) == -std::numeric_limits<double>::infinity(),
+                     probabilities = at::softmax(scores, -1).masked_fill(sees_nothing, 0.0);
     outputs.push_back(at::matmul(mask.defined() ? probabilities * mask : probabilities, v_HMD).transpose(0, 1));
   }
   return outputs.empty() ? at::zeros_like(q) : at::cat(outputs);

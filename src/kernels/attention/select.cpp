@@ -135,7 +135,8 @@ bool hides_keys(const AttentionArgs& args) {
 
 PositionSupport position_support(const AttentionArgs& args) {
   const bool bias = args.bias.defined(), window = args.window > 0, prefix = args.prefix.defined(),
-             same = args.queries == args.keys || all_spans(args, std::equal_to<Span>()),
+             same = args.queries == args.keys ||
+                    all_spans(args, [](const Span&q, const Span&k) { return q == k && q.whole(); }),
              causal = args.causal && !same;  // the operators' own masks take queries for keys, or for the last of them
   if (!bias && !window && !causal) return {};
   const bool of_prefix = prefix && (window || args.bias.covers_prefix),

@@ -15,9 +15,9 @@ enum class AttentionBackend { reference, explicit_, cpu, flash, cudnn, efficient
 struct PositionSupport {
   bool any = false;
   bool cpu = false;     ///< one causal query of each sequence: the keys behind it are left out
-  bool packed = false;  ///< ours: a frozen bias and a window of own keys, in sequences that begin at position 0
+  bool packed = false;  ///< ours: a frozen bias and a window of own keys, whose queries and keys begin at one position
   bool flash = false;   ///< a window or a causal mask, of queries at the end of their sequences, over prefix pairs too
-  bool efficient = false;  ///< a frozen bias alone, in sequences that begin at position 0, of prefix pairs too
+  bool efficient = false;  ///< a frozen bias alone, whose queries and keys begin at one position, of prefix pairs too
 };
 
 PositionSupport position_support(const AttentionArgs& args);
