@@ -171,6 +171,19 @@ TEST(AttentionPosition, CausalQueriesEqualThoseRowsOfAll) {
   }
 }
 
+TEST(AttentionPosition, AQueryBeforeAllKeysSeesNothing) {
+  AttentionInputs in = make_inputs({.lengths = {3, 2}, .groups = 2, .causal = true});
+  in.args.keys = in.args.keys->starting_at({7, 0});
+  for (const AttentionRoute route :
+       {AttentionRoute(attention), AttentionRoute(attention_explicit), AttentionRoute(attention_reference)}) {
+    const at::Tensor out = route(in.leaves[0], in.leaves[1], in.leaves[2], in.args);
+    EXPECT_EQ(out.narrow(0, 0, 3).abs().max().item<double>(), 0.0);
+    EXPECT_GT(out.narrow(0, 3, 2).abs().min().item<double>(), 0.0);
+    for (const at::Tensor& g : gradients(weighted_sum(out), {in.leaves[0], in.leaves[1], in.leaves[2]}))
+      EXPECT_TRUE(g.isfinite().all().item<bool>());
+  }
+}
+
 /// A prefix stands in front of the first key, wherever that is.
 TEST(AttentionPosition, AStartOfAllMovesNothing) {
   for (const AttentionCase& c : cases()) {

@@ -165,6 +165,11 @@ TEST_P(NetworkCache, OfOtherSequencesIsAnError) {
   const ModelInput fewer = input({texts_[0], texts_[2]}, {0, 1}, {sources_[0], sources_[2]});
   EXPECT_THAT([&] { model_.hidden(fewer, sockets, {}, {}, &cache); },
               testing::ThrowsMessage<Error>(testing::HasSubstr("2 sequences go on, but the cache has 4")));
+  EXPECT_THAT(
+      [&] {
+        cache.gather({0, 4});
+      },
+      testing::ThrowsMessage<Error>(testing::HasSubstr("sequence 4 of 4 is out of range")));
 }
 
 INSTANTIATE_TEST_SUITE_P(Decoders, NetworkCache, testing::ValuesIn(decoders()), network_name);

@@ -64,6 +64,8 @@ TEST(PackedBatch, PositionsCountFromTheStart) {
   EXPECT_THAT(values(moved->position_T()), ElementsAre(1, 2, 9, 10, 11));
   EXPECT_THAT(moved->index(), ElementsAre(0, 1, 0, 1, 2));
   EXPECT_THAT(values(batch.position_T()), ElementsAre(5, 6, 0, 1, 2));
+  EXPECT_THROW(batch.starting_at({1}), Error);
+  EXPECT_THROW(batch.starting_at({1, -1}), Error);
 }
 
 TEST(PackedBatch, SelectKeepsRowsWithTheirIndexInTheirSequences) {

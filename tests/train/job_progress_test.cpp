@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "src/train/job_reports.h"
+
 namespace peft {
 namespace {
 
@@ -146,6 +148,15 @@ TEST_F(Progress, GoesOnFromAState) {
   steps(parts, 3, 0.25);
   EXPECT_EQ(parts.state().to_json(), whole.state().to_json());
   EXPECT_EQ(parts.take_log_line(), whole.take_log_line());
+}
+
+TEST(ScoreOf, AnUndefinedMetricNeverWins) {
+  const auto score = [](const Json& undefined, const char* metric) {
+    return score_of({{"eval_perplexity", 0.0}, {"eval_accuracy", 0.0}, {"eval_undefined", undefined}}, metric);
+  };
+  EXPECT_EQ(score({"perplexity", "accuracy"}, "perplexity"), std::numeric_limits<double>::max());
+  EXPECT_EQ(score({"perplexity", "accuracy"}, "accuracy"), 0.0);
+  EXPECT_EQ(score(Json::array(), "perplexity"), 0.0);
 }
 
 }  // namespace
