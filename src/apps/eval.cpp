@@ -24,7 +24,7 @@ void check_fit(const ModelSession& session, const EvalTarget& target, const Task
                            (target.adapter ? *target.adapter : target.model).string(), session.outputs(), task.name,
                            objective.outputs(task));
   }
-  check_targets(objective, split, session.model().spec(), session.method().virtual_tokens());
+  check_targets(objective, split, session.model().spec(), session.virtual_tokens());
   if (split.longest_sequence() > session.longest_text()) {
     throw_error<ConfigError>(
         "task.max_length: a row of {} has {} tokens, the model has positions for {}; use --max-length {}", split.name,

@@ -22,6 +22,7 @@ class ModelSession {
   const Tokenizer& tokenizer() const { return *open_.tokenizer; }
   const Transformer& model() const { return open_.model; }
   Method& method() { return *method_; }
+  int64_t virtual_tokens() const { return method_->virtual_tokens(); }
   int64_t outputs() const { return outputs_; }  ///< N, rows of the head in use
   /// Class id -> name, as the adapter or the whole model tells it; empty: it does not.
   const std::vector<std::string>& labels() const { return labels_; }

@@ -141,16 +141,19 @@ TEST(Objectives, EveryTaskHasOneThatTakesItsTargets) {
 TEST(LanguageModelling, RefusesTargetsThatDoNotFitTheModel) {
   const Objective& modelling = objective("language_modelling");
   const auto split = split_of(TargetKind::text, {{"a", 1, {3}}, {"b", 1, {3, 9, 1}}});
-  EXPECT_NO_THROW(modelling.check_targets(split, 10, 3));
-  const auto message = [&](int64_t vocabulary, int64_t positions) -> std::string {
+  EXPECT_NO_THROW(modelling.check_targets(split, 10, 3, false));
+  const auto message = [&](int64_t vocabulary, int64_t positions, bool behind_source = false) -> std::string {
     try {
-      modelling.check_targets(split, vocabulary, positions);
+      modelling.check_targets(split, vocabulary, positions, behind_source);
     } catch (const DataError& error) {
       return error.what();
     }
     return {};
   };
-  EXPECT_EQ(message(10, 2), "file.jsonl: idx 7: a target of 3 tokens, expected at most 2, the model's positions");
+  EXPECT_EQ(message(10, 2), "file.jsonl: idx 7: a target that takes 3 positions, the model has 2");
+  const int64_t both = split.length(1) + 2;  // all but the last token of the target are read
+  EXPECT_EQ(message(10, both, true), "");
+  EXPECT_NE(message(10, both - 1, true).find(" positions, the model has "), std::string::npos);
   EXPECT_EQ(message(9, 3),
             "file.jsonl: idx 7: a target with the token 9, expected ids below 9, the output table's size");
 }
