@@ -31,11 +31,18 @@ class BertNormalizer : public Normalizer {
   }
 
   void normalize(std::string_view text, std::string& out, Sources* sources) const override {
+    if (sources == nullptr) return rewrite(text, out, [](std::size_t) {});
+    sources->clear();
+    rewrite(text, out, [&](std::size_t source) { sources->resize(out.size(), static_cast<uint32_t>(source)); });
+  }
+
+ private:
+  static constexpr int kDropped = -1;
+
+  /// Calls `trace` with the place of a character behind everything that is written for it.
+  template <class Trace>
+  void rewrite(std::string_view text, std::string& out, Trace trace) const {
     out.clear();
-    if (sources != nullptr) sources->clear();
-    const auto trace = [&](std::size_t source) {
-      if (sources != nullptr) sources->resize(out.size(), static_cast<uint32_t>(source));
-    };
     CanonicalOrder order([&](char32_t point, uint32_t source, bool /*first*/) {
       if (is_nonspacing_mark(point)) return;
       put_lowercase(point, out);
@@ -74,9 +81,6 @@ class BertNormalizer : public Normalizer {
     }
     order.flush();
   }
-
- private:
-  static constexpr int kDropped = -1;
 
   void put_lowercase(char32_t point, std::string& out) const {
     if (!lower_) return append_code_point(out, point);
