@@ -32,15 +32,14 @@ class Choice final : public Objective {
   TargetKind target() const override { return TargetKind::choice; }
   int64_t outputs(const TaskInfo& /*task*/) const override { return 1; }
 
-  at::Tensor losses(const at::Tensor& logits_S1, const BatchTargets& targets, const Execution& execution) const override {
+  at::Tensor losses(const at::Tensor& logits_S1, const BatchTargets& targets,
+                    const Execution& execution) const override {
     return cross_entropy(side_by_side(logits_S1, targets.sequence_offsets),
                          {targets.labels.begin(), targets.labels.end()}, execution);
   }
 
   std::vector<Target> predict(const Answers& answers, const EncodedSplit& split) const override {
-    std::vector<Target> predictions;
-    for (int64_t e = 0; e < split.size(); ++e) predictions.push_back(largest(example_logits(answers.logits, split, e)));
-    return predictions;
+    return largest_of_each(answers.logits, split);
   }
 
   bool collapsed(const std::vector<Target>& predictions, const EncodedSplit& split) const override {

@@ -11,14 +11,13 @@ class Classification final : public Objective {
   TargetKind target() const override { return TargetKind::class_id; }
   int64_t outputs(const TaskInfo& task) const override { return static_cast<int64_t>(task.labels.size()); }
 
-  at::Tensor losses(const at::Tensor& logits_EN, const BatchTargets& targets, const Execution& execution) const override {
+  at::Tensor losses(const at::Tensor& logits_EN, const BatchTargets& targets,
+                    const Execution& execution) const override {
     return cross_entropy(logits_EN, {targets.labels.begin(), targets.labels.end()}, execution);
   }
 
   std::vector<Target> predict(const Answers& answers, const EncodedSplit& split) const override {
-    std::vector<Target> predictions;
-    for (int64_t e = 0; e < split.size(); ++e) predictions.push_back(largest(example_logits(answers.logits, split, e)));
-    return predictions;
+    return largest_of_each(answers.logits, split);
   }
 
   bool collapsed(const std::vector<Target>& predictions, const EncodedSplit& split) const override {

@@ -14,7 +14,8 @@ class MultiLabel final : public Objective {
   TargetKind target() const override { return TargetKind::classes; }
   int64_t outputs(const TaskInfo& task) const override { return static_cast<int64_t>(task.labels.size()); }
 
-  at::Tensor losses(const at::Tensor& logits_EN, const BatchTargets& targets, const Execution& /*execution*/) const override {
+  at::Tensor losses(const at::Tensor& logits_EN, const BatchTargets& targets,
+                    const Execution& /*execution*/) const override {
     at::Tensor held_EN = at::zeros(logits_EN.sizes(), at::kFloat);
     const int64_t classes = logits_EN.size(1);
     auto* held = held_EN.data_ptr<float>();

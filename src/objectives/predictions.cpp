@@ -17,9 +17,14 @@ bool all_finite(std::span<const float> values) {
   return std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); });
 }
 
-Target largest(std::span<const float> values) {
-  if (!all_finite(values)) return {};
-  return std::max_element(values.begin(), values.end()) - values.begin();
+std::vector<Target> largest_of_each(const at::Tensor& logits_SN, const EncodedSplit& split) {
+  std::vector<Target> places;
+  for (int64_t e = 0; e < split.size(); ++e) {
+    const auto values = example_logits(logits_SN, split, e);
+    places.push_back(all_finite(values) ? Target(std::max_element(values.begin(), values.end()) - values.begin())
+                                        : Target());
+  }
+  return places;
 }
 
 bool all_alike(const std::vector<Target>& predictions, const EncodedSplit& split) {

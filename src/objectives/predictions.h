@@ -15,8 +15,8 @@ std::span<const float> example_logits(const at::Tensor& logits_SN, const Encoded
 
 bool all_finite(std::span<const float> values);
 
-/// The place of the largest value, the first of equal ones; nothing where one is not finite.
-Target largest(std::span<const float> values);
+/// For each example the place of the largest of its logits, the first of equal ones; nothing where one is not finite.
+std::vector<Target> largest_of_each(const at::Tensor& logits_SN, const EncodedSplit& split);
 
 /// Whether all predictions are the same although the references are not.
 bool all_alike(const std::vector<Target>& predictions, const EncodedSplit& split);

@@ -12,7 +12,8 @@ class Regression final : public Objective {
   TargetKind target() const override { return TargetKind::score; }
   int64_t outputs(const TaskInfo& /*task*/) const override { return 1; }
 
-  at::Tensor losses(const at::Tensor& logits_E1, const BatchTargets& targets, const Execution& /*execution*/) const override {
+  at::Tensor losses(const at::Tensor& logits_E1, const BatchTargets& targets,
+                    const Execution& /*execution*/) const override {
     const at::Tensor scores = at::tensor(at::ArrayRef<double>(targets.labels)).to(logits_E1.options());
     return at::square(logits_E1.squeeze(1) - scores);
   }

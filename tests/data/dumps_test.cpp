@@ -1,4 +1,5 @@
-// The real dumps, where they are: PEFT_DATA names the folder that holds glue/ and superglue/ (docs/tasks.md#tasks-of-glue).
+// The real dumps, where they are: PEFT_DATA names the folder that holds glue/ and superglue/
+// (docs/tasks.md#tasks-of-glue).
 #include <cstdlib>
 
 #include "fixtures.h"

@@ -16,7 +16,8 @@ inline ModelSpec parse_altered_bert(const Json& config, const std::string& origi
   }
   if (config.value("pre_norm", false)) stack.norm_place = NormPlace::pre;
   stack.kv_heads = config.value("kv_heads", stack.heads);
-  if (config.value("no_biases", false)) stack.query_key_value_bias = stack.output_bias = stack.feed_forward_bias = false;
+  if (config.value("no_biases", false))
+    stack.query_key_value_bias = stack.output_bias = stack.feed_forward_bias = false;
   return spec;
 }
 inline const bool altered_bert_registered = architectures().add("altered-bert", {parse_altered_bert});

@@ -190,7 +190,8 @@ TEST(MakeInput, PacksTheSequencesOfAnExample) {
   split.end_example(int64_t{0}, 1);
   const ModelInput input = make_input({{&split, 1, 0, 0}, {&split, 0, 1, 5}}, 2, at::kCPU);
   const std::vector<int64_t> expected{4, 1, 2, 3, 4, 5, 6};
-  EXPECT_EQ(std::vector<int64_t>(input.source.ids_T.data_ptr<int64_t>(), input.source.ids_T.data_ptr<int64_t>() + 7), expected);
+  EXPECT_EQ(std::vector<int64_t>(input.source.ids_T.data_ptr<int64_t>(), input.source.ids_T.data_ptr<int64_t>() + 7),
+            expected);
   EXPECT_EQ(input.source.rows->cu(), (std::vector<int64_t>{0, 1, 4, 5, 7}));
   std::vector<int64_t> ordinals;
   for (int64_t b = 0; b < 4; ++b) ordinals.push_back(input.source.rows->ordinal(b));

@@ -21,7 +21,7 @@ struct Linear {
   Role role = Role::head;
   at::Tensor weight_OC = {};  ///< undefined: the architecture has no such map
   at::Tensor bias_O = {};     ///< undefined: none
-  bool input_major = false;  ///< files hold the transpose
+  bool input_major = false;   ///< files hold the transpose
   int64_t in_features() const { return weight_OC.size(1); }
   int64_t out_features() const { return weight_OC.size(0); }
 };
