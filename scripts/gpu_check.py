@@ -23,7 +23,7 @@ TOLERANCES = {"float32": 1e-4, "bfloat16": 3e-2}
 # Our kernels beside the stock route on the GPU in one type: AdamW makes whole steps of rounding, so float32 is held as on the emulator.
 BESIDE_STOCK = {"float32": 1e-4, "bfloat16": 2e-3}
 # A few small cases: the sanitizer is slow.
-SANITIZED = "OwnAttention.SlicesOf*:OwnAttention.Unaligned*:OwnAttention.OnePassOverOther*:OwnAttention.OnePassWithDropout*:OwnAttention.PrefixInFront*:OwnAdamW.GradientsThat*:OwnAdamW.BankIs*:OwnSmallXent.Rows*:Own*.UnalignedRows*:*OwnLora.Strided*:*OwnEmbedding.Gathers*:*OwnEmbedding.OneOf*:OwnRowDropout.*:OwnAttention.StateMerged*"
+SANITIZED = "CustomAttention.SlicesOf*:CustomAttention.Unaligned*:CustomAttention.OnePassOverOther*:CustomAttention.OnePassWithDropout*:CustomAttention.PrefixInFront*:CustomAdamW.GradientsThat*:CustomAdamW.BankIs*:CustomSmallXent.Rows*:Own*.UnalignedRows*:*CustomLora.Strided*:*CustomEmbedding.Gathers*:*CustomEmbedding.OneOf*:CustomRowDropout.*:CustomAttention.StateMerged*"
 
 
 def command(program):
@@ -113,7 +113,7 @@ def losses(folder):
     world = World(folder / "world")
     places = {"cpu": ("cpu", "float32", "auto")}
     for dtype in TOLERANCES:
-        for implementation in ("auto", "own"):
+        for implementation in ("auto", "packed"):
             places[f"cuda {dtype} {implementation}"] = ("cuda", dtype, implementation)
 
     def curve(name, method, place, dropout=0.0):
@@ -121,7 +121,7 @@ def losses(folder):
         label = f"{name}-{place}".replace(" ", "-").replace(",", "")
         output = world.path / "runs" / label
         train = {"device": at, "max_steps": STEPS, "learning_rate": 1e-3, "eval_steps": 0, "save_steps": 0}
-        model = {"dtype": dtype, "attn_implementation": implementation, "use_kernels": implementation == "own", "dropout": dropout}
+        model = {"dtype": dtype, "attn_implementation": implementation, "use_kernels": implementation == "packed", "dropout": dropout}
         config = world.config(method, output, train=train, model=model)
         file = world.write_config(config, label)
         done = run([*command("peft-train"), "--config", str(file)])
@@ -136,7 +136,7 @@ def losses(folder):
         served = [place for place in places if method["type"] != "full" or "bfloat16" not in place]  # full trains float32 alone
         cases[name] = (without_dropout, 0.0, served)
     for name in ("lora", "prefix"):  # our kernels drop what the CPU drops: masks have names
-        cases[f"{name}, dropout 0.1"] = (cases[name][0], 0.1, ["cpu", "cuda bfloat16 own"])
+        cases[f"{name}, dropout 0.1"] = (cases[name][0], 0.1, ["cpu", "cuda bfloat16 packed"])
 
     results, passed = {}, True
     for name, (method, dropout, served) in cases.items():
@@ -152,7 +152,7 @@ def losses(folder):
                 good = worst <= TOLERANCES[dtype]
                 row[place] = {"worst_relative_difference": worst}
                 stock = curves.get(f"cuda {dtype} auto")
-                if place.endswith("own") and isinstance(stock, list) and len(stock) == len(found):
+                if place.endswith("packed") and isinstance(stock, list) and len(stock) == len(found):
                     row[place]["beside_stock"] = furthest(found, stock)
                     good = good and row[place]["beside_stock"] <= BESIDE_STOCK[dtype]
                 row[place]["passed"], passed = good, passed and good

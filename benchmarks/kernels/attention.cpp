@@ -9,8 +9,8 @@
 #include <memory>
 
 #include "benchmarks/kernels/harness.h"
-#include "src/kernels/attention/own_packed.h"
-#include "src/kernels/attention/own_source.h"
+#include "src/kernels/attention/custom_packed.h"
+#include "src/kernels/attention/custom_source.h"
 #include "src/kernels/attention/varlen.h"
 
 namespace peft::bench {
@@ -50,9 +50,9 @@ Inputs make_inputs(const Shape& s, bool state) {
     in.source.prefix_v = at::randn_like(in.source.prefix_k);
     in.args.prefix = {in.source.prefix_k, in.source.prefix_v};
   }
-  const VarlenOut own = flash_ops().forward(in.q, in.k, in.v, {rows, rows, in.args.scale, false});
-  in.out = own.out_THD;
-  in.lse = own.lse_HT;
+  const VarlenOut self = flash_ops().forward(in.q, in.k, in.v, {rows, rows, in.args.scale, false});
+  in.out = self.out_THD;
+  in.lse = self.lse_HT;
   return in;
 }
 
@@ -145,7 +145,7 @@ Case layer_case(const Shape& s, bool state, double predicted,
     c.variants.push_back({name, [inputs, sources](int set) { return whole((*inputs)[set], *(*sources)[set]); }});
   }
   if (!state) {
-    c.variants.push_back({"own, packed_attention",
+    c.variants.push_back({"custom, packed_attention",
                           [inputs](int set) { return by_autograd((*inputs)[set], attention_packed, at::kBFloat16); }});
   }
   return c;
@@ -185,11 +185,11 @@ class PlainPrefix final : public SourceRoute {
 
   at::Tensor merge(const at::Tensor& q, const at::Tensor& out, const at::Tensor& lse_HT,
                    const SourceTensors& source) override {
-    const at::Tensor s = scale_ * products(q, source.prefix_k), own = rows(lse_HT.t(), source),
-                     lse = at::logaddexp(own, at::logsumexp(s, -1)), p = at::exp(s - lse.unsqueeze(-1));
+    const at::Tensor s = scale_ * products(q, source.prefix_k), self = rows(lse_HT.t(), source),
+                     lse = at::logaddexp(self, at::logsumexp(s, -1)), p = at::exp(s - lse.unsqueeze(-1));
     const at::Tensor of_prefix = sum("krhp,kphd->krhd", p, of_heads(source.prefix_v, q)),
-                     merged = at::exp(own - lse).unsqueeze(-1) * rows(out, source) + of_prefix;
-    lse_HT.copy_(lse.flatten(0, 1).t());  // last: own is a view of it
+                     merged = at::exp(self - lse).unsqueeze(-1) * rows(out, source) + of_prefix;
+    lse_HT.copy_(lse.flatten(0, 1).t());  // last: self is a view of it
     return merged.flatten(0, 1).to(q.scalar_type());
   }
 
@@ -238,7 +238,7 @@ Case source_case(const Shape& s, bool state, bool forward, double predicted) {
                backward_bytes =
                    state ? head_rows * (10.0 * s.width + 8.0) : head_rows * (16.0 * s.width + 20.0) + partials,
                bytes = forward ? head_rows * (6.0 * s.width + 8.0) : backward_bytes;
-  const MakeSource own = state ? own_state : own_prefix, plain = state ? stock : plain_prefix;
+  const MakeSource custom = state ? custom_state : custom_prefix, plain = state ? stock : plain_prefix;
   const int sets = sets_beyond_cache(bytes);
   auto inputs = std::make_shared<std::vector<Inputs>>();
   for (int i = 0; i < sets; ++i) inputs->push_back(make_inputs(s, state));
@@ -275,7 +275,8 @@ Case source_case(const Shape& s, bool state, bool forward, double predicted) {
                return run(wide, *route, out, lse);
              },
          .variants = {}};
-  for (const auto& [name, make] : std::vector<std::pair<std::string, MakeSource>>{{"own", own}, {"aten", plain}}) {
+  for (const auto& [name, make] :
+       std::vector<std::pair<std::string, MakeSource>>{{"custom", custom}, {"aten", plain}}) {
     auto sources = std::make_shared<std::vector<std::unique_ptr<SourceRoute>>>();
     auto merged = std::make_shared<std::vector<std::pair<at::Tensor, at::Tensor>>>();
     for (const Inputs& in : *inputs) {
@@ -325,7 +326,7 @@ Case assembly_case(const Shape& s, bool forward, double predicted) {
              },
          .variants = {}};
   for (const auto& [name, make] :
-       std::vector<std::pair<std::string, MakeSource>>{{"own", own_assembly}, {"aten", stock}}) {
+       std::vector<std::pair<std::string, MakeSource>>{{"custom", custom_assembly}, {"aten", stock}}) {
     auto routes = std::make_shared<std::vector<std::unique_ptr<SourceRoute>>>();
     for (const Inputs& in : *inputs) {
       routes->push_back(make(in.args, in.q));
@@ -346,7 +347,7 @@ std::vector<MakeCase> attention_cases() {
   for (const Shape& s : {bert, mini, llama, bank}) {
     cases.push_back([s] { return source_case(s, true, true, 3.0); });
     cases.push_back([s] { return source_case(s, true, false, 4.0); });
-    cases.push_back([s] { return layer_case(s, true, 2.0, {{"own", own_state}, {"aten", stock}}); });
+    cases.push_back([s] { return layer_case(s, true, 2.0, {{"custom", custom_state}, {"aten", stock}}); });
     for (const int64_t prefix : {20, 128}) {
       Shape p = s;
       p.prefix = prefix;
@@ -355,8 +356,9 @@ std::vector<MakeCase> attention_cases() {
       cases.push_back([p] { return assembly_case(p, true, 2.0); });
       cases.push_back([p] { return assembly_case(p, false, 3.0); });
       cases.push_back([p] {
-        return layer_case(p, false, 1.3,
-                          {{"own, prefix_attention", own_prefix}, {"own, kv_assembly", own_assembly}, {"aten", stock}});
+        return layer_case(
+            p, false, 1.3,
+            {{"custom, prefix_attention", custom_prefix}, {"custom, kv_assembly", custom_assembly}, {"aten", stock}});
       });
     }
   }
@@ -367,12 +369,12 @@ std::vector<MakeCase> attention_cases() {
   long_sequences = {"BERT-base B8 N1024", 8, 1024, 12, 12, 64};
   const Shape t5{"T5-base B32 N128", 32, 128, 12, 12, 64}, long_t5{"T5-base B8 N512", 8, 512, 12, 12, 64};
   // ours first, then what it competes with
-  cases.push_back([=] { return implementation_case(bert, false, false, 1.1, {own, flash, cudnn, efficient}); });
+  cases.push_back([=] { return implementation_case(bert, false, false, 1.1, {packed, flash, cudnn, efficient}); });
   cases.push_back([=] { return implementation_case(long_sequences, false, false, 1.0, {flash, cudnn, efficient}); });
-  cases.push_back([=] { return implementation_case(short_prefix, true, false, 1.3, {own, flash, cudnn}); });
-  cases.push_back([=] { return implementation_case(long_prefix, true, false, 1.0, {own, flash, cudnn}); });
-  cases.push_back([=] { return implementation_case(t5, false, true, 2.0, {own, efficient}); });
-  cases.push_back([=] { return implementation_case(long_t5, true, true, 1.5, {own, efficient}); });
+  cases.push_back([=] { return implementation_case(short_prefix, true, false, 1.3, {packed, flash, cudnn}); });
+  cases.push_back([=] { return implementation_case(long_prefix, true, false, 1.0, {packed, flash, cudnn}); });
+  cases.push_back([=] { return implementation_case(t5, false, true, 2.0, {packed, efficient}); });
+  cases.push_back([=] { return implementation_case(long_t5, true, true, 1.5, {packed, efficient}); });
   return cases;
 }
 

@@ -7,11 +7,11 @@
 
 #include "benchmarks/kernels/harness.h"
 #include "peft/kernels/bank_adamw.h"
-#include "src/kernels/own/activation.h"
-#include "src/kernels/own/cross_entropy.h"
-#include "src/kernels/own/dropout.h"
-#include "src/kernels/own/embedding.h"
-#include "src/kernels/own/lora.h"
+#include "src/kernels/custom/activation.h"
+#include "src/kernels/custom/cross_entropy.h"
+#include "src/kernels/custom/dropout.h"
+#include "src/kernels/custom/embedding.h"
+#include "src/kernels/custom/lora.h"
 
 namespace peft::bench {
 namespace {
@@ -34,7 +34,7 @@ Tensors forward_backward(const Function& f, const Tensors& leaves, const at::Ten
 
 /// A case of two functions of the same leaves, forward and backward.
 Case pair_case(std::string bench, Json shape, double bytes, double predicted,
-               const std::function<Tensors()>& make_leaves, at::IntArrayRef out_shape, const Function& own,
+               const std::function<Tensors()>& make_leaves, at::IntArrayRef out_shape, const Function& custom,
                const Function& stock, const Function& wide) {
   const int sets = sets_beyond_cache(bytes);
   auto leaves = std::make_shared<std::vector<Tensors>>();
@@ -55,7 +55,7 @@ Case pair_case(std::string bench, Json shape, double bytes, double predicted,
                   all.push_back(x.detach().to(at::kDouble).requires_grad_(x.requires_grad()));
                 return forward_backward(wide, all, dy);
               },
-          .variants = {variant("own", own), variant("aten", stock)}};
+          .variants = {variant("custom", custom), variant("aten", stock)}};
 }
 
 at::Tensor leaf(at::IntArrayRef shape, at::ScalarType type = at::kBFloat16) {
@@ -66,7 +66,7 @@ at::Tensor leaf(at::IntArrayRef shape, at::ScalarType type = at::kBFloat16) {
 Case norm_case(int64_t t, int64_t c, cuda::NormKind kind, double predicted) {
   const bool layer_norm = kind == cuda::NormKind::layer_norm;
   const auto values = [c] { return at::randn({c}, on_gpu(at::kBFloat16)); };
-  const own::FrozenNorm norm{
+  const custom::FrozenNorm norm{
       .kind = kind, .eps = 1e-6, .weight_C = values(), .bias_C = layer_norm ? values() : at::Tensor()};
   const at::Tensor bias = layer_norm ? values() : at::Tensor();
   const Function plain = [=](const Tensors& x) {
@@ -80,7 +80,7 @@ Case norm_case(int64_t t, int64_t c, cuda::NormKind kind, double predicted) {
       [=] {
         return Tensors{leaf({t, c}), leaf({t, c})};
       },
-      {t, c}, [=](const Tensors& x) { return own::residual_norm(x[0], x[1], bias, norm).y_TC; }, plain, plain);
+      {t, c}, [=](const Tensors& x) { return custom::residual_norm(x[0], x[1], bias, norm).y_TC; }, plain, plain);
 }
 
 /// SwiGLU or GEGLU on the halves of one projection.
@@ -96,7 +96,8 @@ Case gated_case(int64_t t, int64_t f, cuda::Activation act) {
       [=] {
         return Tensors{leaf({t, 2 * f})};
       },
-      {t, f}, [=](const Tensors& x) { return own::gated_activation(x[0].narrow(1, 0, f), x[0].narrow(1, f, f), act); },
+      {t, f},
+      [=](const Tensors& x) { return custom::gated_activation(x[0].narrow(1, 0, f), x[0].narrow(1, f, f), act); },
       plain, plain);
 }
 
@@ -109,7 +110,7 @@ Case bias_case(int64_t t, int64_t f) {
       [=] {
         return Tensors{leaf({t, f})};
       },
-      {t, f}, [bias](const Tensors& x) { return own::bias_activation(x[0], bias, cuda::Activation::gelu); }, plain,
+      {t, f}, [bias](const Tensors& x) { return custom::bias_activation(x[0], bias, cuda::Activation::gelu); }, plain,
       plain);
 }
 
@@ -126,10 +127,10 @@ Case xent_case(int64_t rows, int64_t classes) {
       [=] {
         return Tensors{leaf({rows, classes})};
       },
-      {rows}, [labels](const Tensors& x) { return own::small_xent(x[0], {}, {}, labels, {}); }, plain, plain);
+      {rows}, [labels](const Tensors& x) { return custom::small_xent(x[0], {}, {}, labels, {}); }, plain, plain);
 }
 
-/// LoRA of K adapters: own, beside one batched product.
+/// LoRA of K adapters: custom, beside one batched product.
 Case lora_case(int64_t adapters, int64_t rows_each, int64_t c, int64_t r) {
   const int64_t t = adapters * rows_each;
   const Batch rows = batch_on_gpu(adapters, rows_each, adapters);
@@ -145,7 +146,7 @@ Case lora_case(int64_t adapters, int64_t rows_each, int64_t c, int64_t r) {
       [=] {
         return Tensors{leaf({t, c}), leaf({adapters, c, r}, at::kFloat), leaf({adapters, r, c}, at::kFloat)};
       },
-      {t, c}, [=](const Tensors& x) { return own::lora_addition(x[0], x[1], x[2], scale, rows); }, plain, plain);
+      {t, c}, [=](const Tensors& x) { return custom::lora_addition(x[0], x[1], x[2], scale, rows); }, plain, plain);
 }
 
 /// Prompt rows, embeddings and the first norm. given_rows: tokens bring their rows, which have a gradient.
@@ -153,9 +154,9 @@ Case embedding_case(int64_t sequences, int64_t length, int64_t prompt, int64_t c
   constexpr int64_t kVocabulary = 30522, kPositions = 512;
   const Batch rows = batch_on_gpu(sequences, length);
   const auto table = [&](at::IntArrayRef shape) { return at::randn(shape, on_gpu(at::kBFloat16)); };
-  own::EmbeddingTables tables{
+  custom::EmbeddingTables tables{
       .word_VC = table({kVocabulary, c}), .position_NC = table({kPositions, c}), .type_UC = {}, .norm = {}};
-  tables.norm = own::FrozenNorm{.weight_C = table({c}), .bias_C = table({c})};
+  tables.norm = custom::FrozenNorm{.weight_C = table({c}), .bias_C = table({c})};
   const at::Tensor ids = at::randint(kVocabulary, {sequences * length}, on_gpu(at::kLong));
   const Function plain = [=](const Tensors& x) {
     const at::ScalarType type = x[0].scalar_type() == at::kDouble ? at::kDouble : at::kBFloat16;
@@ -181,7 +182,7 @@ Case embedding_case(int64_t sequences, int64_t length, int64_t prompt, int64_t c
       },
       {t, c},
       [=](const Tensors& x) {
-        return own::packed_embedding(tables, ids, {}, x[0], rows, false, given_rows ? x[1] : at::Tensor());
+        return custom::packed_embedding(tables, ids, {}, x[0], rows, false, given_rows ? x[1] : at::Tensor());
       },
       plain, plain);
 }
@@ -204,12 +205,12 @@ Case dropout_case(int64_t sequences, int64_t length, int64_t c) {
           .predicted_ratio = 1.3,
           .sets = sets,
           .expected = [x, mask] { return Tensors{x->front().to(at::kDouble) * mask.to(at::kDouble)}; },
-          .variants = {{"own", [x, masks = own::named_masks(site, rows, x->front())](
-                                   int set) { return Tensors{own::row_dropout((*x)[set], masks)}; }},
+          .variants = {{"custom", [x, masks = custom::named_masks(site, rows, x->front())](
+                                      int set) { return Tensors{custom::row_dropout((*x)[set], masks)}; }},
                        {"aten", [x, mask](int set) { return Tensors{(*x)[set] * mask}; }}}};
 }
 
-/// One step of J jobs of `tensors` tensors each: own in two launches, ATen's fused operator once a job.
+/// One step of J jobs of `tensors` tensors each: custom in two launches, ATen's fused operator once a job.
 Case adamw_case(int64_t jobs, int64_t tensors, int64_t numbers) {
   const double bytes = 38.0 * double(jobs * tensors * numbers);
   struct State {
@@ -224,8 +225,8 @@ Case adamw_case(int64_t jobs, int64_t tensors, int64_t numbers) {
     trained.push_back(
         {start.back().clone().requires_grad_(true), std::vector<float>(jobs, 1e-3F), std::vector<float>(jobs, 0.01F)});
   }
-  const BankAdamW::Job job{.lr_scheduler_type = "constant", .max_grad_norm = 0.0};
-  state->bank = std::make_unique<BankAdamW>(trained, std::vector<BankAdamW::Job>(jobs, job));
+  const BankAdamW::Hyperparameters job{.lr_scheduler_type = "constant", .max_grad_norm = 0.0};
+  state->bank = std::make_unique<BankAdamW>(trained, std::vector<BankAdamW::Hyperparameters>(jobs, job));
   for (int64_t j = 0; j < jobs; ++j) {
     Tensors p, zeros;
     for (const at::Tensor& x : start) p.push_back(x[j].clone());
@@ -256,7 +257,7 @@ Case adamw_case(int64_t jobs, int64_t tensors, int64_t numbers) {
                 return all;
               },
           .tolerance = 1e-5,
-          .variants = {{"own",
+          .variants = {{"custom",
                         [state, trained, jobs](int) {
                           state->bank->step();
                           Tensors all;

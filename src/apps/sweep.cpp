@@ -64,9 +64,9 @@ void print_plan(const SweepConfig& sweep, const std::vector<std::vector<std::siz
   std::string text;
   for (std::size_t b = 0; b < banks.size(); ++b) {
     text += fmt::format("bank {}: {} runs\n", b + 1, banks[b].size());
-    for (const std::size_t i : banks[b]) text += fmt::format("  {}\n", sweep.jobs[i].name);
+    for (const std::size_t i : banks[b]) text += fmt::format("  {}\n", sweep.runs[i].name);
   }
-  print_result(text + fmt::format("{} runs in {} banks\n", sweep.jobs.size(), banks.size()));
+  print_result(text + fmt::format("{} runs in {} banks\n", sweep.runs.size(), banks.size()));
 }
 
 void write_summary(const fs::path& folder, const SweepSummary& summary) {
@@ -78,7 +78,7 @@ int sweep_main(int argc, char** argv) {
   const auto arguments = parse(argc, argv);
   if (!arguments) return 0;
   const SweepConfig sweep = SweepConfig::read(arguments->config, arguments->sets);
-  const auto banks = plan_banks(sweep.jobs, arguments->bank_size);
+  const auto banks = plan_banks(sweep.runs, arguments->bank_size);
   check_folder(sweep, arguments->resume);
   if (arguments->dry_run) {
     print_plan(sweep, banks);
@@ -90,21 +90,21 @@ int sweep_main(int argc, char** argv) {
   const fs::path folder = sweep.output;
   fs::create_directories(folder);
   const FolderLock lock(folder);
-  check_runs(sweep.jobs);
+  check_runs(sweep.runs);
   write_atomic(folder / "sweep.json", to_pretty_string(sweep.json));
 
   constexpr int64_t kParts = 1000;  // of a run, so that the line moves within one
-  Progress progress("sweep, thousandths of runs", kParts * static_cast<int64_t>(sweep.jobs.size()));
-  std::vector<SweepOutcome> outcomes(sweep.jobs.size());
+  Progress progress("sweep, thousandths of runs", kParts * static_cast<int64_t>(sweep.runs.size()));
+  std::vector<SweepOutcome> outcomes(sweep.runs.size());
   std::size_t finished = 0, failed = 0;
   std::optional<Error> refused;  // the last bank that could not begin
   for (const auto& bank : banks) {
     std::vector<RunConfig> configs;
-    for (const std::size_t i : bank) configs.push_back(sweep.jobs[i].config);
+    for (const std::size_t i : bank) configs.push_back(sweep.runs[i].config);
     const auto report = [&](double done, const std::string& note) {
       const double runs = static_cast<double>(finished) + done * static_cast<double>(bank.size());
       progress.update(static_cast<int64_t>(runs * kParts),
-                      fmt::format("{} of {} finished, {}", finished, sweep.jobs.size(), note));
+                      fmt::format("{} of {} finished, {}", finished, sweep.runs.size(), note));
     };
     std::vector<JobResult> results;
     try {
@@ -121,7 +121,7 @@ int sweep_main(int argc, char** argv) {
     for (std::size_t j = 0; j < bank.size(); ++j) {
       if (results[j].code == ExitCode::interrupted)
         throw Error(fmt::format("{}: {} of {} runs finished; run again with --resume", sweep.output, finished,
-                                sweep.jobs.size()),
+                                sweep.runs.size()),
                     ExitCode::interrupted);
       outcomes[bank[j]] = {results[j].metrics, results[j].message};
       if (results[j].code == ExitCode::guard) {
@@ -130,15 +130,15 @@ int sweep_main(int argc, char** argv) {
       }
     }
     finished += bank.size();
-    write_summary(folder, summarise(sweep.jobs, outcomes));
+    write_summary(folder, summarise(sweep.runs, outcomes));
   }
-  const SweepSummary summary = summarise(sweep.jobs, outcomes);
+  const SweepSummary summary = summarise(sweep.runs, outcomes);
   if (refused) {
     write_summary(folder, summary);
     throw *refused;
   }
   print_result(summary.markdown());
-  if (failed == sweep.jobs.size())
+  if (failed == sweep.runs.size())
     throw Error(fmt::format("{}: every run was stopped by a guard", sweep.output), ExitCode::guard);
   return 0;
 }

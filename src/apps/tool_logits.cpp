@@ -24,7 +24,7 @@ std::optional<std::string_view> text_of(const Cell& cell, const char* key, bool 
 EncodedSplit read_texts(const std::string& file, const ModelSession& session, int64_t max_length) {
   BadRows bad(file, {});
   RowFormat format;
-  format.shape = Shape::jsonl;
+  format.file = FileFormat::jsonl;
   const auto rows = open_rows(file, format, {{"text", false}, {"text_pair", false}}, bad);
   EncodedSplit split;
   split.name = "input";
@@ -44,7 +44,7 @@ EncodedSplit read_texts(const std::string& file, const ModelSession& session, in
     split.end_example({}, row.number);
   }
   bad.finish(rows->rows());
-  if (split.size() == 0) throw_error<DataError>("{}: no rows", file);
+  if (split.size() == 0) throw_error<DataError>("{}: no examples", file);
   session.check_rows(split);
   return split;
 }

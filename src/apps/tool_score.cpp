@@ -45,7 +45,7 @@ Values read_values(const std::string& file) {
       throw DataError(error.what());
     }
   }
-  if (values.lines.empty()) throw_error<DataError>("{}: no rows", file);
+  if (values.lines.empty()) throw_error<DataError>("{}: no lines", file);
   return values;
 }
 
@@ -121,8 +121,9 @@ double read_number(const Values& values, std::size_t row, Side side) {
   values.fail(row, "{}; expected a number{}", value.dump(), side == Side::prediction ? " or null" : "");
 }
 
+/// `ordered`: the metric that takes class 1 for the positive one, if there is one.
 Scored read_scored(Metric::Input input, const Values& predictions, const Values& references, int64_t num_classes,
-                   bool ordered) {
+                   const std::string& ordered) {
   Scored scored;
   scored.num_classes = num_classes;
   const std::size_t n = references.lines.size();
@@ -141,9 +142,9 @@ Scored read_scored(Metric::Input input, const Values& predictions, const Values&
     }
     return scored;
   }
-  if (ordered && read.strings())
-    throw_error<DataError>("{}: label strings; f1 and multirc_f1a need class ids, with 1 the positive class",
-                           references.file);
+  if (!ordered.empty() && read.strings())
+    throw_error<DataError>("{}: label strings; {} needs class ids, with 1 the positive class", references.file,
+                           ordered);
   for (std::size_t row = 0; row < n; ++row) {
     scored.references.push_back(read(references, row, Side::reference));
     scored.predictions.push_back(read(predictions, row, Side::prediction));
@@ -181,14 +182,15 @@ struct Options {
 };
 
 Json score(const Options& options) {
-  bool ordered = false, classes = false;
+  std::string ordered;
+  bool classes = false;
   for (const auto& name : options.metrics) {
     const Metric& metric = metric_registry().at(name);
-    ordered = ordered || metric.ordered;
+    if (metric.ordered) ordered = name;
     classes = classes || metric.input == Metric::Input::classes;
     if (metric.groups == Metric::Groups::required && options.groups.empty())
       throw_error<ConfigError>("{} needs --groups", name);
-    if (name == "macro_f1_all" && options.num_classes == 0) throw_error<ConfigError>("{} needs --num-classes", name);
+    if (metric.all_classes && options.num_classes == 0) throw_error<ConfigError>("{} needs --num-classes", name);
   }
 
   const Values predictions = read_values(options.predictions), references = read_values(options.references);

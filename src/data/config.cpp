@@ -29,14 +29,16 @@ void ColumnsConfig::visit(Fields& fields) {
   fields.field("text_pair", text_pair, {.help = "column of the second text (default: text_pair, where there is one)"});
   fields.field("choices", choices, {.help = "column of the list of choices (default: choices)"});
   fields.field("label", label, {.help = "column of the label or score (default: label)"});
-  fields.field("idx", idx,
-               {.help = "column of the row's own integer id (default: idx where there is one, else the row number)"});
+  fields.field(
+      "idx", idx,
+      {.help =
+           "column of the example's own integer id (default: idx where there is one, else its number in the file)"});
 }
 
 void LimitConfig::visit(Fields& fields) {
-  fields.field("train", train, {.help = "rows of train to use", .min = 1});
-  fields.field("dev", dev, {.help = "rows of dev to use", .min = 1});
-  fields.field("test", test, {.help = "rows of test to use", .min = 1});
+  fields.field("train", train, {.help = "examples of train to use", .min = 1});
+  fields.field("dev", dev, {.help = "examples of dev to use", .min = 1});
+  fields.field("test", test, {.help = "examples of test to use", .min = 1});
 }
 
 void DataConfig::visit(Fields& fields) {
@@ -45,7 +47,7 @@ void DataConfig::visit(Fields& fields) {
   fields.field("labels", labels,
                {.help = "class names in id order; empty: the task's own, or those of the train split"});
   fields.field("format", format,
-               {.help = "shape of the files; auto: by name", .choices = {"auto", "glue_tsv", "csv", "tsv", "jsonl"}});
+               {.help = "format of the files; auto: by name", .choices = {"auto", "glue_tsv", "csv", "tsv", "jsonl"}});
   fields.field("delimiter", delimiter, {.help = "one character between the fields of a csv file"});
   fields.field("quoting", quoting,
                {.help = "of tsv files: none, or csv for quotes as in csv", .choices = {"none", "csv"}});
@@ -54,7 +56,7 @@ void DataConfig::visit(Fields& fields) {
   fields.field("max_bad_fraction", max_bad_fraction,
                {.help = "share of bad rows of a file above which skip is an error", .min = 0, .max = 1});
   fields.field("max_line_bytes", max_line_bytes, {.help = "longer lines are bad rows", .min = 1});
-  fields.field("limit", limit, {.help = "use only the first n rows of a fixed permutation"});
+  fields.field("limit", limit, {.help = "use only the first n examples of a fixed permutation"});
   fields.field("limit_seed", limit_seed, {.help = "seed of that permutation", .min = 0});
 }
 

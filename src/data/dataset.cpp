@@ -94,7 +94,7 @@ void warn_of_one_class(const EncodedSplit& train, const std::vector<std::string>
   const auto used = std::find_if(counts.begin(), counts.end(), [](int64_t n) { return n > 0; });
   if (train.target_kind == TargetKind::classes || used == counts.end() || *used != train.size()) return;
   const auto id = static_cast<std::size_t>(used - counts.begin());
-  log_warning("{}: all {} rows have the label {}", train.statistics.files.front(), train.size(),
+  log_warning("{}: all {} examples have the label {}", train.statistics.files.front(), train.size(),
               labels.empty() ? std::to_string(id) : labels[id]);
 }
 

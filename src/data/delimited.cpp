@@ -27,7 +27,7 @@ class DelimitedReader final : public RowReader {
   DelimitedReader(const std::filesystem::path& path, const RowFormat& format, const std::vector<Column>& columns,
                   BadRows& bad)
       : records_(path, format.delimiter, format.quoting, format.max_line_bytes), bad_(bad) {
-    if (!records_.next()) throw_error<DataError>("{}: no rows", file());
+    if (!records_.next()) throw_error<DataError>("{}: no examples", file());
     const bool names_inside = std::any_of(columns.begin(), columns.end(), [&](const Column& column) {
       return !column.name.empty() &&
              std::find(records_.fields().begin(), records_.fields().end(), column.name) != records_.fields().end();

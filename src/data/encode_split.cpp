@@ -207,10 +207,10 @@ void finish_statistics(EncodedSplit& split, const ExampleSource& source) {
 }
 
 void warn_of_unusual_size(const ExampleSource& source, int64_t rows) {
-  if (source.file.shape != (source.spec.dump.tsv() ? Shape::glue_tsv : Shape::jsonl)) return;
+  if (source.file.format != (source.spec.dump.tsv() ? FileFormat::glue_tsv : FileFormat::jsonl)) return;
   const auto official = source.spec.dump.rows.find(source.split);
   if (official != source.spec.dump.rows.end() && official->second != rows)
-    log_warning("{}: {} rows, the benchmark's {} split has {}", source.file.path.string(), rows, source.split,
+    log_warning("{}: {} examples, the benchmark's {} split has {}", source.file.path.string(), rows, source.split,
                 official->second);
 }
 
@@ -239,7 +239,7 @@ EncodedFile encode_split(const ExampleSource& source, const Tokenizer& tokenizer
     if (place.empty() || at < *limit) encoder.add(example, at);
   }
   encoder.flush();
-  if (result.split.size() == 0) throw_error<DataError>("{}: no rows", file);
+  if (result.split.size() == 0) throw_error<DataError>("{}: no examples", file);
   if (!place.empty()) reorder(result, encoder.places());
   result.content_hash = reader.content_hash();
   result.split.name = source.split;

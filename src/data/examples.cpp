@@ -32,7 +32,7 @@ class ExampleReader::Parser {
   explicit Parser(const ExampleSource& source)
       : plan_(source.spec),
         layout_(layout_of(source, plan_)),
-        parse_label_(source.spec, source.labels, source.file.shape == Shape::glue_tsv),
+        parse_label_(source.spec, source.labels, source.file.format == FileFormat::glue_tsv),
         spec_(source.spec),
         split_(source.split) {}
 
@@ -180,10 +180,10 @@ bool ExampleReader::next(Example& example) {
 
 void ExampleReader::finish() const {
   bad_.finish(rows_->rows());
-  if (good_ == 0) throw_error<DataError>("{}: no rows", bad_.file());
+  if (good_ == 0) throw_error<DataError>("{}: no examples", bad_.file());
   if (first_hidden_ != 0 && first_visible_ != 0)
-    throw_error<DataError>("{}:{}: no label, but line {} has one; expected labels in all rows or in none", bad_.file(),
-                           first_hidden_, first_visible_);
+    throw_error<DataError>("{}:{}: no label, but line {} has one; expected labels in all examples or in none",
+                           bad_.file(), first_hidden_, first_visible_);
   check_idx_unique();
 }
 
@@ -219,7 +219,7 @@ std::vector<std::string> infer_labels(const ExampleSource& train) {
       for (const Cell& member : *members) add(member);
     }
   }
-  if (rows->rows() == 0) throw_error<DataError>("{}: no rows", bad.file());
+  if (rows->rows() == 0) throw_error<DataError>("{}: no examples", bad.file());
   std::vector<std::string> labels(names.begin(), names.end());
   if (integers)
     std::stable_sort(labels.begin(), labels.end(),

@@ -63,18 +63,18 @@ const std::optional<std::string>* column_setting(const ColumnsConfig& columns, s
 }
 
 Layout layout_of(const ExampleSource& source, const SequencePlan& plan) {
-  const Shape shape = source.file.shape;
-  Layout layout = shape == Shape::glue_tsv ? dump_layout(source)
-                  : source.spec.own_files  ? own_layout(source, plan)
-                                           : plain_layout(source, plan);
+  const FileFormat format = source.file.format;
+  Layout layout = format == FileFormat::glue_tsv ? dump_layout(source)
+                  : source.spec.own_files        ? own_layout(source, plan)
+                                                 : plain_layout(source, plan);
   if (!source.spec.group.empty()) layout.group = {source.spec.group};
-  layout.format.shape = shape;
+  layout.format.file = format;
   layout.format.max_line_bytes = source.data.max_line_bytes;
-  if (shape == Shape::csv) {
+  if (format == FileFormat::csv) {
     layout.format.delimiter = source.data.delimiter.at(0);
     layout.format.quoting = true;
   }
-  if (shape == Shape::tsv) layout.format.quoting = source.data.quoting == "csv";
+  if (format == FileFormat::tsv) layout.format.quoting = source.data.quoting == "csv";
   return layout;
 }
 

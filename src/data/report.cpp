@@ -8,7 +8,7 @@ namespace {
 Json describe_split(const EncodedSplit& split, const TaskInfo& task) {
   const SplitStatistics& statistics = split.statistics;
   Json out{{"files", statistics.files},
-           {"rows", split.size()},
+           {"examples", split.size()},
            {"skipped", Json::object()},
            {"hidden_labels", split.hidden},
            {"all_tokens", split.offsets.back()},
@@ -32,7 +32,7 @@ std::string list(const Json& object) {
 
 std::string split_text(const EncodedSplit& split, const TaskInfo& task) {
   const Json facts = describe_split(split, task);
-  std::string text = fmt::format("{}: {} rows", split.name, split.size());
+  std::string text = fmt::format("{}: {} examples", split.name, split.size());
   for (const auto& file : split.statistics.files) text += fmt::format(" from {}", file);
   text += "\n";
   const auto line = [&](std::string_view name, const std::string& value) {
@@ -49,7 +49,7 @@ std::string split_text(const EncodedSplit& split, const TaskInfo& task) {
   line("tokens of a row", percentiles);
   line("tokens", fmt::format("{}", split.offsets.back()));
   line("truncated",
-       fmt::format("{} rows, {} tokens lost", split.statistics.truncated_examples, split.statistics.lost_tokens));
+       fmt::format("{} examples, {} tokens lost", split.statistics.truncated_examples, split.statistics.lost_tokens));
   line("empty texts", fmt::format("{}", split.statistics.empty_texts));
   if (split.statistics.overlap_with_train)
     line("also in train", fmt::format("{}", *split.statistics.overlap_with_train));

@@ -67,18 +67,18 @@ std::string join_names(const std::vector<std::string>& names) {
 
 std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path, const RowFormat& format,
                                      const std::vector<Column>& columns, BadRows& bad) {
-  switch (format.shape) {
-    case Shape::glue_tsv:
-    case Shape::tsv:
-    case Shape::csv:
+  switch (format.file) {
+    case FileFormat::glue_tsv:
+    case FileFormat::tsv:
+    case FileFormat::csv:
       return open_delimited(path, format, columns, bad);
-    case Shape::json:
+    case FileFormat::json:
       if (holds_array(path)) return open_json_array(path, columns, bad);
       [[fallthrough]];
-    case Shape::jsonl:
+    case FileFormat::jsonl:
       return open_json_lines(path, format, columns, bad);
   }
-  throw_error<Error>("{}: unknown shape", path.string());
+  throw_error<Error>("{}: unknown format", path.string());
 }
 
 }  // namespace peft

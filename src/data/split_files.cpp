@@ -34,23 +34,23 @@ std::string lower(std::string text) {
 constexpr const char* no_parquet =
     "Parquet files are not read by this build; write JSON Lines (to_json of the datasets library)";
 
-// The shape a file name promises; nothing when it promises none.
-std::optional<Shape> shape_of_name(const fs::path& path, const TaskSpec& spec) {
+// The format a file name promises; nothing when it promises none.
+std::optional<FileFormat> format_of_name(const fs::path& path, const TaskSpec& spec) {
   const std::string extension = lower(path.extension().string());
-  if (extension == ".tsv" || extension == ".txt") return spec.dump.tsv() ? Shape::glue_tsv : Shape::tsv;
-  if (extension == ".csv") return Shape::csv;
-  if (extension == ".jsonl") return Shape::jsonl;
-  if (extension == ".json") return Shape::json;
+  if (extension == ".tsv" || extension == ".txt") return spec.dump.tsv() ? FileFormat::glue_tsv : FileFormat::tsv;
+  if (extension == ".csv") return FileFormat::csv;
+  if (extension == ".jsonl") return FileFormat::jsonl;
+  if (extension == ".json") return FileFormat::json;
   return std::nullopt;
 }
 
-// With data.format the file is of that shape whatever its name.
-Shape shape_of_file(const fs::path& path, const TaskSpec& spec, const DataConfig& data) {
-  const auto promised = shape_of_name(path, spec);
-  if (data.format == "glue_tsv") return Shape::glue_tsv;
-  if (data.format == "tsv") return Shape::tsv;
-  if (data.format == "csv") return Shape::csv;
-  if (data.format == "jsonl") return promised == Shape::json ? Shape::json : Shape::jsonl;
+// With data.format the file is of that format whatever its name.
+FileFormat format_of_file(const fs::path& path, const TaskSpec& spec, const DataConfig& data) {
+  const auto promised = format_of_name(path, spec);
+  if (data.format == "glue_tsv") return FileFormat::glue_tsv;
+  if (data.format == "tsv") return FileFormat::tsv;
+  if (data.format == "csv") return FileFormat::csv;
+  if (data.format == "jsonl") return promised == FileFormat::json ? FileFormat::json : FileFormat::jsonl;
   if (promised) return *promised;
   if (lower(path.extension().string()) == ".parquet") throw_error<DataError>("{}: {}", path.string(), no_parquet);
   throw_error<ConfigError>("{}: the name does not tell the format (.tsv, .csv, .jsonl, .json); set data.format",
@@ -61,7 +61,7 @@ SplitFile named_file(const fs::path& path, const TaskSpec& spec, const DataConfi
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) throw_error<DataError>("{}: a folder, expected a file", path.string());
   if (!fs::exists(path, ignored)) throw_missing(path, "file");
-  return {path, shape_of_file(path, spec, data)};
+  return {path, format_of_file(path, spec, data)};
 }
 
 // Extensions looked for in a folder, in this order.
@@ -82,7 +82,7 @@ std::optional<SplitFile> find_in_folder(const fs::path& folder, const std::strin
   if (found.size() > 1)
     throw_error<DataError>("{}: {} and {} both hold the split {}; set data.format or data.files", folder.string(),
                            found[0].filename().string(), found[1].filename().string(), split);
-  return SplitFile{found[0], shape_of_file(found[0], spec, data)};
+  return SplitFile{found[0], format_of_file(found[0], spec, data)};
 }
 
 bool holds_splits(const fs::path& folder, const TaskSpec& spec, const DataConfig& data) {

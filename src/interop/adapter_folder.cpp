@@ -99,29 +99,13 @@ Json brought_modules(const Transformer& model, const AdapterFiles& files) {
   return modules;
 }
 
-/// peft's table of virtual tokens is [rows, token_dim], that of pairs for every layer [rows, 2 num_layers token_dim]. A config of another
-/// width is of another adapter.
-void check_table(const AdapterFiles& files) {
-  int64_t width = 0, layers = 0;
-  files.read("token_dim", width);
-  files.read("num_layers", layers);
-  const auto table = files.tensors.find("prompt_embeddings");
-  if (table == files.tensors.end() || table->second.dim() != 2 || width == 0) return;
-  const int64_t found = table->second.size(1);
-  if (found == width || found == 2 * layers * width) return;
-  throw_error<DataError>(
-      "{}/{}: tensor prompt_embeddings has {} columns, expected {} or {} by {} (token_dim {}, num_layers {})",
-      files.origin, kTensors, found, width, 2 * layers * width, kConfig, width, layers);
-}
-
 /// What the file holds beyond the method's own tensors.
-void apply_strays(Transformer& model, const Method& method, const AdapterFiles& files) {
-  const AdapterFiles own = method.fold(0);
+void apply_strays(Transformer& model, const Method& method, const AdapterFiles& folded, const AdapterFiles& files) {
   std::map<std::string, at::Tensor> overrides;
   std::vector<std::string> ignored;
   const auto base = model.named_tensors();
   for (const auto& [name, tensor] : files.tensors) {
-    if (own.tensors.contains(name) || method.took_in(name)) continue;
+    if (folded.tensors.contains(name) || method.has_read(name)) continue;
     std::string parameter = name;
     for (const std::string prefix : {kTunerPrefix, kPromptPrefix}) {
       if (name.starts_with(prefix)) {
@@ -249,7 +233,6 @@ LoadedAdapter load_adapter(Transformer& model, const fs::path& path, const Token
   }
   LoadedAdapter loaded;
   loaded.config = recognise_adapter(files);
-  check_table(files);
   loaded.config->modules_to_save = brought_modules(model, files);
   loaded.labels = files.labels;
   const std::string module = labels_module(model, *loaded.config);
@@ -275,8 +258,9 @@ LoadedAdapter load_adapter(Transformer& model, const fs::path& path, const Token
     whole.tensors.merge(loaded.method->fold(0).tensors);
     loaded.method->load(0, whole, true);
   }
-  apply_strays(model, *loaded.method, files);
-  warn_of_unknown_keys(*loaded.config, files);
+  const AdapterFiles folded = loaded.method->fold(0);
+  apply_strays(model, *loaded.method, folded, files);
+  warn_of_unknown_keys(*loaded.config, folded.config, files);
   return loaded;
 }
 

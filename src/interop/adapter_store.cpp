@@ -35,7 +35,7 @@ void restore_trained(const AdapterFiles& files, Method& method, int64_t k, bool 
 void AdapterStore::save(const std::filesystem::path& folder, const Method& method, int64_t k) const {
   AdapterFiles files = method.fold(k);
   files.labels = labels;
-  if (method.folds()) {
+  if (method.stores_trained_values()) {
     files.trained = method.trained_tensors(k);
     files.trained_type = method.type();
   }
@@ -52,7 +52,7 @@ void AdapterStore::restore(const std::filesystem::path& folder, Method& method, 
     return;
   }
   const AdapterFiles files = read_adapter(find_adapter(folder));
-  if (method.folds()) {
+  if (method.stores_trained_values()) {
     restore_trained(files, method, k, head);
     return;
   }

@@ -5,8 +5,8 @@
 
 namespace peft {
 
-/// Warns of each by name and value, as peft does: it may belong to a newer peft and change what the adapter computes. Null, false and
-/// empty values ask for nothing and are passed over.
-void warn_of_unknown_keys(MethodConfig& config, const AdapterFiles& files);
+/// Warns of each key with a value that is none of: peft's of every adapter, ours, those of `config`, those of `folded`, which is what the
+/// method itself writes.
+void warn_of_unknown_keys(MethodConfig& config, const Json& folded, const AdapterFiles& files);
 
 }  // namespace peft

@@ -7,19 +7,20 @@
 
 #include "peft/base/error.h"
 #include "src/kernels/cuda/bank_adamw/api.h"
-#include "src/kernels/own/tensors.h"
+#include "src/kernels/custom/tensors.h"
 
 namespace peft {
 namespace {
 
-void check_trained(const BankAdamW::Trained& tensor, std::size_t jobs, at::Device device) {
+void check_trained(const BankAdamW::Trained& tensor, std::size_t adapters, at::Device device) {
   const at::Tensor& x = tensor.value;
   const bool leaf = x.scalar_type() == at::kFloat && x.is_leaf() && x.requires_grad() && x.device() == device;
-  if (!leaf || x.dim() == 0 || x.size(0) != static_cast<int64_t>(jobs) || tensor.learning_rate.size() != jobs ||
-      tensor.weight_decay.size() != jobs) {
-    throw_error("BankAdamW: {} tensor {} with {} rates and {} decays for {} jobs, expected a float32 leaf of as many",
-                c10::toString(x.scalar_type()), fmt::join(x.sizes(), "x"), tensor.learning_rate.size(),
-                tensor.weight_decay.size(), jobs);
+  if (!leaf || x.dim() == 0 || x.size(0) != static_cast<int64_t>(adapters) || tensor.learning_rate.size() != adapters ||
+      tensor.weight_decay.size() != adapters) {
+    throw_error(
+        "BankAdamW: {} tensor {} with {} rates and {} decays for {} adapters, expected a float32 leaf of as many",
+        c10::toString(x.scalar_type()), fmt::join(x.sizes(), "x"), tensor.learning_rate.size(),
+        tensor.weight_decay.size(), adapters);
   }
 }
 
@@ -31,14 +32,14 @@ cuda::ScheduleKind schedule_of(const std::string& name) {
   throw_error("BankAdamW: no schedule is called {}", name);
 }
 
-cuda::AdamJob job_of(const BankAdamW::Job& job) {
-  return {.schedule = schedule_of(job.lr_scheduler_type),
-          .warmup = job.warmup_steps,
-          .total = job.total_steps,
-          .beta1 = job.beta1,
-          .beta2 = job.beta2,
-          .epsilon = job.epsilon,
-          .max_grad_norm = job.max_grad_norm};
+cuda::AdamJob job_of(const BankAdamW::Hyperparameters& adapter) {
+  return {.schedule = schedule_of(adapter.lr_scheduler_type),
+          .warmup = adapter.warmup_steps,
+          .total = adapter.total_steps,
+          .beta1 = adapter.beta1,
+          .beta2 = adapter.beta2,
+          .epsilon = adapter.epsilon,
+          .max_grad_norm = adapter.max_grad_norm};
 }
 
 template <class T>
@@ -51,13 +52,13 @@ std::vector<T> host_array(const at::Tensor& bytes, std::size_t count) {
 
 }  // namespace
 
-BankAdamW::BankAdamW(std::vector<Trained> tensors, const std::vector<Job>& jobs)
-    : tensors_(std::move(tensors)), jobs_(jobs.size()) {
-  if (tensors_.empty() || jobs.empty()) throw_error("BankAdamW: {} tensors, {} jobs", tensors_.size(), jobs_);
+BankAdamW::BankAdamW(std::vector<Trained> tensors, const std::vector<Hyperparameters>& adapters)
+    : tensors_(std::move(tensors)), count_(adapters.size()) {
+  if (tensors_.empty() || adapters.empty()) throw_error("BankAdamW: {} tensors, {} adapters", tensors_.size(), count_);
   const at::Device device = tensors_[0].value.device();
   int64_t total = 0;
   for (const Trained& tensor : tensors_) {
-    check_trained(tensor, jobs_, device);
+    check_trained(tensor, count_, device);
     first_.push_back(total);
     constexpr int64_t kFloatsIn16Bytes = 4;
     total += (tensor.value.numel() + kFloatsIn16Bytes - 1) / kFloatsIn16Bytes * kFloatsIn16Bytes;
@@ -73,7 +74,7 @@ BankAdamW::BankAdamW(std::vector<Trained> tensors, const std::vector<Job>& jobs)
   }
 
   std::vector<cuda::AdamSegment> segments;
-  for (std::size_t k = 0; k < jobs_; ++k) {  // the kernels want them by job
+  for (std::size_t k = 0; k < count_; ++k) {  // the kernels want them by adapter
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
       const Trained& tensor = tensors_[i];
       const int64_t numbers = tensor.value.numel() / tensor.value.size(0);
@@ -82,16 +83,16 @@ BankAdamW::BankAdamW(std::vector<Trained> tensors, const std::vector<Job>& jobs)
     }
   }
   std::vector<cuda::AdamJob> table;
-  for (const Job& job : jobs) table.push_back(job_of(job));
-  const cuda::AdamWorkList work = cuda::adam_work_list(segments, own::count(static_cast<int64_t>(jobs_)));
-  segments_ = own::device_array(segments, device);
-  job_table_ = own::device_array(table, device);
-  counters_ = own::device_array(std::vector<cuda::AdamCounters>(jobs_), device);
+  for (const Hyperparameters& adapter : adapters) table.push_back(job_of(adapter));
+  const cuda::AdamWorkList work = cuda::adam_work_list(segments, custom::count(static_cast<int64_t>(count_)));
+  segments_ = custom::device_array(segments, device);
+  hyperparameters_ = custom::device_array(table, device);
+  counters_ = custom::device_array(std::vector<cuda::AdamCounters>(count_), device);
   before_ = at::empty_like(counters_);
-  chunks_ = own::device_array(work.chunks, device);
-  first_chunk_ = own::device_array(work.first_chunk, device);
-  chunk_count_ = own::count(static_cast<int64_t>(work.chunks.size()));
-  partial_ = own::float_tensor(parameters_, {chunk_count_});
+  chunks_ = custom::device_array(work.chunks, device);
+  first_chunk_ = custom::device_array(work.first_chunk, device);
+  chunk_count_ = custom::count(static_cast<int64_t>(work.chunks.size()));
+  partial_ = custom::float_tensor(parameters_, {chunk_count_});
 }
 
 at::Tensor BankAdamW::view(const at::Tensor& flat, std::size_t tensor) const {
@@ -105,37 +106,37 @@ void BankAdamW::step() {
     if (!gradient.defined() || gradient.const_data_ptr() != view(gradients_, i).const_data_ptr())
       throw_error("BankAdamW: the gradient of tensor {} was replaced or reset", i);
   }
-  const cuda::BankAdamW bank{.parameters = own::mutable_floats(parameters_),
-                             .gradients = own::mutable_floats(gradients_),
-                             .exp_avg = own::mutable_floats(exp_avg_),
-                             .exp_avg_sq = own::mutable_floats(exp_avg_sq_),
+  const cuda::BankAdamW bank{.parameters = custom::mutable_floats(parameters_),
+                             .gradients = custom::mutable_floats(gradients_),
+                             .exp_avg = custom::mutable_floats(exp_avg_),
+                             .exp_avg_sq = custom::mutable_floats(exp_avg_sq_),
                              .shadow = nullptr,
-                             .segments = own::array<cuda::AdamSegment>(segments_),
-                             .jobs = own::array<cuda::AdamJob>(job_table_),
+                             .segments = custom::array<cuda::AdamSegment>(segments_),
+                             .jobs = custom::array<cuda::AdamJob>(hyperparameters_),
                              .counters = static_cast<cuda::AdamCounters*>(counters_.mutable_data_ptr()),
-                             .chunks = own::array<cuda::AdamChunk>(chunks_),
-                             .first_chunk = own::array<int32_t>(first_chunk_),
+                             .chunks = custom::array<cuda::AdamChunk>(chunks_),
+                             .first_chunk = custom::array<int32_t>(first_chunk_),
                              .before = static_cast<cuda::AdamCounters*>(before_.mutable_data_ptr()),
-                             .partial = own::mutable_floats(partial_),
+                             .partial = custom::mutable_floats(partial_),
                              .chunk_count = chunk_count_};
-  own::check(cuda::bank_adamw(bank, own::stream_of(parameters_)), "bank_adamw", parameters_);
+  custom::check(cuda::bank_adamw(bank, custom::stream_of(parameters_)), "bank_adamw", parameters_);
 }
 
 void BankAdamW::set_active(const std::vector<bool>& active) {
-  auto table = host_array<cuda::AdamJob>(job_table_, jobs_);
-  for (std::size_t k = 0; k < jobs_; ++k) table[k].active = active.at(k) ? 1 : 0;
-  job_table_.copy_(own::device_array(table, at::kCPU));  // in place: a captured step reads this table
+  auto table = host_array<cuda::AdamJob>(hyperparameters_, count_);
+  for (std::size_t k = 0; k < count_; ++k) table[k].active = active.at(k) ? 1 : 0;
+  hyperparameters_.copy_(custom::device_array(table, at::kCPU));  // in place: a captured step reads this table
 }
 
 void BankAdamW::set_counters(const std::vector<Counters>& counters) {
-  std::vector<cuda::AdamCounters> table(jobs_);
-  for (std::size_t k = 0; k < jobs_; ++k) table[k] = {counters.at(k).step, counters.at(k).updates, 0.0F};
-  counters_.copy_(own::device_array(table, at::kCPU));
+  std::vector<cuda::AdamCounters> table(count_);
+  for (std::size_t k = 0; k < count_; ++k) table[k] = {counters.at(k).step, counters.at(k).updates, 0.0F};
+  counters_.copy_(custom::device_array(table, at::kCPU));
 }
 
 std::vector<BankAdamW::Counters> BankAdamW::counters() const {
   std::vector<Counters> counters;
-  for (const cuda::AdamCounters& c : host_array<cuda::AdamCounters>(counters_, jobs_))
+  for (const cuda::AdamCounters& c : host_array<cuda::AdamCounters>(counters_, count_))
     counters.push_back({c.step, c.updates, static_cast<double>(c.gradient_norm)});
   return counters;
 }

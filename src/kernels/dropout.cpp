@@ -10,8 +10,8 @@
 #include "peft/base/rng.h"
 #include "peft/kernels/grouped_matmul.h"
 #include "src/kernels/cuda/common/dropout.h"
-#include "src/kernels/own/dropout.h"
-#include "src/kernels/own/tensors.h"
+#include "src/kernels/custom/dropout.h"
+#include "src/kernels/custom/tensors.h"
 
 namespace peft {
 namespace {
@@ -105,8 +105,8 @@ struct NamedDropout : torch::autograd::Function<NamedDropout> {
 
 at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows, const Execution& execution) {
   if (!site.active()) return x_TC;
-  if (execution.custom_kernels && own::has_element(x_TC.scalar_type()) && x_TC.size(1) % 8 == 0)
-    return own::row_dropout(x_TC, site, rows);
+  if (execution.custom_kernels && custom::has_element(x_TC.scalar_type()) && x_TC.size(1) % 8 == 0)
+    return custom::row_dropout(x_TC, site, rows);
   const at::Tensor keep = keep_mask(site, *rows, x_TC.size(1));
   const bool one = std::all_of(site.p.begin(), site.p.end(), [&](double p) { return p == site.p.front(); });
   if (one) return NamedDropout::apply(x_TC, keep, keep_scale(site.p.front()));

@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "peft/kernels/grouped_matmul.h"
-#include "src/kernels/own/embedding.h"
-#include "src/kernels/own/tensors.h"
+#include "src/kernels/custom/embedding.h"
+#include "src/kernels/custom/tensors.h"
 
 namespace peft {
 namespace {
@@ -32,14 +32,14 @@ std::optional<int64_t> common_start(const PackedBatch& rows) {
   return rows.start(0);
 }
 
-bool own_embedding_serves(const EmbeddingTables& tables, const Embedded& embedded) {
+bool custom_embedding_serves(const EmbeddingTables& tables, const Embedded& embedded) {
   const at::Tensor &word = tables.word_VC, &x = embedded.x_TC;
   const auto norm = tables.norm.value_or(RowNorm{});
   const auto frozen = [](const at::Tensor& table) { return !table.defined() || !table.requires_grad(); };
   return tables.word_scale == 1.0 && !tables.position_T.defined() &&
-         (x.defined() ? x.scalar_type() == word.scalar_type() : frozen(word)) && own::has_element(word.scalar_type()) &&
-         word.size(1) % 8 == 0 && word.size(1) <= own::kMaxColumns && frozen(tables.position_NC) &&
-         frozen(tables.type_UC) && frozen(norm.weight_C) && frozen(norm.bias_C);
+         (x.defined() ? x.scalar_type() == word.scalar_type() : frozen(word)) &&
+         custom::has_element(word.scalar_type()) && word.size(1) % 8 == 0 && word.size(1) <= custom::kMaxColumns &&
+         frozen(tables.position_NC) && frozen(tables.type_UC) && frozen(norm.weight_C) && frozen(norm.bias_C);
 }
 
 }  // namespace
@@ -52,12 +52,12 @@ at::Tensor word_rows(const EmbeddingTables& tables, const at::Tensor& ids) {
 at::Tensor embed_rows(const EmbeddingTables& tables, const Embedded& embedded, const at::Tensor& ids_T,
                       const at::Tensor& types_T, const Batch& rows, const Batch& longer, const Execution& execution) {
   const std::optional<int64_t> start = common_start(*longer);
-  if (execution.custom_kernels && start && own_embedding_serves(tables, embedded)) {
-    own::EmbeddingTables frozen{
+  if (execution.custom_kernels && start && custom_embedding_serves(tables, embedded)) {
+    custom::EmbeddingTables frozen{
         tables.word_VC, tables.position_NC, tables.type_UC, tables.position_offset + *start, {}};
-    if (const auto& norm = tables.norm) frozen.norm = own::frozen_norm(*norm);
-    return own::packed_embedding(frozen, ids_T, tables.type_UC.defined() ? types_T : at::Tensor(), embedded.prompt_SPC,
-                                 rows, embedded.prompt_per_sequence, embedded.x_TC);
+    if (const auto& norm = tables.norm) frozen.norm = custom::frozen_norm(*norm);
+    return custom::packed_embedding(frozen, ids_T, tables.type_UC.defined() ? types_T : at::Tensor(),
+                                    embedded.prompt_SPC, rows, embedded.prompt_per_sequence, embedded.x_TC);
   }
   at::Tensor x = embedded.x_TC.defined() ? embedded.x_TC : word_rows(tables, ids_T);
   const int64_t prompt_rows = embedded.prompt_rows();

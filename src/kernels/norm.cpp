@@ -2,15 +2,15 @@
 
 #include <ATen/ATen.h>
 
-#include "src/kernels/own/norm.h"
-#include "src/kernels/own/tensors.h"
+#include "src/kernels/custom/norm.h"
+#include "src/kernels/custom/tensors.h"
 
 namespace peft {
 namespace {
 
-bool own_norm_serves(const at::Tensor& x_TC, const at::Tensor& branch_TC, const RowNorm& norm) {
+bool custom_norm_serves(const at::Tensor& x_TC, const at::Tensor& branch_TC, const RowNorm& norm) {
   const auto trained = [](const at::Tensor& weight) { return weight.defined() && weight.requires_grad(); };
-  return own::has_element(x_TC.scalar_type()) && x_TC.size(1) % 8 == 0 && x_TC.size(1) <= own::kMaxColumns &&
+  return custom::has_element(x_TC.scalar_type()) && x_TC.size(1) % 8 == 0 && x_TC.size(1) <= custom::kMaxColumns &&
          (!branch_TC.defined() || branch_TC.scalar_type() == x_TC.scalar_type()) && !trained(norm.weight_C) &&
          !trained(norm.bias_C);
 }
@@ -26,8 +26,8 @@ at::Tensor normalise(const at::Tensor& x, const RowNorm& norm) {
 
 NormedSum normalised_sum(const at::Tensor& x_TC, const at::Tensor& branch_TC, const RowNorm& norm,
                          const DropoutSite& site, const Batch& rows, const Execution& execution) {
-  if (execution.custom_kernels && own_norm_serves(x_TC, branch_TC, norm)) {
-    return own::residual_norm(x_TC, branch_TC, {}, own::frozen_norm(norm), site, rows);
+  if (execution.custom_kernels && custom_norm_serves(x_TC, branch_TC, norm)) {
+    return custom::residual_norm(x_TC, branch_TC, {}, custom::frozen_norm(norm), site, rows);
   }
   const at::Tensor sum = branch_TC.defined() ? x_TC + dropout(branch_TC, site, rows) : x_TC;
   return {normalise(sum, norm), sum};

@@ -192,10 +192,30 @@ std::unique_ptr<MethodConfig> recognise_adept(const AdapterFiles& files) {
   return config;
 }
 
+/// lora_embedding_A [C,R], _a [R], _B [R,C], _b [C]: the network; its code never uses lora_alpha.
+std::optional<AdapterFiles> import_adept(const ReleasedFiles& released) {
+  const bool network = released.tensors.contains("lora_embedding_a") || released.tensors.contains("lora_embedding_b");
+  if (!is_low_rank_release(released) || !network) return std::nullopt;
+  AdapterFiles files = released.files;
+  int64_t length = 0;
+  files.read("max_length", length);
+  const at::Tensor& w1 = released.required("lora_embedding_A", 2);
+  files.config = released_config(released, "ADEPT", w1.size(1));
+  files.config.update({{"max_length", length}, {"offset_scaling", 1.0}});
+  files.tensors["prompt_embeddings"] = released.required("prompt_embeddings", 2);
+  files.tensors["adept_W1"] = w1;
+  files.tensors["adept_b1"] = released.required("lora_embedding_a", 1);
+  files.tensors["adept_W2"] = released.required("lora_embedding_B", 2);
+  files.tensors["adept_b2"] = released.required("lora_embedding_b", 1);
+  return files;
+}
+
 const bool adept_registered = methods().add(
-    "adept",
-    {[] { return std::make_unique<AdeptConfig>(); },
-     [](Transformer& model, const BankSpec& bank) { return std::make_unique<Adept>(model, bank); }, recognise_adept});
+    "adept", {[] { return std::make_unique<AdeptConfig>(); },
+              [](Transformer& model, const BankSpec& bank) { return std::make_unique<Adept>(model, bank); },
+              recognise_adept,
+              import_adept,
+              {"prompt_embeddings", "lora_embedding_A", "lora_embedding_a", "lora_embedding_B", "lora_embedding_b"}});
 
 }  // namespace
 }  // namespace peft

@@ -180,10 +180,32 @@ std::unique_ptr<MethodConfig> recognise_dept(const AdapterFiles& files) {
   return config;
 }
 
+/// lora_embedding_A [S,R] and _B [R,C]: an offset per position, times lora_alpha / sqrt(R).
+std::optional<AdapterFiles> import_dept(const ReleasedFiles& released) {
+  if (!is_low_rank_release(released) || released.tensors.contains("lora_embedding_a") ||
+      released.tensors.contains("lora_embedding_b"))
+    return std::nullopt;
+  const at::Tensor &a = released.required("lora_embedding_A", 2), &b = released.required("lora_embedding_B", 2);
+  AdapterFiles files = released.files;
+  double alpha = kCodeAlpha;
+  files.read("lora_alpha", alpha);
+  files.config = released_config(released, "DEPT", a.size(1));
+  const double factor = alpha / std::sqrt(static_cast<double>(a.size(1)));
+  files.config.update({{"max_length", a.size(0)},
+                       {"offset_scaling", alpha == kCodeAlpha ? Json("code") : Json(factor)},
+                       {"row_alignment", files.config["left_pad_positions"] == true ? "end" : "start"}});
+  files.tensors["prompt_embeddings"] = released.required("prompt_embeddings", 2);
+  files.tensors["dept_A"] = a;
+  files.tensors["dept_B"] = b;
+  return files;
+}
+
 const bool dept_registered =
     methods().add("dept", {[] { return std::make_unique<DeptConfig>(); },
                            [](Transformer& model, const BankSpec& bank) { return std::make_unique<Dept>(model, bank); },
-                           recognise_dept});
+                           recognise_dept,
+                           import_dept,
+                           {"prompt_embeddings", "lora_embedding_A", "lora_embedding_B"}});
 
 }  // namespace
 }  // namespace peft

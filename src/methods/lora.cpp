@@ -57,6 +57,9 @@ struct LoraConfig : MethodConfig {
          .min_exclusive = true,
          .per_job = true});
   }
+  std::vector<std::string> idle_file_keys() const override {
+    return {"layers_pattern", "loftq_config", "megatron_config", "megatron_core", "qalora_group_size"};
+  }
   void validate() const override {
     MethodConfig::validate();
     check_names(target_modules, "target_modules");
@@ -129,7 +132,7 @@ class Lora : public Method {
     return LowRankAddition{&found->second, {context_, map.module + ".lora_dropout", rates_}};
   }
 
-  bool took_in(const std::string& tensor) const override { return taken_in_.contains(tensor); }
+  bool has_read(const std::string& tensor) const override { return taken_in_.contains(tensor); }
 
   AdapterFiles fold(int64_t k) const override {
     const auto& own = dynamic_cast<const LoraConfig&>(*bank_.configs.at(k));

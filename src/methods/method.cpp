@@ -56,6 +56,26 @@ std::unique_ptr<MethodConfig> recognise_adapter(const AdapterFiles& files) {
   throw_error<DataError>("{}/adapter_config.json: peft_type {} is not supported", files.origin, peft_type->dump());
 }
 
+bool is_released_tensor(const std::string& last_part) {
+  for (const std::string& name : methods().names()) {
+    const std::vector<std::string>& known = methods().at(name).released_tensors;
+    if (std::find(known.begin(), known.end(), last_part) != known.end()) return true;
+  }
+  return false;
+}
+
+AdapterFiles import_released(const ReleasedFiles& released) {
+  for (const std::string& name : methods().names()) {
+    const MethodEntry& entry = methods().at(name);
+    if (!entry.import_released) continue;
+    if (auto files = entry.import_released(released)) {
+      recognise_adapter(*files);  // refuses what no method would load
+      return *files;
+    }
+  }
+  throw_error<DataError>("{}: not what the authors of a known method released", released.files.origin);
+}
+
 Method::Method(Transformer& model, const BankSpec& bank) : model_(model), bank_(bank), adapters_(bank.adapters()) {
   if (adapters_ < 1 || bank.seeds.size() != bank.configs.size())
     throw_error("a bank of {} configs and {} seeds", adapters_, bank.seeds.size());

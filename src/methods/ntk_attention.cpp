@@ -89,7 +89,7 @@ class NtkAttention : public Method {
   }
 
   /// The files hold abs or softplus of the denominator.
-  bool folds() const override { return map_ == FeatureMap::elu && !*config_.freeze_den; }
+  bool stores_trained_values() const override { return map_ == FeatureMap::elu && !*config_.freeze_den; }
 
   AdapterFiles fold(int64_t k) const override {
     AdapterFiles files;

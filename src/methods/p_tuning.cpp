@@ -118,7 +118,7 @@ class PTuning : public Method {
     return put_in_front(written_KPC_, *rows, {context_, "prompt.dropout", prompt_rates_});
   }
 
-  bool folds() const override { return !config_.folded; }
+  bool stores_trained_values() const override { return !config_.folded; }
   AdapterFiles fold(int64_t k) const override {
     const at::NoGradGuard no_grad;
     const StackSpec& stack = model_.spec().first();

@@ -19,7 +19,9 @@ namespace {
 const bool prefix_registered = methods().add(
     "prefix", {[] { return std::make_unique<PrefixConfig>(); },
                [](Transformer& model, const BankSpec& bank) { return std::make_unique<PrefixMethod>(model, bank); },
-               recognise_prefix});
+               recognise_prefix,
+               import_prefix,
+               {"prompt_embeddings"}});
 
 }  // namespace
 }  // namespace peft

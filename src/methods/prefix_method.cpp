@@ -220,7 +220,7 @@ AdapterFiles PrefixMethod::fold(int64_t k) const {
 }
 
 void PrefixMethod::load(int64_t k, const AdapterFiles& files, bool head) {
-  if (folds())
+  if (stores_trained_values())
     throw_error<DataError>("{}: a folded prefix has no values for sharing \"{}\"", files.origin, config_.sharing);
   const std::vector<int64_t> shape{config_.num_virtual_tokens, 2 * model_.spec().first().depth() * key_width_};
   const auto table = files.tensors.find("prompt_embeddings");
@@ -255,6 +255,22 @@ std::unique_ptr<MethodConfig> recognise_prefix(const AdapterFiles& files) {
   if (!layers.empty()) config->layers = layers;
   files.read("position_shift", config->position_shift);
   return config;
+}
+
+/// Keys in the even, values in the odd columns of every layer's part: to keys first, then values, as peft has them.     [P, 2 L Y]
+std::optional<AdapterFiles> import_prefix(const ReleasedFiles& released) {
+  if (!released.interleaved) return std::nullopt;
+  AdapterFiles files = released.files;
+  int64_t layers = 0;
+  files.read("num_layers", layers);
+  const at::Tensor& table = released.required("prompt_embeddings", 2);
+  if (layers < 1 || table.size(1) % (2 * layers) != 0) {
+    throw_error<DataError>("{}/adapter_config.json: num_layers: found {}, but prompt_embeddings has {} columns",
+                           files.origin, layers, table.size(1));
+  }
+  files.config["peft_type"] = "PREFIX_TUNING";
+  files.tensors["prompt_embeddings"] = table.unflatten(1, {layers, -1, 2}).transpose(2, 3).flatten(1).contiguous();
+  return files;
 }
 
 }  // namespace peft

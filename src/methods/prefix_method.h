@@ -20,7 +20,7 @@ class PrefixMethod : public Method {
 
   AdapterFiles fold(int64_t k) const override;
   void load(int64_t k, const AdapterFiles& files, bool head) override;
-  bool folds() const override { return config_.sharing != "none" || config_.through(); }
+  bool stores_trained_values() const override { return config_.sharing != "none" || config_.through(); }
   bool starts_from(const MethodConfig& source) const override { return source.type == "prefix"; }
 
  private:
@@ -49,5 +49,6 @@ class PrefixMethod : public Method {
 
 /// A config that reproduces a PREFIX_TUNING folder, or nullptr.
 std::unique_ptr<MethodConfig> recognise_prefix(const AdapterFiles& files);
+std::optional<AdapterFiles> import_prefix(const ReleasedFiles& released);
 
 }  // namespace peft

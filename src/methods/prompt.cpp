@@ -89,6 +89,7 @@ std::unique_ptr<MethodConfig> recognise_prompt(const AdapterFiles& files) {
     int64_t layers = 0;
     files.read("num_layers", layers);
     check_announced(files, "prompt_embeddings", {layers * config->num_virtual_tokens, -1});
+    check_prompt_columns(files);
   } else {
     check_prompt_rows(files, config->num_virtual_tokens);
   }

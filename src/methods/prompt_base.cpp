@@ -1,7 +1,9 @@
 #include "src/methods/prompt_base.h"
 
 #include <ATen/ATen.h>
+
 #include <fmt/ranges.h>
+#include <algorithm>
 
 #include "peft/base/error.h"
 #include "peft/kernels/grouped_matmul.h"
@@ -77,6 +79,30 @@ void check_announced(const AdapterFiles& files, const std::string& tensor, const
   for (const int64_t size : shape) expected.push_back(size < 0 ? "*" : std::to_string(size));
   throw_error<DataError>("{}/adapter_model.safetensors: tensor {} has shape [{}], expected [{}] by adapter_config.json",
                          files.origin, tensor, fmt::join(found, ", "), fmt::join(expected, ", "));
+}
+
+bool is_low_rank_release(const ReleasedFiles& released) {
+  return !released.interleaved && std::any_of(released.tensors.begin(), released.tensors.end(), [](const auto& entry) {
+    return entry.first.starts_with("lora_embedding_");
+  });
+}
+
+Json released_config(const ReleasedFiles& released, const char* peft_type, int64_t rank) {
+  const Json& theirs = released.files.config;
+  const at::Tensor& prompt = released.required("prompt_embeddings", 2);
+  const Json task = released.files.tensors.empty() ? Json() : Json(kSequenceClassification);
+  return {{"peft_type", peft_type},
+          {"task_type", theirs.value("task_type", task)},
+          {"base_model_name_or_path", theirs.value("base_model_name_or_path", Json())},
+          {"modules_to_save", {"classifier", "score"}},
+          {"inference_mode", true},
+          {"library", "peft.cpp"},
+          {"format_version", 1},
+          {"num_virtual_tokens", prompt.size(0)},
+          {"token_dim", prompt.size(1)},
+          {"r", rank},
+          {"left_pad_positions", theirs.value("task_type", Json()) == kCausalLanguageModel},
+          {"pooling", "first"}};
 }
 
 }  // namespace peft

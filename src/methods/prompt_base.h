@@ -54,4 +54,8 @@ std::vector<T> rates_of(const BankSpec& bank, T Config::*rate) {
 /// not known there.
 void check_announced(const AdapterFiles& files, const std::string& tensor, const std::vector<int64_t>& shape);
 
+/// Files released by the authors of dept and adept, under their code's names: the tensors of both, and the keys that both types have.
+bool is_low_rank_release(const ReleasedFiles& released);
+Json released_config(const ReleasedFiles& released, const char* peft_type, int64_t rank);
+
 }  // namespace peft

@@ -7,6 +7,20 @@
 
 namespace peft {
 
+void check_prompt_columns(const AdapterFiles& files) {
+  int64_t width = 0, layers = 0;
+  files.read("token_dim", width);
+  files.read("num_layers", layers);
+  const auto table = files.tensors.find("prompt_embeddings");
+  if (table == files.tensors.end() || table->second.dim() != 2 || width == 0) return;
+  const int64_t found = table->second.size(1);
+  if (found == width || found == 2 * layers * width) return;
+  throw_error<DataError>(
+      "{}/adapter_model.safetensors: tensor prompt_embeddings has {} columns, expected {} or {} by adapter_config.json "
+      "(token_dim {}, num_layers {})",
+      files.origin, found, width, 2 * layers * width, width, layers);
+}
+
 void check_prompt_rows(const AdapterFiles& files, int64_t num_virtual_tokens) {
   const auto table = files.tensors.find("prompt_embeddings");
   if (table == files.tensors.end())
@@ -16,6 +30,7 @@ void check_prompt_rows(const AdapterFiles& files, int64_t num_virtual_tokens) {
     throw_error<DataError>("{}/adapter_config.json: num_virtual_tokens: found {}, but prompt_embeddings has {} rows",
                            files.origin, num_virtual_tokens, rows);
   }
+  check_prompt_columns(files);
 }
 
 Batch one_sequence_each(int64_t adapters, int64_t rows, at::Device device) {

@@ -9,8 +9,12 @@
 
 namespace peft {
 
-/// Throws DataError when the rows of `prompt_embeddings` are not those that adapter_config.json announces.     [P, ...]
+/// Throws DataError when `prompt_embeddings` is not as adapter_config.json announces it: [P, token_dim], or pairs for every layer
+/// [P, 2 num_layers token_dim]. A config of another width is of another adapter.
 void check_prompt_rows(const AdapterFiles& files, int64_t num_virtual_tokens);
+
+/// The width alone, where the rows are those of every layer.
+void check_prompt_columns(const AdapterFiles& files);
 
 /// A batch with one sequence of `rows` rows for each adapter: what belongs to the bank and to no text.
 Batch one_sequence_each(int64_t adapters, int64_t rows, at::Device device);

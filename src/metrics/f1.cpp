@@ -68,7 +68,7 @@ Evaluate macro_f1_all(const Scored& scored) {
 [[maybe_unused]] const bool registered =
     metric_registry().add("f1", {.prepare = binary_f1, .ordered = true}) &&
     metric_registry().add("macro_f1", {.prepare = macro_f1, .prepare_sets = macro_f1_of_sets}) &&
-    metric_registry().add("macro_f1_all", {.prepare = macro_f1_all});
+    metric_registry().add("macro_f1_all", {.prepare = macro_f1_all, .all_classes = true});
 
 }  // namespace
 }  // namespace peft

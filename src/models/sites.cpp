@@ -2,7 +2,7 @@
 
 #include "peft/base/error.h"
 #include "peft/kernels/attention.h"
-#include "peft/kernels/own_kernels.h"
+#include "peft/kernels/custom_kernels.h"
 #include "peft/models/transformer.h"
 #include "src/models/fused.h"
 
@@ -126,7 +126,7 @@ void Transformer::override_dropout(double p) {
 }
 
 void Transformer::use_custom_kernels() {
-  if (!own_kernels_serve(device()))
+  if (!custom_kernels_serve(device()))
     throw_error<ConfigError>("model.use_kernels: they need a GPU, but the model is on the CPU");
   execution_.custom_kernels = true;
 }

@@ -55,7 +55,7 @@ void ModelConfig::visit(Fields& fields) {
                 .choices = {"float32", "bfloat16", "auto"}});
   fields.field(
       "attn_implementation", attn_implementation,
-      {.help = "what computes attention; auto: the fastest that serves device and dtype, own: prefixes, states "
+      {.help = "what computes attention; auto: the fastest that serves device and dtype, packed: prefixes, states "
                "and short sequences by our own CUDA kernels, which serve dropout on probabilities too",
        .choices = {kAttentionImplementations.begin(), kAttentionImplementations.end()}});
   fields.field(
@@ -82,7 +82,7 @@ void TrainConfig::visit(Fields& fields) {
   fields.field("warmup_ratio", warmup_ratio,
                {.help = "the same as a share of all steps", .min = 0, .max = 1, .per_job = true});
   fields.field("num_train_epochs", num_train_epochs,
-               {.help = "passes over the training rows", .min = 0, .min_exclusive = true, .per_job = true});
+               {.help = "passes over the training examples", .min = 0, .min_exclusive = true, .per_job = true});
   fields.field("max_steps", max_steps,
                {.help = "optimiser steps; wins over num_train_epochs when positive", .min = -1, .per_job = true});
   fields.field("batch_size", batch_size, {.help = "examples in a micro-batch (default 32)", .min = 1});
@@ -106,7 +106,7 @@ void TrainConfig::visit(Fields& fields) {
   fields.field("seed", seed,
                {.help = "names every random stream: start values, head, order, dropout", .min = 0, .per_job = true});
   fields.field("data_seed", data_seed,
-               {.help = "names the order of the rows in place of seed", .min = 0, .per_job = true});
+               {.help = "names the order of the examples in place of seed", .min = 0, .per_job = true});
   fields.field("device", device,
                {.help = "auto: a GPU where this build and machine have one", .choices = {"auto", "cpu", "cuda"}});
   fields.field(
@@ -137,7 +137,7 @@ double TrainConfig::rate_of(const std::string& group) const {
 void RunConfig::visit(Fields& fields) {
   fields.field("model", model, {.help = "the frozen network"});
   fields.field("task", task, {.help = "what is learned"});
-  fields.field("data", data, {.help = "how rows are read and split", .per_job = true});
+  fields.field("data", data, {.help = "how examples are read and split", .per_job = true});
   fields.section("method", {.help = "the trainable module", .required = true},
                  [this](Fields& inner) { method.visit(inner); });
   fields.field("train", train, {.help = "optimisation"});

@@ -91,7 +91,7 @@ void Job::evaluate_now(Bank& bank) {
   if (evaluation.nonfinite > 0) {
     log_warning("{}: step {}: {} examples of dev have logits that are not finite", config_.output, step(),
                 evaluation.nonfinite);
-    recorder_->log({{"alarm", "nonfinite_logits"}, {"rows", evaluation.nonfinite}, {"at_step", step()}});
+    recorder_->log({{"alarm", "nonfinite_logits"}, {"examples", evaluation.nonfinite}, {"at_step", step()}});
   }
   const std::string& metric = *config_.train.metric_for_best_model;
   const double score = score_of(line, metric);

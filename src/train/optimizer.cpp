@@ -9,14 +9,14 @@
 
 namespace peft {
 
-Optimizer::Optimizer(Method& method, std::vector<Job> jobs, bool own_kernels)
-    : method_(method), jobs_(std::move(jobs)) {
-  const bool adam = jobs_.at(0).config->optim == "adamw";
+Optimizer::Optimizer(Method& method, std::vector<Hyperparameters> adapters, bool custom_kernels)
+    : method_(method), adapters_(std::move(adapters)) {
+  const bool adam = adapters_.at(0).config->optim == "adamw";
   const auto& parameters = method_.parameters();
-  if (own_kernels && adam && std::all_of(parameters.begin(), parameters.end(), [](const Parameter& p) {
+  if (custom_kernels && adam && std::all_of(parameters.begin(), parameters.end(), [](const Parameter& p) {
         return p.value.scalar_type() == at::kFloat;
       })) {
-    use_own_kernel();
+    use_custom_kernel();
     return;
   }
   for (const Parameter& p : parameters) {
@@ -25,52 +25,52 @@ Optimizer::Optimizer(Method& method, std::vector<Job> jobs, bool own_kernels)
   }
 }
 
-void Optimizer::use_own_kernel() {
+void Optimizer::use_custom_kernel() {
   std::vector<BankAdamW::Trained> tensors;
   for (const Parameter& p : method_.parameters()) {
     BankAdamW::Trained& tensor = tensors.emplace_back(BankAdamW::Trained{p.value, {}, {}});
-    for (const Job& job : jobs_) {
-      tensor.learning_rate.push_back(static_cast<float>(job.config->rate_of(p.group)));
-      tensor.weight_decay.push_back(p.decays ? static_cast<float>(job.config->weight_decay) : 0.0F);
+    for (const Hyperparameters& adapter : adapters_) {
+      tensor.learning_rate.push_back(static_cast<float>(adapter.config->rate_of(p.group)));
+      tensor.weight_decay.push_back(p.decays ? static_cast<float>(adapter.config->weight_decay) : 0.0F);
     }
   }
-  std::vector<BankAdamW::Job> jobs;
-  for (const auto& [config, schedule] : jobs_) {
-    jobs.push_back({.lr_scheduler_type = config->lr_scheduler_type,
-                    .warmup_steps = schedule.warmup_steps(),
-                    .total_steps = schedule.total_steps(),
-                    .beta1 = config->adam_beta1,
-                    .beta2 = config->adam_beta2,
-                    .epsilon = config->adam_epsilon,
-                    .max_grad_norm = config->max_grad_norm});
+  std::vector<BankAdamW::Hyperparameters> adapters;
+  for (const auto& [config, schedule] : adapters_) {
+    adapters.push_back({.lr_scheduler_type = config->lr_scheduler_type,
+                        .warmup_steps = schedule.warmup_steps(),
+                        .total_steps = schedule.total_steps(),
+                        .beta1 = config->adam_beta1,
+                        .beta2 = config->adam_beta2,
+                        .epsilon = config->adam_epsilon,
+                        .max_grad_norm = config->max_grad_norm});
   }
-  active_.assign(jobs_.size(), true);
-  own_ = std::make_unique<BankAdamW>(std::move(tensors), jobs);
+  active_.assign(adapters_.size(), true);
+  bank_ = std::make_unique<BankAdamW>(std::move(tensors), adapters);
   for (std::size_t i = 0; i < method_.parameters().size(); ++i) {
-    first_.push_back(own_->exp_avg(i));
-    second_.push_back(own_->exp_avg_sq(i));
+    first_.push_back(bank_->exp_avg(i));
+    second_.push_back(bank_->exp_avg_sq(i));
   }
 }
 
 std::vector<Optimizer::Report> Optimizer::step(const std::vector<Due>& due) {
-  if (own_ != nullptr) return step_all(due);
+  if (bank_ != nullptr) return step_all(due);
   std::vector<Report> reports;
   for (const Due& each : due) reports.push_back(step_one(each));
   return reports;
 }
 
 std::vector<Optimizer::Report> Optimizer::step_all(const std::vector<Due>& due) {
-  std::vector<bool> active(jobs_.size(), false);
-  std::vector<BankAdamW::Counters> counters(jobs_.size());
+  std::vector<bool> active(adapters_.size(), false);
+  std::vector<BankAdamW::Counters> counters(adapters_.size());
   for (const Due& each : due) {
     active.at(each.k) = true;
     counters[each.k] = {.step = each.step, .updates = each.updates};
   }
-  if (active != active_) own_->set_active(active);
+  if (active != active_) bank_->set_active(active);
   active_ = active;
-  own_->set_counters(counters);
-  own_->step();
-  counters = own_->counters();
+  bank_->set_counters(counters);
+  bank_->step();
+  counters = bank_->counters();
   std::vector<Report> reports;
   for (const Due& each : due) {
     const double norm = counters[each.k].gradient_norm;
@@ -81,7 +81,7 @@ std::vector<Optimizer::Report> Optimizer::step_all(const std::vector<Due>& due) 
 
 Optimizer::Report Optimizer::step_one(const Due& due) {
   const auto k = static_cast<int64_t>(due.k);
-  const auto& [config, schedule] = jobs_.at(due.k);
+  const auto& [config, schedule] = adapters_.at(due.k);
   std::vector<at::Tensor> gradients;
   for (const Parameter& p : method_.parameters()) {
     if (const at::Tensor& gradient = p.value.grad(); gradient.defined()) gradients.push_back(gradient[k]);
@@ -118,7 +118,7 @@ Optimizer::Report Optimizer::step_one(const Due& due) {
 }
 
 void Optimizer::zero_gradients() {
-  if (own_ != nullptr) return;  // its step leaves zeros
+  if (bank_ != nullptr) return;  // its step leaves zeros
   for (const Parameter& p : method_.parameters()) {
     at::Tensor value = p.value;
     value.mutable_grad().reset();

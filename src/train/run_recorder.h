@@ -21,7 +21,7 @@ class RunRecorder {
   /// Step of the newest checkpoint, 0 without one.
   virtual int64_t saved_step() const { return 0; }
   /// Whether there is more than the first save of a bank, between whose files a process may end.
-  virtual bool saved_twice() const { return false; }
+  virtual bool has_previous_checkpoint() const { return false; }
   /// Fills slice k of the bank from the checkpoint of `step` (0: the start), else from the newest; without one the job starts.
   virtual Start open(const RunConfig& /*config*/, const Json& /*provenance*/, Bank& /*bank*/, int64_t /*k*/,
                      int64_t /*step*/) {
@@ -47,7 +47,7 @@ class FolderRecorder final : public RunRecorder {
   explicit FolderRecorder(RunFolder folder) : folder_(std::move(folder)) {}
 
   int64_t saved_step() const override;
-  bool saved_twice() const override { return std::filesystem::exists(folder_.previous_checkpoint()); }
+  bool has_previous_checkpoint() const override { return std::filesystem::exists(folder_.previous_checkpoint()); }
   Start open(const RunConfig& config, const Json& provenance, Bank& bank, int64_t k, int64_t step) override;
   void log(const Json& line) override { folder_.log(line); }
   void flush() override { folder_.flush(); }

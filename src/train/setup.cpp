@@ -92,7 +92,7 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
   spec.max_length = jobs.front()->config().task.max_length;
   spec.tokenizer = bank.tokenizer.get();
   spec.read_folder = [](const std::string& folder) { return read_adapter(find_adapter(folder)); };
-  std::vector<Optimizer::Job> train;
+  std::vector<Optimizer::Hyperparameters> train;
   for (const auto& job : jobs) {
     const int64_t outputs = objective_of(job->data().task).outputs(job->data().task);
     if (outputs != spec.outputs || job->data().task.objective != task.objective)

@@ -114,30 +114,30 @@ SweepConfig SweepConfig::read(const std::filesystem::path& file, const std::vect
   for (const Json& grid : grids) {
     check_grid(grid, origin);
     for (const Json& point : product(grid)) {
-      SweepJob job;
-      job.point = point;
+      SweepRun run;
+      run.point = point;
       const std::string name = short_name(point);
-      job.name = name;
-      for (int n = 2; !names.insert(job.name).second; ++n) job.name = name + "-" + std::to_string(n);
-      job.config = config_of(base, point, (std::filesystem::path(sweep.output) / job.name).string(), origin);
-      sweep.jobs.push_back(std::move(job));
+      run.name = name;
+      for (int n = 2; !names.insert(run.name).second; ++n) run.name = name + "-" + std::to_string(n);
+      run.config = config_of(base, point, (std::filesystem::path(sweep.output) / run.name).string(), origin);
+      sweep.runs.push_back(std::move(run));
     }
   }
   return sweep;
 }
 
-void check_runs(const std::vector<SweepJob>& jobs) {
-  for (const SweepJob& job : jobs) {
-    const RunFolder folder(job.config.output, /*resume=*/true);
-    if (folder.found() != RunFolder::Found::nothing) folder.check_config(job.config);
+void check_runs(const std::vector<SweepRun>& runs) {
+  for (const SweepRun& run : runs) {
+    const RunFolder folder(run.config.output, /*resume=*/true);
+    if (folder.found() != RunFolder::Found::nothing) folder.check_config(run.config);
   }
 }
 
-std::vector<std::vector<std::size_t>> plan_banks(const std::vector<SweepJob>& jobs, int64_t largest) {
+std::vector<std::vector<std::size_t>> plan_banks(const std::vector<SweepRun>& runs, int64_t largest) {
   std::vector<std::vector<std::size_t>> banks;
   std::map<std::string, std::size_t> open;  // bank key -> the bank that still has room
-  for (std::size_t i = 0; i < jobs.size(); ++i) {
-    const RunConfig& config = jobs[i].config;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    const RunConfig& config = runs[i].config;
     const TrainConfig& train = config.train;
     const int64_t fitting = train.batch_tokens ? kBankTokens / *train.batch_tokens
                                                : kBankExamples / train.batch_size.value_or(kBankExamples);

@@ -14,7 +14,7 @@ struct Row {
   std::vector<std::string> cells;  // of the varied keys
   std::string task, metric;
   std::string failure;  // why the last run without a score has none
-  int64_t parameters = 0, jobs = 0;
+  int64_t parameters = 0, runs = 0;
   std::vector<double> scores;
 };
 
@@ -71,17 +71,17 @@ std::string joined(const std::vector<std::string>& cells, std::string (*written)
 
 }  // namespace
 
-SweepSummary summarise(const std::vector<SweepJob>& jobs, const std::vector<SweepOutcome>& outcomes) {
+SweepSummary summarise(const std::vector<SweepRun>& runs, const std::vector<SweepOutcome>& outcomes) {
   std::vector<std::string> paths;  // varied keys but the seeds, in their order
-  for (const SweepJob& job : jobs) {
-    for (const auto& [path, value] : job.point.items()) {
+  for (const SweepRun& run : runs) {
+    for (const auto& [path, value] : run.point.items()) {
       if (!is_seed(path) && std::find(paths.begin(), paths.end(), path) == paths.end()) paths.push_back(path);
     }
   }
   std::vector<Row> rows;
   std::map<std::string, std::size_t> known;
-  for (std::size_t i = 0; i < jobs.size(); ++i) {
-    Json point = jobs[i].point;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    Json point = runs[i].point;
     for (const char* seed : {"train.seed", "train.data_seed"}) point.erase(seed);
     const auto [place, fresh] = known.emplace(point.dump(), rows.size());
     if (fresh) {
@@ -90,7 +90,7 @@ SweepSummary summarise(const std::vector<SweepJob>& jobs, const std::vector<Swee
         rows.back().cells.push_back(point.contains(path) ? cell_text(point[path]) : "");
     }
     Row& row = rows[place->second];
-    ++row.jobs;
+    ++row.runs;
     if (!outcomes[i].failure.empty()) row.failure = outcomes[i].failure;
     const Json& metrics = outcomes[i].metrics;
     if (metrics.empty()) continue;
@@ -121,7 +121,7 @@ SweepSummary summarise(const std::vector<SweepJob>& jobs, const std::vector<Swee
   for (const Row& row : rows) {
     std::vector<std::string> cells = row.cells;
     const auto number = [&](double x) { return row.scores.empty() ? std::string() : fmt::format("{:.4f}", x); };
-    const int64_t missing = row.jobs - static_cast<int64_t>(row.scores.size());
+    const int64_t missing = row.runs - static_cast<int64_t>(row.scores.size());
     std::string note;
     if (missing > 0)
       note = fmt::format("{} without a score{}{}", missing, row.failure.empty() ? "" : ": ", row.failure);

@@ -196,7 +196,7 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
   // that lags behind. One without a checkpoint lags where the process ended between its bank's first saves; else it is
   // new.
   const bool begun =
-      std::any_of(jobs.begin(), jobs.end(), [](const auto& job) { return job->recorder().saved_twice(); });
+      std::any_of(jobs.begin(), jobs.end(), [](const auto& job) { return job->recorder().has_previous_checkpoint(); });
   int64_t step = std::numeric_limits<int64_t>::max();
   for (const auto& job : jobs) {
     const int64_t saved = job->recorder().saved_step();

@@ -146,7 +146,7 @@ TEST_F(BadInput, WrongHeaders) {
 TEST_F(BadInput, EmptyFiles) {
   for (const char* content : {"", "\n", "\xEF\xBB\xBF", "sentence\tlabel\n", "sentence\tlabel\n\n"}) {
     write("train.tsv", content);
-    EXPECT_EQ(failure("sst2"), "train.tsv: no rows") << content;
+    EXPECT_EQ(failure("sst2"), "train.tsv: no examples") << content;
   }
 }
 
@@ -169,7 +169,7 @@ TEST_F(BadInput, MixedHiddenAndVisibleTestLabels) {
   data.labels = {"no", "yes"};
   write("test.csv", "text,label\na,-1\nb,yes\n");
   EXPECT_EQ(failure("classification", {"test"}),
-            "test.csv:2: no label, but line 3 has one; expected labels in all rows or in none");
+            "test.csv:2: no label, but line 3 has one; expected labels in all examples or in none");
 }
 
 TEST_F(BadInput, DevClassesThatTrainDoesNotHave) {
@@ -188,7 +188,7 @@ TEST_F(BadInput, JsonArrays) {
   write("train.json", "[{\"text\": \"a\", \"label\": 0}]\n5\n");
   EXPECT_EQ(failure("classification"), "train.json:2: text after the end of the array");
   write("train.json", "[]");
-  EXPECT_EQ(failure("classification"), "train.json: no rows");
+  EXPECT_EQ(failure("classification"), "train.json: no examples");
 }
 
 }  // namespace

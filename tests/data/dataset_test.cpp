@@ -162,13 +162,13 @@ TEST_F(LoadDataset, ReportCountsWhatWasRead) {
   max_length = 5;
   const Dataset dataset = load("sst2", {"train", "dev"});
   const Json facts = describe_dataset(dataset);
-  EXPECT_EQ(facts["train"]["rows"], 100);
+  EXPECT_EQ(facts["train"]["examples"], 100);
   EXPECT_EQ(facts["train"]["labels"], (Json{{"negative", 50}, {"positive", 50}}));
   EXPECT_EQ(facts["dev"]["tokens"], (Json{{"50", 4}, {"90", 5}, {"99", 5}, {"100", 5}}));
   EXPECT_EQ(facts["dev"]["truncated"], 1);
   EXPECT_EQ(facts["dev"]["lost_tokens"], 2);
   EXPECT_EQ(facts["dev"]["overlap_with_train"], 1);
-  EXPECT_NE(describe_dataset_text(dataset).find("dev: 2 rows from "), std::string::npos);
+  EXPECT_NE(describe_dataset_text(dataset).find("dev: 2 examples from "), std::string::npos);
 }
 
 }  // namespace

@@ -72,7 +72,7 @@ class Sequences : public FolderTest {
   /// A file by a table of the test's own.
   EncodedSplit encode(const TaskSpec& spec, const std::string& content, const std::string& split = "train",
                       std::optional<int64_t> limit = std::nullopt) {
-    const SplitFile file{write(split + ".jsonl", content), Shape::jsonl};
+    const SplitFile file{write(split + ".jsonl", content), FileFormat::jsonl};
     return encode_split({spec, data, split, file, spec.labels}, WordTokenizer(), max_length, limit).split;
   }
   static std::vector<int32_t> pair_ids(const std::string& a, const std::string& b) {

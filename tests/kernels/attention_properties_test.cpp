@@ -37,7 +37,7 @@ PrefixKV random_prefix(int64_t adapters, int64_t pairs) {
 }
 
 /// Log-sum-exp of the scores of one sequence's own keys.     [n,H,1]
-at::Tensor own_lse(const Rows& r, int64_t b) {
+at::Tensor self_lse(const Rows& r, int64_t b) {
   const int64_t begin = r.rows->begin(b), n = r.rows->length(b);
   const at::Tensor q = r.q.detach().narrow(0, begin, n),
                    k = r.k.detach().narrow(0, begin, n).repeat_interleave(kHeads / kGroups, 1);
@@ -109,7 +109,7 @@ TEST(Prefix, ZeroPrefixShrinks) {
   const Rows r(make_batch({3, 6}, {0, 1}, 2));
   const at::Tensor zeros = at::zeros({2, pairs, kGroups, kWidth}, at::kDouble), plain = r(), shrunk = r({zeros, zeros});
   for (int64_t b = 0; b < 2; ++b) {
-    const at::Tensor weight = at::exp(own_lse(r, b));
+    const at::Tensor weight = at::exp(self_lse(r, b));
     const auto part = [&](const at::Tensor& x) { return x.narrow(0, r.rows->begin(b), r.rows->length(b)); };
     EXPECT_LT(relative_error(part(shrunk), part(plain) * weight / (weight + static_cast<double>(pairs))), 1e-12);
   }

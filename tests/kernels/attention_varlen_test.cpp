@@ -43,14 +43,14 @@ TEST(SelectAttention, Table) {
     for (const int64_t width : {8, 32, 80, 256}) EXPECT_EQ(chosen(true, type, width), just(flash));
     for (const int64_t width : {4, 12}) EXPECT_EQ(chosen(true, type, width), just(explicit_));
     EXPECT_EQ(chosen(true, type, 264), just(efficient));
-    EXPECT_EQ(chosen(true, type, 64, false, Wish::own), (AttentionChoice{packed, true}));
-    EXPECT_EQ(chosen(true, type, 256, false, Wish::own), (AttentionChoice{flash, true}));
+    EXPECT_EQ(chosen(true, type, 64, false, Wish::packed), (AttentionChoice{packed, true}));
+    EXPECT_EQ(chosen(true, type, 256, false, Wish::packed), (AttentionChoice{flash, true}));
     EXPECT_EQ(chosen(true, type, 64, false, Wish::cudnn), just(cudnn));
     EXPECT_THROW(chosen(true, type, 256, false, Wish::cudnn), ConfigError);
     EXPECT_EQ(chosen(true, type, 64, false, Wish::efficient), just(efficient));
   }
   EXPECT_EQ(chosen(true, at::kFloat, 64), just(efficient));
-  EXPECT_EQ(chosen(true, at::kFloat, 64, false, Wish::own), (AttentionChoice{efficient, true}));
+  EXPECT_EQ(chosen(true, at::kFloat, 64, false, Wish::packed), (AttentionChoice{efficient, true}));
   EXPECT_EQ(chosen(true, at::kFloat, 6), just(explicit_));
   EXPECT_EQ(chosen(true, at::kDouble, 64), just(explicit_));
   for (const bool cuda : {false, true}) {
@@ -58,7 +58,7 @@ TEST(SelectAttention, Table) {
     EXPECT_EQ(chosen(cuda, at::kBFloat16, 64, true, Wish::reference), just(reference));
     EXPECT_EQ(chosen(cuda, at::kDouble, 5, false, Wish::reference), just(reference));
   }
-  EXPECT_EQ(chosen(true, at::kFloat, 64, true, Wish::own), just(explicit_));
+  EXPECT_EQ(chosen(true, at::kFloat, 64, true, Wish::packed), just(explicit_));
   for (const bool cuda : {false, true}) {
     for (const PositionSupport positions : {kOfPacked, kOfNone}) {
       EXPECT_EQ(select_attention({.cuda = cuda, .type = at::kHalf, .positions = positions}), just(explicit_));
@@ -70,7 +70,7 @@ TEST(SelectAttention, Table) {
   };
   EXPECT_EQ(windowed(at::kHalf, Wish::automatic), just(flash));
   EXPECT_EQ(windowed(at::kHalf, Wish::cudnn), just(cudnn));
-  EXPECT_EQ(windowed(at::kHalf, Wish::own), (AttentionChoice{flash, true}));
+  EXPECT_EQ(windowed(at::kHalf, Wish::packed), (AttentionChoice{flash, true}));
   EXPECT_EQ(windowed(at::kHalf, Wish::automatic, true), just(explicit_));
   EXPECT_EQ(windowed(at::kHalf, Wish::efficient), just(explicit_));
   EXPECT_EQ(windowed(at::kFloat, Wish::automatic), just(explicit_));
@@ -82,7 +82,7 @@ TEST(SelectAttention, Table) {
     };
     EXPECT_EQ(biased(Wish::automatic), just(efficient));
     EXPECT_EQ(biased(Wish::efficient), just(efficient));
-    EXPECT_EQ(biased(Wish::own), (AttentionChoice{efficient, true}));
+    EXPECT_EQ(biased(Wish::packed), (AttentionChoice{efficient, true}));
     EXPECT_EQ(biased(Wish::automatic, true), just(explicit_));
     EXPECT_EQ(biased(Wish::automatic, false, false), just(explicit_));
   }
@@ -116,11 +116,11 @@ TEST(SelectAttention, WhoKnowsThePositions) {
   }
 }
 
-TEST(SelectAttention, OwnInOnePass) {
+TEST(SelectAttention, PackedInOnePass) {
   using enum AttentionBackend;
-  const AttentionSituation own{.wish = AttentionImplementation::own, .cuda = true, .type = at::kBFloat16};
+  const AttentionSituation packed_wish{.wish = AttentionImplementation::packed, .cuda = true, .type = at::kBFloat16};
   const auto with = [&](const auto& change) {
-    AttentionSituation s = own;
+    AttentionSituation s = packed_wish;
     change(s);
     return select_attention(s);
   };
@@ -158,7 +158,7 @@ TEST(SelectAttention, OwnInOnePass) {
 
 TEST(SelectAttention, WishesThatCannotBeMet) {
   using Wish = AttentionImplementation;
-  for (const Wish wish : {Wish::flash, Wish::cudnn, Wish::efficient, Wish::own}) {
+  for (const Wish wish : {Wish::flash, Wish::cudnn, Wish::efficient, Wish::packed}) {
     EXPECT_THROW(select_attention({.wish = wish, .cuda = false}), ConfigError);
     EXPECT_THROW(select_attention({.wish = wish, .cuda = true, .type = at::kDouble}), ConfigError);
   }

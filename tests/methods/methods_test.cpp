@@ -225,7 +225,7 @@ TEST_P(Methods, FoldedEqualsTrained) {
     trained.perturb();
     const ModelInput input = make_input(texts_of({4, 1, 7}));
     const AdapterFiles files = trained->fold(0);
-    if (trained->folds()) {  // what the files describe is another, flat method
+    if (trained->stores_trained_values()) {  // what the files describe is another, flat method
       const auto flat = recognise_adapter(files);
       fresh.method =
           make_method(other, {.configs = {flat.get()}, .seeds = {7}, .outputs = 2, .dtype = dtype, .from_files = true});
@@ -255,7 +255,7 @@ TEST_P(Methods, LoadLeavesTheHeadAloneWhenAsked) {
   MethodBank trained(model, config()), fresh(other, config());
   trained.perturb();
   const at::Tensor head = fresh->parameter("classifier.weight").value.detach().clone();
-  if (trained->folds()) {
+  if (trained->stores_trained_values()) {
     fresh->load_trained(0, trained->trained_tensors(0), "test", false);
   } else {
     fresh->load(0, trained->fold(0), false);
@@ -357,7 +357,7 @@ TEST_P(AdapterMethods, NonFiniteAdapterIsContained) {
     MethodBank bank(model, config(), {11, 12, 13});
     bank.perturb();
     const TrainConfig train;
-    const Optimizer::Job job{&train, Schedule(train, 100)};
+    const Optimizer::Hyperparameters job{&train, Schedule(train, 100)};
     Optimizer optimizer(*bank.method, {job, job, job});
     std::vector<at::Tensor> before;
     for (const at::Tensor& leaf : bank.leaves()) before.push_back(leaf.detach().clone());

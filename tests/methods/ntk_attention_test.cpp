@@ -68,7 +68,7 @@ TEST_F(NtkMethod, FrozenDenominatorIsStoredButNotTrained) {
   MethodBank bank(model_, ntk({{"freeze_den", true}})), other(model_, ntk({{"freeze_den", true}}), {9});
   EXPECT_THROW(bank->parameter("den_raw"), Error);
   EXPECT_EQ(bank->trainable_parameters(), 2 * 2 * 4 * 4 + 18);
-  EXPECT_FALSE(bank->folds());
+  EXPECT_FALSE(bank->stores_trained_values());
   bank.perturb();
   const auto files = bank->fold(0);
   EXPECT_EQ(files.tensors.at("base_model.model.bert.encoder.layer.1.attention.self.ntk_den").sizes(),
@@ -97,7 +97,7 @@ TEST_F(NtkMethod, ChosenLayersAlone) {
 TEST_F(NtkMethod, SoftplusFoldsExactly) {
   MethodBank trained(model_, ntk({{"den_transform", "softplus"}})), reader(model_, ntk());
   trained.perturb(2.0);
-  EXPECT_TRUE(trained->folds());
+  EXPECT_TRUE(trained->stores_trained_values());
   const at::Tensor expected = trained.logits(model_, make_input(texts_));
   reader->load(0, trained->fold(0), true);  // the file's denominator needs no softplus any more
   EXPECT_LT(relative_error(reader.logits(model_, make_input(texts_)), expected), 1e-12);

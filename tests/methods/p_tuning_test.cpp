@@ -219,7 +219,7 @@ TEST_F(PTuning, FilesAreRows) {
     EXPECT_EQ(config->type, "p_tuning");
     const auto rows = make_method(
         model_, {.configs = {config.get()}, .seeds = {5}, .outputs = 2, .dtype = at::kDouble, .from_files = true});
-    EXPECT_FALSE(rows->folds());
+    EXPECT_FALSE(rows->stores_trained_values());
     rows->load(0, files, true);
     rows->begin_pass(bank.context);
     EXPECT_LT(relative_error(model_.classify(make_input(texts_), *rows, bank.context),

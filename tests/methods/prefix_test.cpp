@@ -104,9 +104,9 @@ TEST_F(Prefix, GroupsAndDecay) {
   for (const char* sharing : {"none", "simple"}) {
     MethodBank bank(model_, with({{"sharing", sharing}}));
     EXPECT_EQ(bank->parameters().front().group, "adapter");
-    EXPECT_EQ(bank->folds(), std::string(sharing) == "simple");
+    EXPECT_EQ(bank->stores_trained_values(), std::string(sharing) == "simple");
   }
-  EXPECT_TRUE(MethodBank(model_, with({{"through_projection", true}}))->folds());
+  EXPECT_TRUE(MethodBank(model_, with({{"through_projection", true}}))->stores_trained_values());
 }
 
 TEST_F(Prefix, PublishedCounts) {

@@ -145,7 +145,7 @@ def test_bad_input_and_options(make_bert, fails):
         code, error = fails(folder, long, *options)
         assert code == 2 and expected in error
     code, error = fails(folder, b"")
-    assert code == 3 and "rows.jsonl: no rows" in error
+    assert code == 3 and "rows.jsonl: no examples" in error
 
 
 def test_a_folder_without_a_head_is_refused(make_bert, fails):

@@ -269,7 +269,7 @@ def test_grouped_metrics_resample_whole_groups(tmp_path):
 @pytest.mark.parametrize("bad, message, code", [
     ('1\nNaN\n', "predictions:2:", 3), ('1\n\n1\n', "predictions:2:", 3), ('1\n1.5\n', "predictions:2:", 3),
     ('1\n-2\n', "predictions:2:", 3), ('1\ntrue\n', "predictions:2:", 3), ('1\n[1]\n', "predictions:2:", 3),
-    ('1\n2\n', "predictions:2:", 3), ('1\n', "1 lines, expected 2", 3), ('', "no rows", 3), ('1\n1 1\n', "predictions:2:", 3),
+    ('1\n2\n', "predictions:2:", 3), ('1\n', "1 lines, expected 2", 3), ('', "no lines", 3), ('1\n1 1\n', "predictions:2:", 3),
 ])
 def test_bad_lines_name_file_and_line(tmp_path, bad, message, code):
     (tmp_path / "predictions").write_text(bad)

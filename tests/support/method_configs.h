@@ -7,6 +7,7 @@
 
 #include "peft/base/error.h"
 #include "peft/base/json.h"
+#include "peft/methods/method.h"
 
 namespace peft {
 
@@ -30,7 +31,7 @@ inline std::vector<Json> bank_methods() {
     // The gradient of a key's bias is zero but for rounding, and AdamW makes whole steps of rounding: no two runs are
     // close.
     const bool all_biases = name == "bitfit";
-    if (config.at("type") != "full" && !all_biases) configs.push_back(config);
+    if (methods().at(config.at("type")).config()->shares_bank() && !all_biases) configs.push_back(config);
   }
   return configs;
 }

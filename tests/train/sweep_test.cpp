@@ -34,7 +34,7 @@ class Sweep : public testing::Test {
 
 std::vector<std::string> names(const SweepConfig& sweep) {
   std::vector<std::string> all;
-  for (const SweepJob& job : sweep.jobs) all.push_back(job.name);
+  for (const SweepRun& run : sweep.runs) all.push_back(run.name);
   return all;
 }
 
@@ -43,18 +43,18 @@ TEST_F(Sweep, AGridIsTheProductOfItsLists) {
   EXPECT_THAT(names(sweep),
               ElementsAre("learning_rate=0.1-seed=1", "learning_rate=0.1-seed=2", "learning_rate=0.1-seed=3",
                           "learning_rate=0.2-seed=1", "learning_rate=0.2-seed=2", "learning_rate=0.2-seed=3"));
-  EXPECT_EQ(sweep.jobs[4].config.train.learning_rate, 0.2);
-  EXPECT_EQ(sweep.jobs[4].config.train.seed, 2);
-  EXPECT_EQ(sweep.jobs[4].config.output, (task_.folder / "out" / "learning_rate=0.2-seed=2").string());
-  EXPECT_EQ(sweep.jobs[4].config.to_json()["method"]["r"], 2);
+  EXPECT_EQ(sweep.runs[4].config.train.learning_rate, 0.2);
+  EXPECT_EQ(sweep.runs[4].config.train.seed, 2);
+  EXPECT_EQ(sweep.runs[4].config.output, (task_.folder / "out" / "learning_rate=0.2-seed=2").string());
+  EXPECT_EQ(sweep.runs[4].config.to_json()["method"]["r"], 2);
 }
 
 TEST_F(Sweep, AListOfGridsIsTheirUnionAndSectionsAreReplacedWhole) {
   const SweepConfig sweep = read(Json::array({{{"method", {{{"type", "lora"}, {"r", 4}}, {{"type", "linear_probe"}}}}},
                                               {{"train.seed", {7}}, {"method.r", {1, 2}}}}));
   EXPECT_THAT(names(sweep), ElementsAre("lora-r=4", "linear_probe", "r=1-seed=7", "r=2-seed=7"));
-  EXPECT_EQ(sweep.jobs[1].config.method->type, "linear_probe");
-  EXPECT_EQ(sweep.jobs[3].config.to_json()["method"]["r"], 2);
+  EXPECT_EQ(sweep.runs[1].config.method->type, "linear_probe");
+  EXPECT_EQ(sweep.runs[3].config.to_json()["method"]["r"], 2);
 }
 
 TEST_F(Sweep, EqualNamesAreNumberedAndLongOnesCut) {
@@ -66,8 +66,8 @@ TEST_F(Sweep, EqualNamesAreNumberedAndLongOnesCut) {
   const std::string text(300, 'x');
   const SweepConfig sweep = read({{"method.prompt_tuning_init_text", {text + "a", text + "b"}}},
                                  {{"type", "prompt"}, {"prompt_tuning_init", "TEXT"}});
-  EXPECT_LT(sweep.jobs[0].name.size(), 200U);
-  EXPECT_NE(sweep.jobs[0].name, sweep.jobs[1].name);
+  EXPECT_LT(sweep.runs[0].name.size(), 200U);
+  EXPECT_NE(sweep.runs[0].name, sweep.runs[1].name);
 }
 
 TEST_F(Sweep, ErrorsNameTheKey) {
@@ -91,9 +91,9 @@ TEST_F(Sweep, JobsThatOnlyDifferWhereABankAllowsShareOne) {
                                                  {{"type", "full"}}}},
                                                {"train.seed", {1, 2}}}}));
   // r differs in shape; full trains alone.
-  EXPECT_THAT(plan_banks(sweep.jobs, 0),
+  EXPECT_THAT(plan_banks(sweep.runs, 0),
               ElementsAre(ElementsAre(0U, 1U, 2U, 3U), ElementsAre(4U, 5U), ElementsAre(6U), ElementsAre(7U)));
-  EXPECT_THAT(plan_banks(sweep.jobs, 3), ElementsAre(ElementsAre(0U, 1U, 2U), ElementsAre(3U), ElementsAre(4U, 5U),
+  EXPECT_THAT(plan_banks(sweep.runs, 3), ElementsAre(ElementsAre(0U, 1U, 2U), ElementsAre(3U), ElementsAre(4U, 5U),
                                                      ElementsAre(6U), ElementsAre(7U)));
 }
 
@@ -101,7 +101,7 @@ TEST_F(Sweep, ABankFillsAStepAndNoMore) {
   Json seeds = Json::array();
   for (int i = 0; i < 10; ++i) seeds.push_back(i);
   const SweepConfig sweep = read({{"train.seed", seeds}, {"train.batch_size", {64}}});
-  const auto banks = plan_banks(sweep.jobs, 0);
+  const auto banks = plan_banks(sweep.runs, 0);
   ASSERT_EQ(banks.size(), 3U);
   EXPECT_EQ(banks[0].size(), 4U);  // 256 examples / 64
 }
@@ -116,7 +116,7 @@ TEST_F(Sweep, SummaryHasBestMedianAndSpreadOverSeeds) {
   for (int i = 0; i < 4; ++i) outcomes[i].metrics = metrics(std::vector{0.5, 0.9, 0.6, 0.7}[i]);
   for (int i = 4; i < 7; ++i) outcomes[i].metrics = metrics(0.8);
   outcomes[7].failure = "diverged";
-  const SweepSummary summary = summarise(sweep.jobs, outcomes);
+  const SweepSummary summary = summarise(sweep.runs, outcomes);
   EXPECT_THAT(summary.header, ElementsAre("train.learning_rate", "task", "metric", "runs", "best", "median", "spread",
                                           "trained parameters", "note"));
   ASSERT_EQ(summary.rows.size(), 3U);
@@ -131,7 +131,7 @@ TEST_F(Sweep, SummaryHasBestMedianAndSpreadOverSeeds) {
 TEST_F(Sweep, OfALossTheSmallestIsBest) {
   const SweepConfig sweep = read({{"train.learning_rate", {0.1, 0.2}}, {"train.seed", {1, 2}}});
   const SweepSummary summary = summarise(
-      sweep.jobs,
+      sweep.runs,
       {{metrics(2.0, "loss"), ""}, {metrics(4.0, "loss"), ""}, {metrics(1.0, "loss"), ""}, {metrics(1.5, "loss"), ""}});
   EXPECT_EQ(summary.rows[0][0], "0.2");
   EXPECT_EQ(summary.rows[0][4], "1.0000");
@@ -142,7 +142,7 @@ TEST_F(Sweep, SummarySaysWhyARunHasNoScore) {
   Json undefined = metrics(0.0, "loss");
   undefined["eval_loss"] = nullptr;
   const SweepSummary summary =
-      summarise(sweep.jobs, {{Json::object(), "diverged"}, {undefined, ""}, {{{"trainable_parameters", 5}}, ""}});
+      summarise(sweep.runs, {{Json::object(), "diverged"}, {undefined, ""}, {{{"trainable_parameters", 5}}, ""}});
   ASSERT_EQ(summary.rows.size(), 3U);
   EXPECT_EQ(summary.rows[0].back(), "1 without a score: diverged");
   EXPECT_EQ(summary.rows[1].back(), "1 without a score: loss is not finite");
@@ -151,7 +151,7 @@ TEST_F(Sweep, SummarySaysWhyARunHasNoScore) {
 
 TEST_F(Sweep, AnyValueStaysWithinItsCell) {
   const SweepConfig sweep = read({{"method.target_modules", {"query|value"}}});
-  const std::string text = summarise(sweep.jobs, {SweepOutcome{Json::object(), "one\ntwo|three"}}).markdown();
+  const std::string text = summarise(sweep.runs, {SweepOutcome{Json::object(), "one\ntwo|three"}}).markdown();
   EXPECT_THAT(text, HasSubstr("| query\\|value |"));
   EXPECT_THAT(text, HasSubstr(": one two\\|three |\n"));
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3);

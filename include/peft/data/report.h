@@ -8,7 +8,7 @@
 
 namespace peft {
 
-/// Split -> {files, rows, skipped: {kind: n}, labels: {name: n}, hidden_labels, tokens: {"50": n, ...}, all_tokens, truncated,
+/// Split -> {files, examples, skipped: {kind: n}, labels: {name: n}, hidden_labels, tokens: {"50": n, ...}, all_tokens, truncated,
 /// lost_tokens, empty_texts, overlap_with_train}. Absent: labels of scores and hidden ones, the overlap where train was not read.
 Json describe_dataset(const Dataset& dataset);
 

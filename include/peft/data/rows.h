@@ -36,10 +36,10 @@ struct Column {
   bool required = true;  ///< of a header; a JSON row may lack any key, its cell is then missing
 };
 
-enum class Shape { glue_tsv, tsv, csv, jsonl, json };
+enum class FileFormat { glue_tsv, tsv, csv, jsonl, json };
 
 struct RowFormat {
-  Shape shape = Shape::tsv;
+  FileFormat file = FileFormat::tsv;
   char delimiter = '\t';
   bool quoting = false;                 ///< RFC 4180 quotes; otherwise `"` is a character
   std::vector<std::string> headerless;  ///< names of the columns of a file without header; empty: line 1 is the header

@@ -14,12 +14,12 @@ namespace peft {
 
 struct SplitFile {
   std::filesystem::path path;
-  Shape shape = Shape::tsv;
+  FileFormat format = FileFormat::tsv;
 };
 
 /// Files of all splits that are there, by canonical name: those named in data.files, the others in the folder task.data or in its
 /// subfolder with the name of the task's dump (any case). When task.data is a file it is the only split in `asked`.
-/// Throws ConfigError (unknown split, one file for several splits) and DataError (missing path, two shapes of one split, one file
+/// Throws ConfigError (unknown split, one file for several splits) and DataError (missing path, two formats of one split, one file
 /// given for two splits, nothing found of the splits asked for).
 std::map<std::string, SplitFile> find_split_files(const TaskSpec& spec, const TaskConfig& task, const DataConfig& data,
                                                   const std::vector<std::string>& asked);

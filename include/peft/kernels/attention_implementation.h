@@ -8,14 +8,14 @@
 
 namespace peft {
 
-/// automatic: the fastest that serves the call. reference: the definition in plain operations. own: prefixes, states and short sequences
+/// automatic: the fastest that serves the call. reference: the definition in plain operations. packed: prefixes, states and short sequences
 /// by our own CUDA kernels, the rest as automatic. The others force one operator. cudnn serves batches of equal lengths; FlashAttention-2
 /// serves the rest.
-enum class AttentionImplementation { automatic, reference, cpu, flash, cudnn, efficient, own };
+enum class AttentionImplementation { automatic, reference, cpu, flash, cudnn, efficient, packed };
 
 /// In the order of the enumeration.
-constexpr std::array<std::string_view, 7> kAttentionImplementations{"auto",  "reference", "cpu", "flash",
-                                                                    "cudnn", "efficient", "own"};
+constexpr std::array<std::string_view, 7> kAttentionImplementations{"auto",  "reference", "cpu",   "flash",
+                                                                    "cudnn", "efficient", "packed"};
 
 constexpr std::string_view name_of(AttentionImplementation implementation) {
   return kAttentionImplementations[static_cast<std::size_t>(implementation)];

@@ -35,6 +35,9 @@ struct MethodConfig {
   virtual std::string labels_module() const { return {}; }
   /// Fills keys whose default depends on others (compat), so that a printed config says all. Called after parsing, before validate().
   virtual void resolve() {}
+  /// Keys of an adapter_config.json that act on nothing here, beside those that fold() writes and those of visit(): peft's own, whose
+  /// values the tensors show.
+  virtual std::vector<std::string> idle_file_keys() const { return {}; }
   /// Keys that name folders, for whoever makes them absolute.
   virtual std::vector<std::optional<std::string>*> paths() { return {&init_from}; }
   /// Contradictions between keys, as ConfigError naming them: `method.r: ...`.

@@ -16,6 +16,7 @@
 #include "peft/base/rng.h"
 #include "peft/methods/adapter.h"
 #include "peft/methods/config.h"
+#include "peft/methods/released.h"
 #include "peft/models/sockets.h"
 #include "peft/models/transformer.h"
 #include "peft/text/tokenizer.h"
@@ -75,10 +76,10 @@ class Method : public Sockets {
   /// The inverse: values of adapter k from files of the same shapes. Throws DataError. `head` false leaves the trained modules alone.
   virtual void load(int64_t k, const AdapterFiles& files, bool head) = 0;
   /// Whether load() has used a tensor of its files that fold() does not write.
-  virtual bool took_in(const std::string& /*tensor*/) const { return false; }
+  virtual bool has_read(const std::string& /*tensor*/) const { return false; }
   /// True when fold() leaves out trained values (a reparameterisation network): the run folder then keeps trained.safetensors beside
   /// the folded files, and only that can be trained on.
-  virtual bool folds() const { return false; }
+  virtual bool stores_trained_values() const { return false; }
   /// Whether load() understands the files of an adapter recognised as `source`: training may start from it.
   virtual bool starts_from(const MethodConfig& source) const { return source.type == type(); }
   /// Every trainable tensor of adapter k under its own name, and the inverse. Throws DataError naming `origin`.
@@ -138,6 +139,9 @@ struct MethodEntry {
   std::function<std::unique_ptr<Method>(Transformer&, const BankSpec&)> make;
   /// A config that reproduces an adapter folder, or nullptr when the files are of another method.
   std::function<std::unique_ptr<MethodConfig>(const AdapterFiles&)> recognise;
+  /// An adapter folder's files from those that the method's authors released, or nothing when they are of another method.
+  std::function<std::optional<AdapterFiles>(const ReleasedFiles&)> import_released = {};
+  std::vector<std::string> released_tensors = {};  ///< which of them it reads, by the last parts of their names
 };
 
 Registry<MethodEntry>& methods();
@@ -147,5 +151,9 @@ std::unique_ptr<Method> make_method(Transformer& model, const BankSpec& bank);
 
 /// The config for an adapter folder's files. Throws DataError when no method knows its peft_type.
 std::unique_ptr<MethodConfig> recognise_adapter(const AdapterFiles& files);
+
+/// The same for files that a method's authors released. Throws DataError when they are of no method.
+bool is_released_tensor(const std::string& last_part);
+AdapterFiles import_released(const ReleasedFiles& released);
 
 }  // namespace peft

@@ -24,6 +24,7 @@ struct Metric {
   enum class Groups { none, optional, required };
   Groups groups = Groups::none;  ///< not none: where Scored::groups is given, the bootstrap draws whole groups
   bool ordered = false;          ///< the class ids themselves matter (which one is positive), not only their equality
+  bool all_classes = false;      ///< Scored::num_classes has to be given
   bool lower_is_better = false;
   /// Of these rows.
   Evaluate prepared(const Scored& scored) const { return (scored.sets() ? prepare_sets : prepare)(scored); }

@@ -17,12 +17,12 @@ namespace peft {
 
 class Optimizer {
  public:
-  struct Job {
+  struct Hyperparameters {
     const TrainConfig* config = nullptr;
     Schedule schedule;
   };
-  /// `own_kernels`: AdamW by our CUDA kernel, all adapters at once; the parameters then move into its buffers.
-  Optimizer(Method& method, std::vector<Job> jobs, bool own_kernels = false);
+  /// `custom_kernels`: AdamW by our CUDA kernel, all adapters at once; the parameters then move into its buffers.
+  Optimizer(Method& method, std::vector<Hyperparameters> adapters, bool custom_kernels = false);
 
   /// Adapter k, which has done `step` steps, `updates` of them with finite gradients.
   struct Due {
@@ -43,15 +43,15 @@ class Optimizer {
   std::map<std::string, at::Tensor> state(int64_t k) const;
 
  private:
-  void use_own_kernel();
+  void use_custom_kernel();
   std::vector<Report> step_all(const std::vector<Due>& due);
   Report step_one(const Due& due);
 
   Method& method_;
-  std::vector<Job> jobs_;
+  std::vector<Hyperparameters> adapters_;
   std::vector<at::Tensor> first_, second_;  // exp_avg or momentum_buffer; exp_avg_sq
-  std::unique_ptr<BankAdamW> own_;
-  std::vector<bool> active_;  // in own_
+  std::unique_ptr<BankAdamW> bank_;
+  std::vector<bool> active_;  // in bank_
 };
 
 }  // namespace peft

@@ -14,7 +14,7 @@
 namespace peft {
 
 /// One run of a sweep.
-struct SweepJob {
+struct SweepRun {
   std::string name;  ///< folder below the sweep's output: the values that vary, as "lora-learning_rate=0.001-seed=2"
   Json point;        ///< path -> value, as the sweep sets them
   RunConfig config;
@@ -23,23 +23,23 @@ struct SweepJob {
 struct SweepConfig {
   std::string output;
   Json json;  ///< with --set applied: what <output>/sweep.json holds
-  std::vector<SweepJob> jobs;
+  std::vector<SweepRun> runs;
 
   /// Throws ConfigError naming the file and the key: no sweep section, an empty list, an unknown key, a value out of range. Every run is
   /// checked before any starts.
   static SweepConfig read(const std::filesystem::path& file, const std::vector<std::string>& sets = {});
 };
 
-/// Throws ConfigError when the folder of a job holds a run of another config, or something else than a run. Writes nothing.
-void check_runs(const std::vector<SweepJob>& jobs);
+/// Throws ConfigError when the folder of a run holds a run of another config, or something else than a run. Writes nothing.
+void check_runs(const std::vector<SweepRun>& runs);
 
-/// Jobs that train together, as indices in `jobs`: equal but for what one bank lets differ (docs/methods.md#the-bank), in their order. A
-/// bank is no larger than `largest` jobs; 0: as many as fill a step with kBankExamples examples or kBankTokens tokens, beyond which a CPU
+/// Runs that train together, as indices in `runs`: equal but for what one bank lets differ (docs/methods.md#the-bank), in their order. A
+/// bank is no larger than `largest` runs; 0: as many as fill a step with kBankExamples examples or kBankTokens tokens, beyond which a CPU
 /// gains nothing.
 inline constexpr int64_t kBankExamples = 256, kBankTokens = 16384;
-std::vector<std::vector<std::size_t>> plan_banks(const std::vector<SweepJob>& jobs, int64_t largest);
+std::vector<std::vector<std::size_t>> plan_banks(const std::vector<SweepRun>& runs, int64_t largest);
 
-/// How one job of a sweep ended; `metrics` is empty for a job that failed or has not finished.
+/// How one run of a sweep ended; `metrics` is empty for a run that failed or has not finished.
 struct SweepOutcome {
   Json metrics;
   std::string failure;  ///< message of a guard, or of what refused its bank
@@ -53,6 +53,6 @@ struct SweepSummary {
   std::string markdown() const;
   std::string csv() const;
 };
-SweepSummary summarise(const std::vector<SweepJob>& jobs, const std::vector<SweepOutcome>& outcomes);
+SweepSummary summarise(const std::vector<SweepRun>& runs, const std::vector<SweepOutcome>& outcomes);
 
 }  // namespace peft

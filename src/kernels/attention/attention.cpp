@@ -4,9 +4,9 @@
 #include <fmt/ranges.h>
 
 #include "peft/base/error.h"
-#include "peft/kernels/own_kernels.h"
+#include "peft/kernels/custom_kernels.h"
+#include "src/kernels/attention/custom_packed.h"
 #include "src/kernels/attention/internal.h"
-#include "src/kernels/attention/own_packed.h"
 #include "src/kernels/attention/select.h"
 #include "src/kernels/attention/varlen.h"
 
@@ -57,7 +57,7 @@ void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const 
 
 /// Our kernels serve the CPU, too, in programs that link their emulator.
 bool on_gpu(at::Device device, AttentionImplementation wish) {
-  return device.is_cuda() || (wish == AttentionImplementation::own && own_kernels_serve(device));
+  return device.is_cuda() || (wish == AttentionImplementation::packed && custom_kernels_serve(device));
 }
 
 }  // namespace
@@ -83,7 +83,7 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
                                                    .state = args.state.defined(),
                                                    .positions = position_support(args)});
   const auto varlen = [&](const VarlenOps& ops) {
-    return attention_varlen(q, k, v, args, ops, choice.own_source ? own_source(args, q) : stock_source(args));
+    return attention_varlen(q, k, v, args, ops, choice.custom_source ? custom_source(args, q) : stock_source(args));
   };
   switch (choice.backend) {
     case AttentionBackend::reference:
@@ -110,7 +110,7 @@ std::string attention_backend(AttentionImplementation implementation, at::Device
   const AttentionChoice choice = select_attention(
       {.wish = implementation, .cuda = on_gpu(device, implementation), .type = type, .width = width, .keys = kMany});
   return fmt::format("{}{}", name_of(choice.backend),
-                     choice.own_source ? ", own kernels for prefixes, states and short sequences" : "");
+                     choice.custom_source ? ", our kernels for prefixes, states and short sequences" : "");
 }
 
 }  // namespace peft

@@ -44,8 +44,8 @@ PartGradients part_backward(const at::Tensor& dout, const at::Tensor& q, const a
 
 void merge(const at::Tensor& out_NHD, const at::Tensor& lse_NH, const Part& prefix) {
   const at::Tensor merged = at::logaddexp(lse_NH, prefix.lse_NH);
-  const at::Tensor own = at::exp(lse_NH - merged).unsqueeze(-1), other = at::exp(prefix.lse_NH - merged).unsqueeze(-1);
-  out_NHD.copy_(out_NHD * own + prefix.out_NHD * other);  // in float32 for bfloat16 outputs: the weights are float32
+  const at::Tensor self = at::exp(lse_NH - merged).unsqueeze(-1), other = at::exp(prefix.lse_NH - merged).unsqueeze(-1);
+  out_NHD.copy_(out_NHD * self + prefix.out_NHD * other);  // in float32 for bfloat16 outputs: the weights are float32
   lse_NH.copy_(merged);
 }
 

@@ -84,8 +84,8 @@ class SequenceView {
 
  private:
   at::Tensor joined_keys(const at::Tensor& x, const at::Tensor& prefix) const {
-    const at::Tensor own = x.narrow(0, args_.keys->begin(b_), m_).transpose(0, 1);
-    const at::Tensor joined = prefix_ > 0 ? at::cat({prefix[prefix_table(args_, b_)].transpose(0, 1), own}, 1) : own;
+    const at::Tensor self = x.narrow(0, args_.keys->begin(b_), m_).transpose(0, 1);
+    const at::Tensor joined = prefix_ > 0 ? at::cat({prefix[prefix_table(args_, b_)].transpose(0, 1), self}, 1) : self;
     return joined.to(accumulation_type(x));
   }
 

@@ -16,8 +16,8 @@ at::Tensor positions(const PackedBatch& rows, int64_t b, const at::TensorOptions
 
 /// Key position minus query position, [n, P+m]; prefix keys are the P in front of the first key.
 at::Tensor distances(const AttentionArgs& args, int64_t b, int64_t prefix, const at::TensorOptions& options) {
-  const at::Tensor own = positions(*args.keys, b, options), queries = positions(*args.queries, b, options),
-                   keys = at::cat({at::arange(-prefix, 0, own.options()) + args.keys->start(b), own});
+  const at::Tensor self = positions(*args.keys, b, options), queries = positions(*args.queries, b, options),
+                   keys = at::cat({at::arange(-prefix, 0, self.options()) + args.keys->start(b), self});
   return keys.unsqueeze(0) - queries.unsqueeze(1);
 }
 

@@ -78,10 +78,10 @@ at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const a
     if (args.dropout.active())
       mask = attention_dropout_mask(args.dropout, *args.queries, b, heads, prefix, m).to(scores.options());
     if (args.state.defined()) {
-      const at::Tensor own_features =
+      const at::Tensor self_features =
           feature_mask.defined() ? feature_mask.narrow(0, args.queries->begin(b), n).transpose(0, 1) : at::Tensor();
       outputs.push_back(
-          with_state(scores, v_HMD, q_HND, args.queries->adapter(b), mask, own_features, args).transpose(0, 1));
+          with_state(scores, v_HMD, q_HND, args.queries->adapter(b), mask, self_features, args).transpose(0, 1));
       continue;
     }
     const at::Tensor sees_nothing = scores.detach().amax(-1, true) == -std::numeric_limits<double>::infinity(),

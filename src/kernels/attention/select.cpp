@@ -114,7 +114,7 @@ AttentionBackend wished(const AttentionSituation& s) {
     case Wish::efficient:
       return efficient;
     case Wish::automatic:
-    case Wish::own:
+    case Wish::packed:
       break;
   }
   return fastest(s);
@@ -154,16 +154,16 @@ PositionSupport position_support(const AttentionArgs& args) {
 
 AttentionChoice select_attention(const AttentionSituation& s) {
   const AttentionBackend backend = wished(s);
-  const bool own = s.wish == Wish::own;
-  if (!serves(backend, s) || (own && !serves(flash, s) && !serves(efficient, s))) refuse(s);
+  const bool custom = s.wish == Wish::packed;
+  if (!serves(backend, s) || (custom && !serves(flash, s) && !serves(efficient, s))) refuse(s);
   if (backend == reference) return {reference, false};
   // Masks are named by example and position; operators draw theirs by place in the batch.
   const bool served = backend != explicit_ && !s.dropout && knows(backend, s.positions);
   // Alternatives other than flash pad, or form probabilities.
   const bool flash_is_better = served && backend == flash && (s.keys > kOnePassKeys || s.state);
-  if (own && serves(packed, s) && knows(packed, s.positions) && !flash_is_better) return {packed, true};
+  if (custom && serves(packed, s) && knows(packed, s.positions) && !flash_is_better) return {packed, true};
   if (!served) return {explicit_, false};
-  return {backend, own};
+  return {backend, custom};
 }
 
 std::string_view name_of(AttentionBackend backend) {
@@ -181,7 +181,7 @@ std::string_view name_of(AttentionBackend backend) {
     case efficient:
       return "memory-efficient attention";
     case packed:
-      return "own packed attention";
+      return "our packed attention";
   }
   return "";
 }

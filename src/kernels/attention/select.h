@@ -38,7 +38,7 @@ struct AttentionSituation {
 
 struct AttentionChoice {
   AttentionBackend backend = AttentionBackend::explicit_;
-  bool own_source = false;  ///< prefixes and states by our own kernels
+  bool custom_source = false;  ///< prefixes and states by our own kernels
   bool operator==(const AttentionChoice&) const = default;
 };
 

@@ -31,7 +31,7 @@ class SourceRoute {
   SourceRoute& operator=(const SourceRoute&) = delete;
 
   /// The rows of keys and values as the operator sees them, and their values.
-  virtual Batch key_rows(const Batch& own) const { return own; }
+  virtual Batch key_rows(const Batch& self) const { return self; }
   virtual std::array<at::Tensor, 2> keys_and_values(const at::Tensor& k, const at::Tensor& v,
                                                     const SourceTensors& /*source*/) {
     return {k, v};
@@ -50,6 +50,6 @@ class SourceRoute {
 std::unique_ptr<SourceRoute> stock_source(const AttentionArgs& args);
 
 /// By our own kernels where one serves the call, else the stock one.
-std::unique_ptr<SourceRoute> own_source(const AttentionArgs& args, const at::Tensor& q);
+std::unique_ptr<SourceRoute> custom_source(const AttentionArgs& args, const at::Tensor& q);
 
 }  // namespace peft

@@ -106,8 +106,8 @@ void merge_state(const at::Tensor& out_THD, const at::Tensor& lse_TH1, const at:
     StatePart part(args, begin, rows, share);
     part.set_queries(q_THD, mask, k);
     part.set_values(augmented[k]);
-    const at::Tensor own = part.by_head(lse_TH1), lse = at::logaddexp(own, part.log_mass());
-    const at::Tensor weight = at::where(own == kMinusInfinity, 0.0, at::exp(own - lse));
+    const at::Tensor self = part.by_head(lse_TH1), lse = at::logaddexp(self, part.log_mass());
+    const at::Tensor weight = at::where(self == kMinusInfinity, 0.0, at::exp(self - lse));
     const at::Tensor out = weight * part.by_head(out_THD) + part.row_scale(lse) * part.where_on(part.a());
     out_THD.narrow(0, begin, rows).copy_(part.by_row(out));
     lse_TH1.narrow(0, begin, rows).copy_(part.by_row(lse));

@@ -10,28 +10,28 @@ namespace {
 
 /// Where the rows of [prefix tables ; keys] go, so that every sequence has its prefix in front of its own keys.
 struct Assembly {
-  Batch rows;                     ///< of the result
-  at::Tensor joined, own, front;  ///< of the result: rows of [tables ; keys]; in the result: own rows, prefix rows
+  Batch rows;                      ///< of the result
+  at::Tensor joined, self, front;  ///< of the result: rows of [tables ; keys]; in the result: own rows, prefix rows
 };
 
 Assembly assembly_of(const AttentionArgs& args) {
   const PackedBatch& keys = *args.keys;
   const int64_t tables = args.prefix.k_KPGD.size(0), prefix = args.prefix.k_KPGD.size(1);
-  std::vector<int64_t> joined, own, front;
+  std::vector<int64_t> joined, self, front;
   for (int64_t b = 0; b < keys.sequences(); ++b) {
     for (int64_t p = 0; p < prefix; ++p) {
       front.push_back(static_cast<int64_t>(joined.size()));
       joined.push_back(prefix_table(args, b) * prefix + p);
     }
     for (int64_t r = keys.begin(b); r < keys.begin(b) + keys.length(b); ++r) {
-      own.push_back(static_cast<int64_t>(joined.size()));
+      self.push_back(static_cast<int64_t>(joined.size()));
       joined.push_back(tables * prefix + r);
     }
   }
   const auto index = [&](const std::vector<int64_t>& x) {
     return at::tensor(at::ArrayRef<int64_t>(x), at::kLong).to(keys.device());
   };
-  return {keys.lengthened(prefix), index(joined), index(own), index(front)};
+  return {keys.lengthened(prefix), index(joined), index(self), index(front)};
 }
 
 class StockPrefix final : public SourceRoute {
@@ -42,7 +42,7 @@ class StockPrefix final : public SourceRoute {
     assembly_ = keys_->derived<Assembly>(name, [&] { return assembly_of(args); });
   }
 
-  Batch key_rows(const Batch& /*own*/) const override { return assembly_->rows; }
+  Batch key_rows(const Batch& /*self*/) const override { return assembly_->rows; }
   std::array<at::Tensor, 2> keys_and_values(const at::Tensor& k, const at::Tensor& v,
                                             const SourceTensors& source) override {
     return {join(source.prefix_k, k), join(source.prefix_v, v)};
@@ -51,8 +51,8 @@ class StockPrefix final : public SourceRoute {
                          std::array<at::Tensor, 3>& gradients) override {
     auto& [dq, dk, dv] = gradients;
     SourceTensors result{prefix_rows(dk), prefix_rows(dv), {}, {}};
-    dk = dk.index_select(0, assembly_->own);
-    dv = dv.index_select(0, assembly_->own);
+    dk = dk.index_select(0, assembly_->self);
+    dv = dv.index_select(0, assembly_->self);
     return result;
   }
 
@@ -67,8 +67,8 @@ class StockPrefix final : public SourceRoute {
     std::vector<at::Tensor> sums;
     const auto& groups = keys_->group_sequences();
     for (std::size_t k = 0; k + 1 < groups.size(); ++k) {
-      const at::Tensor own = parts_BPGD.narrow(0, groups[k], groups[k + 1] - groups[k]);
-      sums.push_back(own.to(accumulation_type(dx)).sum(0));
+      const at::Tensor self = parts_BPGD.narrow(0, groups[k], groups[k + 1] - groups[k]);
+      sums.push_back(self.to(accumulation_type(dx)).sum(0));
     }
     return at::stack(sums);
   }

@@ -72,8 +72,8 @@ struct VarlenAttention : torch::autograd::Function<VarlenAttention> {
     const auto& call = static_cast<const Call&>(*held);
     const at::Tensor dout = grads[0].contiguous();
     // -inf says "nothing to attend to"; exp(s - lse) must be zero there.
-    const at::Tensor own_lse = at::where(lse == -kInfinity, kInfinity, lse);
-    std::array<at::Tensor, 3> d = call.ops.backward(dout, q, keys, values, out, own_lse, call.shape);
+    const at::Tensor self_lse = at::where(lse == -kInfinity, kInfinity, lse);
+    std::array<at::Tensor, 3> d = call.ops.backward(dout, q, keys, values, out, self_lse, call.shape);
     SourceTensors of_source;
     if (call.source) of_source = call.source->backward({dout, q, out, lse}, source, d);
     return {d[0], d[1], d[2], of_source.prefix_k, of_source.prefix_v, of_source.z, of_source.den, at::Tensor()};

@@ -136,18 +136,18 @@ TYPED_TEST(GroupedMatmulCuda, ABankEqualsSeparateRunsBitForBit) {
     for (int k = 0; k < c.groups(); ++k) {
       const GroupedCase one = c.only(k);
       const int64_t first = c.group_rows[k];
-      Guarded<T> own_h(one.rows, c.padded_rank()), own_y(one.rows, c.wide);
-      Guarded<float> own_dw(1, t.weight.columns(), t.weight.columns());
+      Guarded<T> self_h(one.rows, c.padded_rank()), self_y(one.rows, c.wide);
+      Guarded<float> self_dw(1, t.weight.columns(), t.weight.columns());
       for (int32_t row = 0; row < one.rows; ++row)
-        std::memcpy(own_y.row(row), t.x.row(first + row), c.wide * sizeof(T));
-      ASSERT_EQ(shrink(one, t.x.row(first), t.x.stride(), t.weight.row(k), own_h), 0);
-      ASSERT_EQ(expand(one, t.h.row(first), t.h.stride(), t.weight.row(k), own_y, true), 0);
-      ASSERT_EQ(gradient(one, t.x.row(first), t.x.stride(), t.h.row(first), t.h.stride(), own_dw, false), 0);
+        std::memcpy(self_y.row(row), t.x.row(first + row), c.wide * sizeof(T));
+      ASSERT_EQ(shrink(one, t.x.row(first), t.x.stride(), t.weight.row(k), self_h), 0);
+      ASSERT_EQ(expand(one, t.h.row(first), t.h.stride(), t.weight.row(k), self_y, true), 0);
+      ASSERT_EQ(gradient(one, t.x.row(first), t.x.stride(), t.h.row(first), t.h.stride(), self_dw, false), 0);
       for (int32_t row = 0; row < one.rows; ++row) {
-        ASSERT_EQ(std::memcmp(own_h.row(row), h.row(first + row), h.columns() * sizeof(T)), 0) << row;
-        ASSERT_EQ(std::memcmp(own_y.row(row), y.row(first + row), y.columns() * sizeof(T)), 0) << row;
+        ASSERT_EQ(std::memcmp(self_h.row(row), h.row(first + row), h.columns() * sizeof(T)), 0) << row;
+        ASSERT_EQ(std::memcmp(self_y.row(row), y.row(first + row), y.columns() * sizeof(T)), 0) << row;
       }
-      EXPECT_EQ(std::memcmp(own_dw.row(0), dw.row(k), dw.columns() * sizeof(float)), 0) << "group " << k;
+      EXPECT_EQ(std::memcmp(self_dw.row(0), dw.row(k), dw.columns() * sizeof(float)), 0) << "group " << k;
     }
   }
 }

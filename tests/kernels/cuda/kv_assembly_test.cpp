@@ -266,15 +266,15 @@ TYPED_TEST(KvAssemblyCuda, OnlyTheGradientsThatAreWanted) {
   KvCase c({5, 2, 4}, {0, 0, 1}, {3, 2}, 3);
   c.plan = kv_plan(c.in);
   Tensors<T> t(c, 1);
-  Gradients<T> all(t, 1), prefix_alone(t, 1), own_alone(t, 1);
+  Gradients<T> all(t, 1), prefix_alone(t, 1), self_alone(t, 1);
   ASSERT_EQ(all.run(t), 0);
   ASSERT_EQ(prefix_alone.run(t, false, false, true), 0);
-  ASSERT_EQ(own_alone.run(t, false, true, false), 0);
+  ASSERT_EQ(self_alone.run(t, false, true, false), 0);
   EXPECT_TRUE(prefix_alone.dprefix_k.same_bits(all.dprefix_k));
   EXPECT_TRUE(prefix_alone.dprefix_v.same_bits(all.dprefix_v));
   EXPECT_TRUE(all_nan(prefix_alone.dqkv.row(0), prefix_alone.dqkv.columns()));
-  EXPECT_TRUE(own_alone.dqkv.same_bits(all.dqkv));
-  EXPECT_TRUE(all_nan(own_alone.dprefix_k.row(0), t.kv_values));
+  EXPECT_TRUE(self_alone.dqkv.same_bits(all.dqkv));
+  EXPECT_TRUE(all_nan(self_alone.dprefix_k.row(0), t.kv_values));
 }
 
 TYPED_TEST(KvAssemblyCuda, PrefixGradientsOfABankEqualSeparateRunsBitForBit) {

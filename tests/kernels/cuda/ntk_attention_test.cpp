@@ -24,8 +24,8 @@ void expect_parity(const NtkCase& c) {
     for (int h = 0; h < c.heads; ++h) {
       const auto at = (static_cast<std::ptrdiff_t>(t) * c.heads + h) * c.width;
       for (int i = 0; i < c.width && t < c.group_rows[0]; ++i) {  // rows without an adapter
-        ASSERT_EQ(std::memcmp(&run.out.at(t, h, i), &run.own[at + i], 2), 0) << t << " " << h << " " << i;
-        ASSERT_EQ(std::memcmp(&run.dq.at(t, h, i), &run.dq_own[at + i], 2), 0) << t << " " << h << " " << i;
+        ASSERT_EQ(std::memcmp(&run.out.at(t, h, i), &run.self[at + i], 2), 0) << t << " " << h << " " << i;
+        ASSERT_EQ(std::memcmp(&run.dq.at(t, h, i), &run.dq_self[at + i], 2), 0) << t << " " << h << " " << i;
       }
     }
   }

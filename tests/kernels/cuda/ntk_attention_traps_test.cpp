@@ -30,9 +30,9 @@ void expect_zero_state_is_softmax() {
       const NtkInputs in = ntk_inputs<T>(c);
       const NtkReference r = NtkOracle(c, in).run();
       NtkRun<T> run = run_ntk<T>(c, in, r);
-      EXPECT_TRUE(same_bits(elements(run.out), run.own));
-      EXPECT_TRUE(same_bits(elements(run.dq), run.dq_own));
-      for (std::size_t i = 0; i < r.own_lse.size(); ++i) EXPECT_EQ(run.lse[i], static_cast<float>(r.own_lse[i]));
+      EXPECT_TRUE(same_bits(elements(run.out), run.self));
+      EXPECT_TRUE(same_bits(elements(run.dq), run.dq_self));
+      for (std::size_t i = 0; i < r.self_lse.size(); ++i) EXPECT_EQ(run.lse[i], static_cast<float>(r.self_lse[i]));
       expect_finite(run);
       if (map == StateMap::taylor1) {  // b = 0 is off
         EXPECT_EQ(largest(values(run.dz)) + largest(values(run.dden)), 0.0);
@@ -64,7 +64,7 @@ void expect_extreme_logits() {
           EXPECT_LT(relative_l2(values(run.dz), r.dz), 2e-5);
           EXPECT_LT(dden_error(values(run.dden), r.dden, r), 2e-5);
         } else {
-          EXPECT_TRUE(same_bits(elements(run.dq), run.dq_own));
+          EXPECT_TRUE(same_bits(elements(run.dq), run.dq_self));
           EXPECT_LT(largest(values(run.dz)), 1e-30);
         }
       }
@@ -83,11 +83,11 @@ void expect_state_part() {
   NtkCase c{.group_rows = {0, 100}, .causal = false, .z_size = 30.0, .den_size = 30.0, .seed = 3};
   NtkInputs in = ntk_inputs<T>(c);
   NtkReference r = NtkOracle(c, in).run();
-  std::vector<double> own_lse;
-  for (std::size_t i = 0; i < r.own_lse.size(); ++i) own_lse.push_back(i % 2 == 0 ? -12.0 : 12.0);
-  NtkRun<T> run = run_ntk<T>(c, in, r, own_lse);
+  std::vector<double> self_lse;
+  for (std::size_t i = 0; i < r.self_lse.size(); ++i) self_lse.push_back(i % 2 == 0 ? -12.0 : 12.0);
+  NtkRun<T> run = run_ntk<T>(c, in, r, self_lse);
   std::vector<double> dq = run.state.dq;
-  for (std::size_t i = 0; i < dq.size(); ++i) dq[i] += static_cast<double>(to_float(run.dq_own[i]));
+  for (std::size_t i = 0; i < dq.size(); ++i) dq[i] += static_cast<double>(to_float(run.dq_self[i]));
   EXPECT_LT(relative_l2(values(run.dq), dq), (std::is_same_v<T, half> ? 1e-3 : 4e-3));
   EXPECT_LT(relative_l2(values(run.dz), run.state.dz), 2e-5);
   EXPECT_LT(relative_l2(values(run.dden), run.state.dden), 2e-5);
@@ -107,7 +107,7 @@ TEST(NtkTraps, ValuesWithoutMassAreLegal) {
   EXPECT_LT(relative_l2(values(run.dq), r.dq), 4e-3);
   EXPECT_LT(relative_l2(values(run.dz), r.dz), 2e-5);
   EXPECT_LT(dden_error(values(run.dden), r.dden, r), 5e-3);
-  EXPECT_GT(relative_l2(r.out, r.own), 1e-2);
+  EXPECT_GT(relative_l2(r.out, r.self), 1e-2);
 }
 
 TEST(NtkTraps, RowScaleIsClamped) {
@@ -122,7 +122,7 @@ TEST(NtkTraps, RowScaleIsClamped) {
     const double y = std::sqrt(c.scale()) * in.q[m];
     a += (y > 0 ? y + 1 : std::exp(y)) * in.z[static_cast<std::size_t>(m) * c.width];
   }
-  EXPECT_NEAR(run.out.value(0, 0, 0), r.own[0] + std::exp(80.0) * a, std::abs(std::exp(80.0) * a) * 0.02);
+  EXPECT_NEAR(run.out.value(0, 0, 0), r.self[0] + std::exp(80.0) * a, std::abs(std::exp(80.0) * a) * 0.02);
 }
 
 TEST(NtkTraps, NegativeMassIsGated) {
@@ -146,8 +146,8 @@ TEST(NtkTraps, NegativeMassIsGated) {
       std::size_t i = 0;
       run.out.each([&](int t, int h, int d) {
         if (t >= 41) {
-          EXPECT_EQ(run.out.at(t, h, d).bits, run.own[i].bits) << t;
-          EXPECT_EQ(run.dq.at(t, h, d).bits, run.dq_own[i].bits) << t;
+          EXPECT_EQ(run.out.at(t, h, d).bits, run.self[i].bits) << t;
+          EXPECT_EQ(run.dq.at(t, h, d).bits, run.dq_self[i].bits) << t;
         }
         ++i;
       });
@@ -183,8 +183,8 @@ TEST(NtkTraps, ForwardAndBackwardGateTheSameRows) {
   std::size_t i = 0;
   run.dq.each([&](int t, int h, int) {
     const std::size_t row = static_cast<std::size_t>(h) * c.rows() + t;
-    const bool was_off = run.lse[row] == static_cast<float>(r.own_lse[row]);
-    if (was_off && run.dq_own[i].bits != run.dq.at(t, h, static_cast<int>(i) % c.width).bits) ADD_FAILURE() << t;
+    const bool was_off = run.lse[row] == static_cast<float>(r.self_lse[row]);
+    if (was_off && run.dq_self[i].bits != run.dq.at(t, h, static_cast<int>(i) % c.width).bits) ADD_FAILURE() << t;
     (was_off ? off : on) += 1;
     ++i;
   });
@@ -201,8 +201,8 @@ TEST(NtkTraps, RowsWithoutKeys) {
         NtkInputs in = ntk_inputs<bf16>(c);
         std::fill(in.v.begin(), in.v.end(), 0.0);
         NtkReference r = NtkOracle(c, in).run();
-        std::fill(r.own.begin(), r.own.end(), std::numeric_limits<double>::quiet_NaN());  // not written
-        NtkRun<bf16> run = run_ntk<bf16>(c, in, r, std::vector<double>(r.own_lse.size(), no_keys));
+        std::fill(r.self.begin(), r.self.end(), std::numeric_limits<double>::quiet_NaN());  // not written
+        NtkRun<bf16> run = run_ntk<bf16>(c, in, r, std::vector<double>(r.self_lse.size(), no_keys));
         for (int t = 0; t < c.rows(); ++t) {
           for (int h = 0; h < c.heads; ++h) {
             const float lse = run.lse[static_cast<std::size_t>(h) * c.rows() + t];

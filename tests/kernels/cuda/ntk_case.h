@@ -79,12 +79,12 @@ struct NtkStatePart {
 };
 
 struct NtkReference : NtkStatePart {
-  std::vector<double> own, own_lse, out, lse;
+  std::vector<double> self, self_lse, out, lse;
   int gated = 0;
 };
 
 /// One row of one head at a time: weights e^{s_j} of the keys and phi_m of the features; then the gradient of sum(out * dout), whose parts
-/// `dq_own`, as the softmax backward computes it, and `state_part` may be asked for of another output and log-sum-exp.
+/// `dq_self`, as the softmax backward computes it, and `state_part` may be asked for of another output and log-sum-exp.
 class NtkOracle {
  public:
   NtkOracle(const NtkCase& c, const NtkInputs& in) : c_(c), in_(in) {}
@@ -92,30 +92,30 @@ class NtkOracle {
   NtkReference run() const {
     NtkReference r;
     const std::size_t all = in_.q.size();
-    for (auto* x : {&r.own, &r.out}) x->assign(all, 0.0);
-    for (auto* x : {&r.own_lse, &r.lse}) x->assign(static_cast<std::size_t>(c_.heads) * c_.rows(), 0.0);
+    for (auto* x : {&r.self, &r.out}) x->assign(all, 0.0);
+    for (auto* x : {&r.self_lse, &r.lse}) x->assign(static_cast<std::size_t>(c_.heads) * c_.rows(), 0.0);
     for (int k = -1; k < c_.groups(); ++k) {
       const int begin = k < 0 ? 0 : c_.group_rows[k], end = c_.group_rows[k + 1];
       for (int t = begin; t < end; ++t) {
         for (int h = 0; h < c_.heads; ++h) row(r, k, begin, end, t, h);
       }
     }
-    static_cast<NtkStatePart&>(r) = state_part(r.own, r.own_lse);
-    const std::vector<double> softmax = dq_own(r.out, r.lse, r.own_lse);
+    static_cast<NtkStatePart&>(r) = state_part(r.self, r.self_lse);
+    const std::vector<double> softmax = dq_self(r.out, r.lse, r.self_lse);
     for (std::size_t i = 0; i < all; ++i) r.dq[i] += softmax[i];
     return r;
   }
 
   /// scale sum_j e^{s_j - lse} (dO . v_j - delta) k_j.
-  std::vector<double> dq_own(const std::vector<double>& out, const std::vector<double>& lse,
-                             const std::vector<double>& own_lse) const {
+  std::vector<double> dq_self(const std::vector<double>& out, const std::vector<double>& lse,
+                              const std::vector<double>& self_lse) const {
     std::vector<double> dq(in_.q.size(), 0.0);
     for (int k = -1; k < c_.groups(); ++k) {
       const int begin = k < 0 ? 0 : c_.group_rows[k], end = c_.group_rows[k + 1];
       for (int t = begin; t < end; ++t) {
         for (int h = 0; h < c_.heads; ++h) {
           const std::size_t index = static_cast<std::size_t>(h) * c_.rows() + t;
-          if (!std::isfinite(own_lse[index])) continue;  // no keys
+          if (!std::isfinite(self_lse[index])) continue;  // no keys
           const double delta = dot(&in_.dout[at(t, h)], &out[at(t, h)]);
           for (int j = begin; j < last(t, end); ++j) {
             const double p = std::exp(score(t, h, j) - lse[index]);
@@ -129,7 +129,7 @@ class NtkOracle {
   }
 
   /// What the state adds to a softmax part, whose output and log-sum-exp may be any.
-  NtkStatePart state_part(const std::vector<double>& own, const std::vector<double>& own_lse) const {
+  NtkStatePart state_part(const std::vector<double>& self, const std::vector<double>& self_lse) const {
     NtkStatePart part;
     part.dq.assign(in_.q.size(), 0.0);
     part.dz.assign(in_.z.size(), 0.0);
@@ -140,7 +140,7 @@ class NtkOracle {
       for (int t = c_.group_rows[k]; t < c_.group_rows[k + 1]; ++t) {
         for (int h = 0; h < c_.heads; ++h) {
           const double *q = &in_.q[at(t, h)], *dout = &in_.dout[at(t, h)],
-                       own_mass = own_lse[static_cast<std::size_t>(h) * c_.rows() + t];
+                       self_mass = self_lse[static_cast<std::size_t>(h) * c_.rows() + t];
           const std::vector<double> phi = features(q);
           const std::size_t state = state_of(k, h) * c_.features();
           std::vector<double> products(phi.size());
@@ -149,12 +149,12 @@ class NtkOracle {
           const double* center = c_.centered ? &in_.center[state_of(k, h) * c_.width] : nullptr;
           const double shift = center != nullptr ? c_.scale() * dot(q, center) : 0.0;
           if (constant == 1 && mass <= 0.0) continue;
-          const bool keys = std::isfinite(own_mass);
+          const bool keys = std::isfinite(self_mass);
           if (!keys && mass == 0.0) continue;
-          const double of_state = shift + std::log(mass), top = keys ? std::max(own_mass, of_state) : of_state,
-                       lse = top + std::log((keys ? std::exp(own_mass - top) : 0.0) + std::exp(of_state - top)),
+          const double of_state = shift + std::log(mass), top = keys ? std::max(self_mass, of_state) : of_state,
+                       lse = top + std::log((keys ? std::exp(self_mass - top) : 0.0) + std::exp(of_state - top)),
                        g = std::exp(shift - lse),
-                       delta = (keys ? std::exp(own_mass - lse) * dot(dout, &own[at(t, h)]) : 0.0) +
+                       delta = (keys ? std::exp(self_mass - lse) * dot(dout, &self[at(t, h)]) : 0.0) +
                                g * std::inner_product(phi.begin(), phi.end(), products.begin(), 0.0);
           double dshift = 0.0;
           for (std::size_t m = 0; m < phi.size(); ++m) {
@@ -222,19 +222,19 @@ class NtkOracle {
       ++r.gated;
     }
     const double unit = on && b > 0.0 ? std::max(top, std::log(b) + shift) : top;
-    double own_mass = 0.0;
-    for (const double x : s) own_mass += std::exp(x - unit);
-    const double factor = on ? std::exp(shift - unit) : 0.0, mass = own_mass + factor * (on ? b : 0.0);
+    double self_mass = 0.0;
+    for (const double x : s) self_mass += std::exp(x - unit);
+    const double factor = on ? std::exp(shift - unit) : 0.0, mass = self_mass + factor * (on ? b : 0.0);
     const std::size_t index = static_cast<std::size_t>(h) * c_.rows() + t;
     r.lse[index] = unit + std::log(mass);
     double top_mass = 0.0;
     for (const double x : s) top_mass += std::exp(x - top);
-    r.own_lse[index] = top + std::log(top_mass);
+    r.self_lse[index] = top + std::log(top_mass);
     for (std::size_t j = 0; j < s.size(); ++j) {
       const double* v = &in_.v[key(begin + static_cast<int>(j), h)];
       for (int i = 0; i < width; ++i) {
         r.out[at(t, h) + i] += std::exp(s[j] - unit) / mass * v[i];
-        r.own[at(t, h) + i] += std::exp(s[j] - top) / top_mass * v[i];
+        r.self[at(t, h) + i] += std::exp(s[j] - top) / top_mass * v[i];
       }
     }
     for (int i = 0; i < width && on; ++i) r.out[at(t, h) + i] += factor / mass * a[i];

@@ -30,10 +30,10 @@ void expect_parity(const PrefixCase& c, const PrefixOptions& options = {}) {
         deltas[row] = run.delta[row];
         expected[row] = std::inner_product(&r.out[at], &r.out[at] + c.width, &in.dout[at], 0.0);
         if (c.length_of(k) > 0) continue;
-        EXPECT_EQ(run.lse[row], static_cast<float>(r.own_lse[row]));
+        EXPECT_EQ(run.lse[row], static_cast<float>(r.self_lse[row]));
         for (int i = 0; i < c.width; ++i) {
-          ASSERT_EQ(std::memcmp(&run.out.at(t, h, i), &run.own[at + i], 2), 0) << t << " " << h << " " << i;
-          ASSERT_EQ(std::memcmp(&run.dq.at(t, h, i), &run.dq_own[at + i], 2), 0) << t << " " << h << " " << i;
+          ASSERT_EQ(std::memcmp(&run.out.at(t, h, i), &run.self[at + i], 2), 0) << t << " " << h << " " << i;
+          ASSERT_EQ(std::memcmp(&run.dq.at(t, h, i), &run.dq_self[at + i], 2), 0) << t << " " << h << " " << i;
         }
       }
     }
@@ -99,9 +99,9 @@ void expect_prefix_part(const PrefixCase& c) {
   const PrefixInputs in = prefix_inputs<T>(c);
   const PrefixReference r = PrefixOracle(c, in).run();
   PrefixRun<T> run = run_prefix<T>(c, in, r, {.softmax_dq = false});
-  std::vector<double> own;
-  for (const T x : run.own) own.push_back(static_cast<double>(to_float(x)));
-  const PrefixPart part = PrefixOracle(c, in).prefix_part(own, r);
+  std::vector<double> self;
+  for (const T x : run.self) self.push_back(static_cast<double>(to_float(x)));
+  const PrefixPart part = PrefixOracle(c, in).prefix_part(self, r);
   const double tolerance = std::is_same_v<T, half> ? 0.25 : 1.0;
   expect_within(values(run.dq), part.dq, 4e-3 * tolerance, c.amplitude, "dq");
   expect_within(values(run.dk), part.dk, c.amplitude >= 8.0 ? 2.5e-3 : 1e-4, c.amplitude, "dPk");
@@ -143,9 +143,9 @@ TEST(PrefixAttention, RowsWithoutKeys) {
     const PrefixCase c{.group_rows = {0, 20, 40}, .prefix = 66, .seed = 7};
     const PrefixInputs in = prefix_inputs<bf16>(c);
     PrefixReference r = PrefixOracle(c, in).run();
-    for (double& x : r.own) x = std::numeric_limits<double>::quiet_NaN();
+    for (double& x : r.self) x = std::numeric_limits<double>::quiet_NaN();
     PrefixOptions options;
-    options.own_lse.assign(r.own_lse.size(), no_keys);
+    options.self_lse.assign(r.self_lse.size(), no_keys);
     PrefixRun<bf16> run = run_prefix<bf16>(c, in, r, options);
     for (int t = 0; t < c.rows(); ++t) {
       const int k = t < 20 ? 0 : 1;

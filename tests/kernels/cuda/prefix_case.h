@@ -61,7 +61,7 @@ PrefixInputs prefix_inputs(const PrefixCase& c) {
 }
 
 struct PrefixReference {
-  std::vector<double> own, own_lse, out, lse, dq, dk, dv;  ///< dk, dv of the prefix
+  std::vector<double> self, self_lse, out, lse, dq, dk, dv;  ///< dk, dv of the prefix
 };
 struct PrefixPart {
   std::vector<double> dq, dk;
@@ -73,19 +73,19 @@ class PrefixOracle {
 
   PrefixReference run() const {
     PrefixReference r;
-    for (auto* x : {&r.own, &r.out}) x->assign(in_.q.size(), 0.0);
-    for (auto* x : {&r.own_lse, &r.lse}) x->assign(static_cast<std::size_t>(c_.heads) * c_.rows(), 0.0);
+    for (auto* x : {&r.self, &r.out}) x->assign(in_.q.size(), 0.0);
+    for (auto* x : {&r.self_lse, &r.lse}) x->assign(static_cast<std::size_t>(c_.heads) * c_.rows(), 0.0);
     each_row([&](int k, int begin, int end, int t, int h) {
       const std::size_t index = static_cast<std::size_t>(h) * c_.rows() + t;
-      r.own_lse[index] = attend(keys(-1, begin, end, t, h), t, h, &r.own[at(t, h)]);
+      r.self_lse[index] = attend(keys(-1, begin, end, t, h), t, h, &r.self[at(t, h)]);
       r.lse[index] = attend(keys(k, begin, end, t, h), t, h, &r.out[at(t, h)]);
     });
     backward(r);
     return r;
   }
 
-  /// What the prefix adds to dq, and dk, where the sequence's part of the output is `own`, as rounded as the kernels got it.
-  PrefixPart prefix_part(const std::vector<double>& own, const PrefixReference& r) const {
+  /// What the prefix adds to dq, and dk, where the sequence's part of the output is `self`, as rounded as the kernels got it.
+  PrefixPart prefix_part(const std::vector<double>& self, const PrefixReference& r) const {
     PrefixPart part{std::vector<double>(in_.q.size(), 0.0), std::vector<double>(in_.pk.size(), 0.0)};
     each_row([&](int k, int begin, int end, int t, int h) {
       const std::size_t row = static_cast<std::size_t>(h) * c_.rows() + t;
@@ -93,7 +93,7 @@ class PrefixOracle {
       const auto p = [&](const Key& key) { return std::exp(score(t, h, key) - r.lse[row]); };
       std::vector<Key> prefix = keys(k, begin, end, t, h);
       std::erase_if(prefix, [](const Key& key) { return key.prefix < 0; });
-      double delta = std::exp(r.own_lse[row] - r.lse[row]) * dot(dout, &own[at(t, h)]);
+      double delta = std::exp(r.self_lse[row] - r.lse[row]) * dot(dout, &self[at(t, h)]);
       for (const Key& key : prefix) delta += p(key) * dot(dout, key.v);
       for (const Key& key : prefix) {
         const double ds = p(key) * (dot(dout, key.v) - delta);
@@ -107,7 +107,7 @@ class PrefixOracle {
   }
 
   /// The sequence's part of dq from a given output and log-sum-exp, as the softmax backward computes it.
-  std::vector<double> dq_own(const std::vector<double>& out, const std::vector<double>& lse) const {
+  std::vector<double> dq_self(const std::vector<double>& out, const std::vector<double>& lse) const {
     std::vector<double> dq(in_.q.size(), 0.0);
     each_row([&](int, int begin, int end, int t, int h) {
       const double* dout = &in_.dout[at(t, h)];
@@ -189,27 +189,27 @@ template <class T>
 struct PrefixRun {
   Slice<T> out, dq;
   Floats lse, delta, dk, dv;
-  std::vector<T> own, dq_own;  ///< what the kernels found in out and dq: [T,H,D]
+  std::vector<T> self, dq_self;  ///< what the kernels found in out and dq: [T,H,D]
 };
 
 struct PrefixOptions {
-  bool softmax_dq = true;            ///< else the prefix's part of dq comes alone
-  std::vector<double> own_lse = {};  ///< instead of the reference's
+  bool softmax_dq = true;             ///< else the prefix's part of dq comes alone
+  std::vector<double> self_lse = {};  ///< instead of the reference's
 };
 
 /// Forward, the softmax backward in double, backward.
 template <class T>
 PrefixRun<T> run_prefix(const PrefixCase& c, const PrefixInputs& in, const PrefixReference& r,
                         const PrefixOptions& options = {}) {
-  Slice<T> own(c.rows(), c.heads, c.width), q = own, dout = own;
-  Floats own_lse(static_cast<std::size_t>(c.heads) * c.rows());
-  PrefixRun<T> run{own, own, own_lse, own_lse, Floats(in.pk.size()), Floats(in.pk.size()), {}, {}};
+  Slice<T> self(c.rows(), c.heads, c.width), q = self, dout = self;
+  Floats self_lse(static_cast<std::size_t>(c.heads) * c.rows());
+  PrefixRun<T> run{self, self, self_lse, self_lse, Floats(in.pk.size()), Floats(in.pk.size()), {}, {}};
   fill_slice(q, in.q);
   fill_slice(dout, in.dout);
-  fill_slice(own, r.own);
-  run.own = elements(own);
-  for (std::size_t i = 0; i < own_lse.count; ++i)
-    own_lse[i] = static_cast<float>(options.own_lse.empty() ? r.own_lse[i] : options.own_lse[i]);
+  fill_slice(self, r.self);
+  run.self = elements(self);
+  for (std::size_t i = 0; i < self_lse.count; ++i)
+    self_lse[i] = static_cast<float>(options.self_lse.empty() ? r.self_lse[i] : options.self_lse[i]);
   std::vector<uint4> pk = packed_values<T>(in.pk), pv = packed_values<T>(in.pv);
   if (!c.length.empty()) {  // what is behind a prefix is not read
     const std::size_t row = static_cast<std::size_t>(c.key_heads) * c.width;
@@ -225,23 +225,23 @@ PrefixRun<T> run_prefix(const PrefixCase& c, const PrefixInputs& in, const Prefi
                           c.width,        c.prefix,   c.rows(), static_cast<float>(c.scale())};
   const PrefixKeys keys{pk.data(), pv.data(), c.length.empty() ? nullptr : c.length.data()};
   const PrefixWorkList work = prefix_work_list(c.group_rows, c.width);
-  EXPECT_EQ(prefix_attention_forward({shape, keys, q.view(), own.view(), run.out.view(), own_lse.data(), run.lse.data(),
-                                      work.forward.data(), static_cast<int32_t>(work.forward.size())},
+  EXPECT_EQ(prefix_attention_forward({shape, keys, q.view(), self.view(), run.out.view(), self_lse.data(),
+                                      run.lse.data(), work.forward.data(), static_cast<int32_t>(work.forward.size())},
                                      nullptr),
             0);
-  fill_slice(run.dq, options.softmax_dq ? PrefixOracle(c, in).dq_own(values(run.out), values(run.lse))
+  fill_slice(run.dq, options.softmax_dq ? PrefixOracle(c, in).dq_self(values(run.out), values(run.lse))
                                         : std::vector<double>(in.q.size(), 0.0));
-  run.dq_own = elements(run.dq);
+  run.dq_self = elements(run.dq);
   Floats partial(work.chunks.size() * c.heads * prefix_partial_floats(c.prefix, c.width));
   EXPECT_EQ(
-      prefix_attention_backward({shape, keys, dout.view(), q.view(), own.view(), run.out.view(), run.dq.view(),
-                                 own_lse.data(), run.lse.data(), run.delta.data(), run.dk.data(), run.dv.data(),
+      prefix_attention_backward({shape, keys, dout.view(), q.view(), self.view(), run.out.view(), run.dq.view(),
+                                 self_lse.data(), run.lse.data(), run.delta.data(), run.dk.data(), run.dv.data(),
                                  partial.data(), work.queries.data(), work.chunks.data(), work.first_chunk.data(),
                                  static_cast<int32_t>(work.queries.size()), static_cast<int32_t>(work.chunks.size())},
                                 nullptr),
       0);
-  for (Slice<T>* x : {&q, &dout, &own, &run.out, &run.dq}) EXPECT_TRUE(x->canaries_live());
-  for (Floats* x : {&run.lse, &run.delta, &run.dk, &run.dv, &partial, &own_lse}) EXPECT_TRUE(x->canaries_live());
+  for (Slice<T>* x : {&q, &dout, &self, &run.out, &run.dq}) EXPECT_TRUE(x->canaries_live());
+  for (Floats* x : {&run.lse, &run.delta, &run.dk, &run.dv, &partial, &self_lse}) EXPECT_TRUE(x->canaries_live());
   return run;
 }
 

@@ -9,20 +9,20 @@ constexpr float kLog2E = 1.44269504088896340736F;
 
 /// O = O_s and L = L_s for an item's rows. All threads of the block.
 template <class T, int kWidth, int kThreads>
-__device__ __forceinline__ void keep_rows(const HeadRows& own, const HeadRows& out, const float* own_lse, float* lse,
+__device__ __forceinline__ void keep_rows(const HeadRows& self, const HeadRows& out, const float* self_lse, float* lse,
                                           int64_t rows, const RowItem& item, int head) {
   constexpr int kPieces = kWidth / 8;
   const int thread = static_cast<int>(threadIdx.x);
-  const T* from = rows_of<const T>(own, item.row0, head);
+  const T* from = rows_of<const T>(self, item.row0, head);
   T* to = rows_of<T>(out, item.row0, head);
   for (int i = thread; i < item.rows * kPieces; i += kThreads) {
     const int64_t row = i / kPieces, column = 8 * (i % kPieces);
     *reinterpret_cast<uint4*>(to + row * out.row_stride + column) =
-        *reinterpret_cast<const uint4*>(from + row * own.row_stride + column);
+        *reinterpret_cast<const uint4*>(from + row * self.row_stride + column);
   }
   for (int i = thread; i < item.rows; i += kThreads) {
     const int64_t at = head * rows + item.row0 + i;
-    lse[at] = own_lse[at];
+    lse[at] = self_lse[at];
   }
 }
 

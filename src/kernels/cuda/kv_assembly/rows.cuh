@@ -51,11 +51,11 @@ __global__ void __launch_bounds__(kKvThreads) kv_rows_kernel(KvAssembly p) {
   const KvRow row = p.rows[blockIdx.x];
   if (row.source == kNoKvRow) return;
   const int row_values = p.shape.kv_heads * p.shape.width;
-  const bool own = row.source >= 0;
-  const int64_t k_at = own ? row.source * p.k_stride : static_cast<int64_t>(~row.source) * row_values,
-                v_at = own ? row.source * p.v_stride : k_at, to = static_cast<int64_t>(blockIdx.x) * row_values;
-  const T *k = static_cast<const T*>(own ? p.k : p.prefix_k) + k_at,
-          *v = static_cast<const T*>(own ? p.v : p.prefix_v) + v_at;
+  const bool self = row.source >= 0;
+  const int64_t k_at = self ? row.source * p.k_stride : static_cast<int64_t>(~row.source) * row_values,
+                v_at = self ? row.source * p.v_stride : k_at, to = static_cast<int64_t>(blockIdx.x) * row_values;
+  const T *k = static_cast<const T*>(self ? p.k : p.prefix_k) + k_at,
+          *v = static_cast<const T*>(self ? p.v : p.prefix_v) + v_at;
   T *keys = static_cast<T*>(p.keys) + to, *values = static_cast<T*>(p.values) + to;
   copy_row(values, v, row_values);
   if (!Rotate || row.position < 0) {
@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(kKvThreads) kv_rows_kernel(KvAssembly p) {
   }
   const int64_t angle = static_cast<int64_t>(row.position) * (p.shape.width / 2);
   rotate_heads(keys, k, p.shape.kv_heads, p.shape.width, p.cos + angle, p.sin + angle, 1.0F);
-  if (own) {
+  if (self) {
     rotate_heads(static_cast<T*>(p.q_out) + row.source * p.q_out_stride,
                  static_cast<const T*>(p.q) + row.source * p.q_stride, p.shape.heads, p.shape.width, p.cos + angle,
                  p.sin + angle, 1.0F);

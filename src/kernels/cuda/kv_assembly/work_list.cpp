@@ -47,12 +47,12 @@ KvPlan kv_plan(const KvPlanInput& in) {
   if (!in.per_sequence) plan.length = in.prefix_length;
   std::vector<std::vector<int32_t>> begin_of_table(tables);
   for (int32_t b = 0; b < sequences; ++b) {
-    const int32_t adapter = in.adapter[b], own = in.cu[b + 1] - in.cu[b], table = in.per_sequence ? b : adapter,
-                  length = own > 0 && adapter >= 0 ? in.prefix_length[adapter] : 0;
+    const int32_t adapter = in.adapter[b], self = in.cu[b + 1] - in.cu[b], table = in.per_sequence ? b : adapter,
+                  length = self > 0 && adapter >= 0 ? in.prefix_length[adapter] : 0;
     if (in.per_sequence) plan.length[b] = length;
     if (length > 0) begin_of_table[table].push_back(plan.cu_k.back());
     for (int32_t j = 0; j < length; ++j) plan.rows.push_back({~(table * in.prefix + j), in.rotate_prefix ? j : -1});
-    for (int32_t i = 0; i < own; ++i) {
+    for (int32_t i = 0; i < self; ++i) {
       const int32_t t = in.cu[b] + i,
                     position = (in.position.empty() ? i : in.position[t]) + (in.text_after_prefix ? length : 0);
       plan.rows.push_back({t, position});

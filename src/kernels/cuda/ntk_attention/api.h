@@ -65,12 +65,12 @@ int ntk_pack(const NtkPack& args, void* stream);
 
 struct NtkForward {
   NtkShape shape = {};
-  HeadRows q = {}, own = {}, out = {};  ///< own: O_s
-  const float* own_lse = nullptr;       ///< [H,T]
-  float* lse = nullptr;                 ///< [H,T]
-  const void* state = nullptr;          ///< of ntk_pack
-  const float* center = nullptr;        ///< [K,Hs,D], or null
-  const RowItem* tiles = nullptr;       ///< on the device
+  HeadRows q = {}, self = {}, out = {};  ///< self: O_s
+  const float* self_lse = nullptr;       ///< [H,T]
+  float* lse = nullptr;                  ///< [H,T]
+  const void* state = nullptr;           ///< of ntk_pack
+  const float* center = nullptr;         ///< [K,Hs,D], or null
+  const RowItem* tiles = nullptr;        ///< on the device
   int32_t tile_count = 0;
 };
 int ntk_attention_forward(const NtkForward& args, void* stream);
@@ -78,8 +78,8 @@ int ntk_attention_forward(const NtkForward& args, void* stream);
 /// Two launches: rows, then the sum of the chunks.
 struct NtkBackward {
   NtkShape shape = {};
-  HeadRows dout = {}, q = {}, own = {}, dq = {};   ///< own: O_s; dq: in dq_s, out dq
-  const float *own_lse = nullptr, *lse = nullptr;  ///< [H,T]: L_s, L
+  HeadRows dout = {}, q = {}, self = {}, dq = {};   ///< self: O_s; dq: in dq_s, out dq
+  const float *self_lse = nullptr, *lse = nullptr;  ///< [H,T]: L_s, L
   const void* state = nullptr;
   const float* center = nullptr;
   float *dz = nullptr, *dden = nullptr;  ///< [K,Hs,M,D], [K,Hs,M]: written, not added to

@@ -158,7 +158,7 @@ __global__ void __launch_bounds__(NtkBackwardTile<kWidth>::kThreads, NtkBackward
     const int rows = item.rows - tile * kRows;
     copy_tile<kRows, kWidth, kThreads>(to, rows_of<const T>(args.dout, row, head), args.dout.row_stride, rows);
     copy_tile<kRows, kWidth, kThreads>(to + kValues, rows_of<const T>(args.q, row, head), args.q.row_stride, rows);
-    copy_tile<kRows, kWidth, kThreads>(to + 2 * kValues, rows_of<const T>(args.own, row, head), args.own.row_stride,
+    copy_tile<kRows, kWidth, kThreads>(to + 2 * kValues, rows_of<const T>(args.self, row, head), args.self.row_stride,
                                        rows);
     copy_tile<kRows, kWidth, kThreads>(to + 3 * kValues, rows_of<const T>(args.dq, row, head), args.dq.row_stride,
                                        rows);
@@ -175,7 +175,7 @@ __global__ void __launch_bounds__(NtkBackwardTile<kWidth>::kThreads, NtkBackward
     if (tile + 1 < tile_count) copy_rows(tile + 1);
     commit_copies();
     T* dout = tiles + tile % 2 * 4 * kValues;
-    const T *q = dout + kValues, *own = q + kValues;
+    const T *q = dout + kValues, *self = q + kValues;
     T* dq = dout + 3 * kValues;
     const int rows = item.rows - tile * kRows;
     const int64_t first = head * shape.rows + item.row0 + tile * kRows;
@@ -185,14 +185,14 @@ __global__ void __launch_bounds__(NtkBackwardTile<kWidth>::kThreads, NtkBackward
     for (int lower = 0; lower < 2; ++lower) {
       const int r = row + 8 * lower + place.lane / 4;
       lse[lower] = r < rows ? args.lse[first + r] : INFINITY;
-      const float own_lse = r < rows ? args.own_lse[first + r] : INFINITY;
-      pair.own_weight[lower] = fabsf(own_lse) == INFINITY ? 0.0F : __expf(own_lse - lse[lower]);
+      const float self_lse = r < rows ? args.self_lse[first + r] : INFINITY;
+      pair.self_weight[lower] = fabsf(self_lse) == INFINITY ? 0.0F : __expf(self_lse - lse[lower]);
     }
     wait_copies<1>();
     __syncthreads();
 
     float dphi[kFeatures / 8][4] = {}, shift[2] = {};
-    row_products<kMap, kWidth>(dphi, pair, state, dout, own, row, feature, place);
+    row_products<kMap, kWidth>(dphi, pair, state, dout, self, row, feature, place);
     row_scales<kMap, kWidth>(pair, lse, state, q, row, place);
     finish_weights<kMap, kWidth>(pair, shift, dphi, state, q, shares, row, feature, part, place);
     finish_dphi<kWidth>(dphi, pair, state, feature, place);

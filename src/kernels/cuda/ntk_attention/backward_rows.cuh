@@ -25,9 +25,9 @@ struct NtkBackwardTile {
 
 /// What a lane needs about its rows g and g + 8.
 struct NtkRowPair {
-  float delta[2];                     ///< first dO . O_s
-  float constant[2];                  ///< dO Z^T of taylor1's constant feature
-  float own_weight[2], log_scale[2];  ///< e^{L_s - L}, log g
+  float delta[2];                      ///< first dO . O_s
+  float constant[2];                   ///< dO Z^T of taylor1's constant feature
+  float self_weight[2], log_scale[2];  ///< e^{L_s - L}, log g
   float g[2];
 };
 
@@ -41,12 +41,13 @@ struct NtkPlace {
 /// dO . O_s, and dO Z^T for part of the features, of a warp's 16 rows.
 template <StateMap kMap, int kWidth, int kColumns, class T>
 __device__ __forceinline__ void row_products(float (&dphi)[kColumns][4], NtkRowPair& rows, const T* state,
-                                             const T* dout, const T* own, int row, int feature, const NtkPlace& place) {
+                                             const T* dout, const T* self, int row, int feature,
+                                             const NtkPlace& place) {
   PEFT_KEEP_LOOP
   for (int k = 0; k < kWidth; k += 16) {
     uint32_t a[4], o[4];
     load_a<kWidth>(a, dout, row, k, place.lane);
-    load_a<kWidth>(o, own, row, k, place.lane);
+    load_a<kWidth>(o, self, row, k, place.lane);
     PEFT_UNROLL
     for (int i = 0; i < 4; ++i) {
       const float2 x = unpack<T>(a[i]), y = unpack<T>(o[i]);
@@ -156,7 +157,7 @@ __device__ __forceinline__ void finish_weights(NtkRowPair& rows, float (&shift)[
       }
     }
     const bool off = rows.log_scale[lower] == -INFINITY;  // selected: 0 times infinity is not 0
-    const float weight = rows.own_weight[lower], g = __expf(rows.log_scale[lower]),
+    const float weight = rows.self_weight[lower], g = __expf(rows.log_scale[lower]),
                 total = weight + (off ? 0.0F : g * sums[lower][1]),
                 inverse = fabsf(total - 1.0F) < kNtkWeightError ? 1.0F / total : 1.0F;
     rows.g[lower] = off ? 0.0F : inverse * g;

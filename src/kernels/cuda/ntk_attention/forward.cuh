@@ -7,7 +7,7 @@
 ///
 /// Shared memory, 16-bit values in rows of D + 8:
 ///   q      128 rows
-///   own    128 rows: O_s, then O
+///   self   128 rows: O_s, then O
 ///   state  D rows: [Z | den]
 /// D 64: 46,080 bytes, D 128: 104,448.
 /// Synchronisation: q and the state come in a first group of copies, O_s in a second that the products hide; a barrier after the wait for
@@ -28,12 +28,12 @@ struct NtkForwardTile {
 };
 
 struct NtkMerged {
-  float lse, own_weight, state_weight;
+  float lse, self_weight, state_weight;
 };
-__device__ __forceinline__ NtkMerged merge_mass(float own, float mass, bool off, float shift) {
-  const float larger = own > mass ? own : mass, smaller = own > mass ? mass : own;  // a NaN is one of them
+__device__ __forceinline__ NtkMerged merge_mass(float self, float mass, bool off, float shift) {
+  const float larger = self > mass ? self : mass, smaller = self > mass ? mass : self;  // a NaN is one of them
   const float lse = smaller == -INFINITY ? larger : larger + log1pf(__expf(smaller - larger));
-  return {lse, own == -INFINITY ? 0.0F : __expf(own - lse), __expf(log_row_scale(off, shift, lse))};
+  return {lse, self == -INFINITY ? 0.0F : __expf(self - lse), __expf(log_row_scale(off, shift, lse))};
 }
 
 template <class T, int kWidth, StateMap kMap>
@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(NtkForwardTile<kWidth>::kThreads) ntk_forward_
             lane = static_cast<int>(threadIdx.x) % 32;
   if (item.rows == 0) return;
   if (item.group < 0)
-    return keep_rows<T, kWidth, Tile::kThreads>(args.own, args.out, args.own_lse, args.lse, args.shape.rows, item,
+    return keep_rows<T, kWidth, Tile::kThreads>(args.self, args.out, args.self_lse, args.lse, args.shape.rows, item,
                                                 head);
 
   const NtkShape& shape = args.shape;
@@ -55,25 +55,25 @@ __global__ void __launch_bounds__(NtkForwardTile<kWidth>::kThreads) ntk_forward_
       static_cast<const T*>(args.state) + state_head * tile_values(ntk_state_rows(kMap, kWidth), kWidth);
   const float* center = args.center == nullptr ? nullptr : args.center + state_head * kWidth;
   T* q = shared_memory<T>();
-  T* own = q + tile_values(Tile::kRows, kWidth);
-  T* state = own + tile_values(Tile::kRows, kWidth);
+  T* self = q + tile_values(Tile::kRows, kWidth);
+  T* state = self + tile_values(Tile::kRows, kWidth);
   copy_tile<Tile::kRows, kWidth, Tile::kThreads>(q, rows_of<const T>(args.q, item.row0, head), args.q.row_stride,
                                                  item.rows);
   copy_values<Tile::kThreads>(state, state_rows, tile_values(kWidth, kWidth));
   commit_copies();
-  copy_tile<Tile::kRows, kWidth, Tile::kThreads>(own, rows_of<const T>(args.own, item.row0, head), args.own.row_stride,
-                                                 item.rows);
+  copy_tile<Tile::kRows, kWidth, Tile::kThreads>(self, rows_of<const T>(args.self, item.row0, head),
+                                                 args.self.row_stride, item.rows);
   commit_copies();
 
   const int first = 16 * Tile::kTiles * warp, pair = 2 * (lane % 4);
-  const float* own_lse = args.own_lse + head * shape.rows + item.row0;
-  float own_mass[Tile::kTiles][2], shift[Tile::kTiles][2], values[Tile::kTiles][kColumns + 1][4];
+  const float* self_lse = args.self_lse + head * shape.rows + item.row0;
+  float self_mass[Tile::kTiles][2], shift[Tile::kTiles][2], values[Tile::kTiles][kColumns + 1][4];
   PEFT_UNROLL
   for (int m = 0; m < Tile::kTiles; ++m) {
     PEFT_UNROLL
     for (int lower = 0; lower < 2; ++lower) {
       const int row = first + 16 * m + 8 * lower + lane / 4;
-      own_mass[m][lower] = row < item.rows ? own_lse[row] : -INFINITY;
+      self_mass[m][lower] = row < item.rows ? self_lse[row] : -INFINITY;
       shift[m][lower] = 0.0F;
     }
     PEFT_UNROLL
@@ -128,16 +128,16 @@ __global__ void __launch_bounds__(NtkForwardTile<kWidth>::kThreads) ntk_forward_
       const float b = __shfl_sync(kAllLanes, values[m][kColumns][2 * lower], lane / 4 * 4);
       const float c = center == nullptr ? 0.0F : shape.scale * row_sum(shift[m][lower]);
       const bool off = switched_off<kMap>(b);
-      const float own_lse_of_row = own_mass[m][lower] == INFINITY ? -INFINITY : own_mass[m][lower];
-      const NtkMerged merged = merge_mass(own_lse_of_row, off ? -INFINITY : logf(b) + c, off, c);
+      const float self_lse_of_row = self_mass[m][lower] == INFINITY ? -INFINITY : self_mass[m][lower];
+      const NtkMerged merged = merge_mass(self_lse_of_row, off ? -INFINITY : logf(b) + c, off, c);
       PEFT_UNROLL
       for (int j = 0; j < kColumns; ++j) {
-        auto* at = reinterpret_cast<uint32_t*>(own + row * tile_stride(kWidth) + 8 * j + pair);
+        auto* at = reinterpret_cast<uint32_t*>(self + row * tile_stride(kWidth) + 8 * j + pair);
         const float2 o = unpack<T>(*at);
         const float x = off ? 0.0F : merged.state_weight * values[m][j][2 * lower],
                     y = off ? 0.0F : merged.state_weight * values[m][j][2 * lower + 1];
-        *at = own_lse_of_row == -INFINITY ? pack_floats<T>(x, y)
-                                          : pack_floats<T>(merged.own_weight * o.x + x, merged.own_weight * o.y + y);
+        *at = self_lse_of_row == -INFINITY ? pack_floats<T>(x, y)
+                                           : pack_floats<T>(merged.self_weight * o.x + x, merged.self_weight * o.y + y);
       }
       if (lane % 4 == 0 && row < item.rows) args.lse[head * shape.rows + item.row0 + row] = merged.lse;
     }
@@ -145,7 +145,7 @@ __global__ void __launch_bounds__(NtkForwardTile<kWidth>::kThreads) ntk_forward_
   __syncwarp();
   const int rows = item.rows - first < 16 * Tile::kTiles ? item.rows - first : 16 * Tile::kTiles;
   store_tile<kWidth>(rows_of<T>(args.out, item.row0 + first, head), args.out.row_stride,
-                     own + first * tile_stride(kWidth), rows, lane, 32);
+                     self + first * tile_stride(kWidth), rows, lane, 32);
 }
 
 template <class T, int kWidth>

@@ -58,10 +58,10 @@ __global__ void __launch_bounds__(PackedKeyTile<kWidth>::kThreads, PackedKeyTile
     copy_tile<kRows, kWidth, kThreads>(to + kValues, rows_of<const T>(args.dout, at, head_of(tile)),
                                        args.dout.row_stride, left);
   };
-  const KeyRows<T> own{rows_of<const T>(args.keys.k, item.row0, key_head),
-                       rows_of<const T>(args.keys.v, item.row0, key_head), args.keys.k.row_stride,
-                       args.keys.v.row_stride, item.rows};
-  copy_keys<kWidth, kThreads>(k, own, 0);
+  const KeyRows<T> self{rows_of<const T>(args.keys.k, item.row0, key_head),
+                        rows_of<const T>(args.keys.v, item.row0, key_head), args.keys.k.row_stride,
+                        args.keys.v.row_stride, item.rows};
+  copy_keys<kWidth, kThreads>(k, self, 0);
   if (tiles > 0) copy_rows(0);
   commit_copies();
 
@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(PackedKeyTile<kWidth>::kThreads, PackedKeyTile
                                             false, first_key + row, lane);
       add_rows<kWidth, kRows, false>(sums, k, v, row, q, dout, exponent, delta, 1.0F, kept, lane,
                                      [&](int lower, int column, float product) {
-                                       return own_score(shape, bias, key + 8 * lower - query - column, product);
+                                       return self_score(shape, bias, key + 8 * lower - query - column, product);
                                      });
     }
     __syncthreads();

@@ -13,7 +13,7 @@ __device__ __forceinline__ const float* bias_of(const PackedKeys& keys, int head
 
 /// A score of unit 1 for common/attention.cuh: the product of a query and a key of its sequence with their bias, -inf where the query does not
 /// see the key. distance: key - query.
-__device__ __forceinline__ float own_score(const PackedShape& shape, const float* bias, int distance, float product) {
+__device__ __forceinline__ float self_score(const PackedShape& shape, const float* bias, int distance, float product) {
   if ((shape.causal && distance > 0) || (shape.window > 0 && distance <= -shape.window)) return -INFINITY;
   return shape.scale * product + (bias == nullptr ? 0.0F : bias[distance]);
 }
@@ -24,7 +24,7 @@ struct BlockKeys {
   const PackedShape& shape;
   const PackedKeys& keys;
   PackedSequence sequence;
-  int key_head, prefix_length, prefix_tiles, first_own, tiles;
+  int key_head, prefix_length, prefix_tiles, first_self, tiles;
   __device__ BlockKeys(const PackedShape& of_shape, const PackedKeys& of_keys, const RowItem& item, int head)
       : shape(of_shape), keys(of_keys), sequence(of_keys.sequences[item.group]) {
     const int first_query = item.row0 - sequence.query0, last_query = first_query + item.rows - 1;
@@ -33,9 +33,9 @@ struct BlockKeys {
     key_head = head / (shape.heads / shape.key_heads);
     prefix_length = sequence.table < 0 ? 0 : shape.prefix;
     prefix_tiles = (prefix_length + kKeyTile - 1) / kKeyTile;
-    first_own = begin / kKeyTile;
-    const int own = (end + kKeyTile - 1) / kKeyTile - first_own;
-    tiles = prefix_tiles + (own > 0 ? own : 0);
+    first_self = begin / kKeyTile;
+    const int self = (end + kKeyTile - 1) / kKeyTile - first_self;
+    tiles = prefix_tiles + (self > 0 ? self : 0);
   }
   /// Begins to copy the block's `tile`th tile.
   template <int kWidth, int kThreads, class T>
@@ -46,10 +46,10 @@ struct BlockKeys {
                                                 shape.key_heads, kWidth, key_head, prefix_length),
                                   tile);
     } else {
-      const KeyRows<T> own{rows_of<const T>(keys.k, sequence.key0, key_head),
-                           rows_of<const T>(keys.v, sequence.key0, key_head), keys.k.row_stride, keys.v.row_stride,
-                           sequence.keys};
-      copy_keys<kWidth, kThreads>(to, own, first_own + tile - prefix_tiles);
+      const KeyRows<T> self{rows_of<const T>(keys.k, sequence.key0, key_head),
+                            rows_of<const T>(keys.v, sequence.key0, key_head), keys.k.row_stride, keys.v.row_stride,
+                            sequence.keys};
+      copy_keys<kWidth, kThreads>(to, self, first_self + tile - prefix_tiles);
     }
   }
 };
@@ -63,13 +63,13 @@ struct TileScore {
   bool prefix;
   __device__ TileScore(const BlockKeys& block, const float* bias_of_head, int tile, int query)
       : shape(block.shape), bias(bias_of_head), prefix(tile < block.prefix_tiles) {
-    first = (prefix ? tile : block.first_own + tile - block.prefix_tiles) * kKeyTile;
+    first = (prefix ? tile : block.first_self + tile - block.prefix_tiles) * kKeyTile;
     left = (prefix ? block.prefix_length : block.sequence.keys) - first;
     distance = first - query;
   }
   __device__ __forceinline__ float operator()(int lower, int column, float product) const {
     if (column >= left) return -INFINITY;
-    return prefix ? shape.scale * product : own_score(shape, bias, distance + column - 8 * lower, product);
+    return prefix ? shape.scale * product : self_score(shape, bias, distance + column - 8 * lower, product);
   }
 };
 

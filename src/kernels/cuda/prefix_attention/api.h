@@ -52,10 +52,10 @@ struct PrefixKeys {
 struct PrefixForward {
   PrefixShape shape = {};
   PrefixKeys keys = {};
-  HeadRows q = {}, own = {}, out = {};  ///< own: O_s
-  const float* own_lse = nullptr;       ///< [H,T]
-  float* lse = nullptr;                 ///< [H,T]
-  const RowItem* items = nullptr;       ///< PrefixWorkList::forward, on the device
+  HeadRows q = {}, self = {}, out = {};  ///< self: O_s
+  const float* self_lse = nullptr;       ///< [H,T]
+  float* lse = nullptr;                  ///< [H,T]
+  const RowItem* items = nullptr;        ///< PrefixWorkList::forward, on the device
   int32_t item_count = 0;
 };
 int prefix_attention_forward(const PrefixForward& args, void* stream);
@@ -66,10 +66,10 @@ constexpr int64_t prefix_partial_floats(int prefix, int width) { return int64_t{
 struct PrefixBackward {
   PrefixShape shape = {};
   PrefixKeys keys = {};
-  HeadRows dout = {}, q = {}, own = {}, out = {}, dq = {};  ///< own: O_s; dq: in dq_s, out dq
-  const float *own_lse = nullptr, *lse = nullptr;           ///< [H,T]
-  float* delta = nullptr;                                   ///< [H,T], written
-  float *dk = nullptr, *dv = nullptr;                       ///< [K,P,G,D]: written, not added to
+  HeadRows dout = {}, q = {}, self = {}, out = {}, dq = {};  ///< self: O_s; dq: in dq_s, out dq
+  const float *self_lse = nullptr, *lse = nullptr;           ///< [H,T]
+  float* delta = nullptr;                                    ///< [H,T], written
+  float *dk = nullptr, *dv = nullptr;                        ///< [K,P,G,D]: written, not added to
   float* partial = nullptr;          ///< [chunk_count,H,prefix_partial_floats], scratch, 16-byte aligned
   const RowItem* queries = nullptr;  ///< PrefixWorkList::queries, on the device
   const RowItem* chunks = nullptr;

@@ -23,9 +23,9 @@ struct PrefixQueryTile {
 };
 
 /// e^{L_s - L} of row `row` of `count`; 0 without keys, where L_s is infinite and O_s may be anything. `exponent` is log2(e) L.
-__device__ __forceinline__ float own_weight(const float* own_lse, float exponent, int row, int count) {
-  const float own = row < count ? own_lse[row] : INFINITY;
-  return fabsf(own) == INFINITY ? 0.0F : exp2f(kLog2E * own - exponent);
+__device__ __forceinline__ float self_weight(const float* self_lse, float exponent, int row, int count) {
+  const float self = row < count ? self_lse[row] : INFINITY;
+  return fabsf(self) == INFINITY ? 0.0F : exp2f(kLog2E * self - exponent);
 }
 
 /// delta = rowsum(dO * O) of an item's rows, a warp a row, where nothing else is done with them.
@@ -58,14 +58,14 @@ __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_quer
   const KeyRows<T> prefix = prefix_head<T>(shape, args.keys, item.group, head);
 
   T* dout = shared_memory<T>();
-  T *q = dout + kValues, *out = q + kValues, *own = out + kValues, *dq = own + kValues, *keys = dq + kValues;
+  T *q = dout + kValues, *out = q + kValues, *self = out + kValues, *dq = self + kValues, *keys = dq + kValues;
   const auto copy_rows = [&](T* to, const HeadRows& rows) {
     copy_tile<Tile::kRows, kWidth, kThreads>(to, rows_of<const T>(rows, item.row0, head), rows.row_stride, item.rows);
   };
   copy_rows(dout, args.dout);
   copy_rows(q, args.q);
   copy_rows(out, args.out);
-  copy_rows(own, args.own);
+  copy_rows(self, args.self);
   copy_rows(dq, args.dq);
   copy_keys<kWidth, kThreads>(keys, prefix, 0);
   commit_copies();
@@ -89,12 +89,12 @@ __global__ void __launch_bounds__(PrefixQueryTile<kWidth>::kThreads) prefix_quer
     __syncthreads();
   }
   if (row >= item.rows) return;
-  float of_own[2] = {}, excess[2];
-  row_deltas<kWidth>(of_own, dout, own, row, lane);
+  float of_self[2] = {}, excess[2];
+  row_deltas<kWidth>(of_self, dout, self, row, lane);
   PEFT_UNROLL
   for (int lower = 0; lower < 2; ++lower) {
-    const float p = own_weight(args.own_lse + first, exponent[lower], row + lane / 4 + 8 * lower, item.rows);
-    excess[lower] = excess_of(sums, lower, p == 0.0F ? 0.0F : p * (of_own[lower] - estimate[lower]), p);
+    const float p = self_weight(args.self_lse + first, exponent[lower], row + lane / 4 + 8 * lower, item.rows);
+    excess[lower] = excess_of(sums, lower, p == 0.0F ? 0.0F : p * (of_self[lower] - estimate[lower]), p);
   }
   finish_query_gradients<kWidth, true>(sums, estimate, excess, shape.scale, dq, row,
                                        rows_of<T>(args.dq, item.row0, head), args.dq.row_stride, args.delta + first,

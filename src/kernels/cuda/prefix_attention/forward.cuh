@@ -7,7 +7,7 @@
 ///
 /// Shared memory, 16-bit values in rows of D + 8:
 ///   q      rows of the block
-///   own    the same: O_s, then O
+///   self   the same: O_s, then O
 ///   keys   2 of { K, V }, 64 rows each
 /// D 64: 73,728 bytes, D 128: 104,448.
 /// Synchronisation: q, O_s and the first keys are one group of copies, every further tile another, begun one tile ahead. A barrier after
@@ -25,17 +25,17 @@ struct PrefixForwardTile {
 };
 
 template <int kWidth, class T>
-__device__ __forceinline__ void start_rows(SoftmaxRows<kWidth>& rows, const T* own, const float (&own_lse)[2], int row,
-                                           int lane) {
+__device__ __forceinline__ void start_rows(SoftmaxRows<kWidth>& rows, const T* self, const float (&self_lse)[2],
+                                           int row, int lane) {
   PEFT_UNROLL
   for (int lower = 0; lower < 2; ++lower) {
-    const bool keys = fabsf(own_lse[lower]) != INFINITY;
-    rows.largest[lower] = keys ? own_lse[lower] : -INFINITY;
+    const bool keys = fabsf(self_lse[lower]) != INFINITY;
+    rows.largest[lower] = keys ? self_lse[lower] : -INFINITY;
     rows.sum[lower] = keys && lane % 4 == 0 ? 1.0F : 0.0F;
     PEFT_UNROLL
     for (int j = 0; j < kWidth / 8; ++j) {
       uint32_t pair;
-      memcpy(&pair, own + (row + 8 * lower + lane / 4) * tile_stride(kWidth) + 8 * j + 2 * (lane % 4), 4);
+      memcpy(&pair, self + (row + 8 * lower + lane / 4) * tile_stride(kWidth) + 8 * j + 2 * (lane % 4), 4);
       const float2 o = unpack<T>(pair);
       rows.values[j][2 * lower] = keys ? o.x : 0.0F;
       rows.values[j][2 * lower + 1] = keys ? o.y : 0.0F;
@@ -53,25 +53,25 @@ __global__ void __launch_bounds__(PrefixForwardTile<kWidth>::kThreads) prefix_fo
             lane = static_cast<int>(threadIdx.x) % 32;
   if (item.rows == 0) return;
   if (prefix_length(shape, args.keys, item.group) == 0)
-    return keep_rows<T, kWidth, kThreads>(args.own, args.out, args.own_lse, args.lse, shape.rows, item, head);
+    return keep_rows<T, kWidth, kThreads>(args.self, args.out, args.self_lse, args.lse, shape.rows, item, head);
   const KeyRows<T> prefix = prefix_head<T>(shape, args.keys, item.group, head);
 
   T* q = shared_memory<T>();
-  T* own = q + tile_values(Tile::kRows, kWidth);
-  T* keys = own + tile_values(Tile::kRows, kWidth);
+  T* self = q + tile_values(Tile::kRows, kWidth);
+  T* keys = self + tile_values(Tile::kRows, kWidth);
   copy_tile<Tile::kRows, kWidth, kThreads>(q, rows_of<const T>(args.q, item.row0, head), args.q.row_stride, item.rows);
-  copy_tile<Tile::kRows, kWidth, kThreads>(own, rows_of<const T>(args.own, item.row0, head), args.own.row_stride,
+  copy_tile<Tile::kRows, kWidth, kThreads>(self, rows_of<const T>(args.self, item.row0, head), args.self.row_stride,
                                            item.rows);
   copy_keys<kWidth, kThreads>(keys, prefix, 0);
   commit_copies();
 
   const int row = 16 * warp, tile_count = (prefix.length + kKeyTile - 1) / kKeyTile;
   const int64_t first = head * shape.rows + item.row0;
-  float own_lse[2];
+  float self_lse[2];
   PEFT_UNROLL
   for (int lower = 0; lower < 2; ++lower) {
     const int r = row + 8 * lower + lane / 4;
-    own_lse[lower] = r < item.rows ? args.own_lse[first + r] : -INFINITY;
+    self_lse[lower] = r < item.rows ? args.self_lse[first + r] : -INFINITY;
   }
   SoftmaxRows<kWidth> rows;
   for (int tile = 0; tile < tile_count; ++tile) {
@@ -80,14 +80,14 @@ __global__ void __launch_bounds__(PrefixForwardTile<kWidth>::kThreads) prefix_fo
     wait_copies<1>();
     __syncthreads();
     if (row < item.rows) {
-      if (tile == 0) start_rows<kWidth>(rows, own, own_lse, row, lane);
+      if (tile == 0) start_rows<kWidth>(rows, self, self_lse, row, lane);
       merge_keys<kWidth>(rows, q, keys + tile % 2 * kKeys, row, shape.scale, Kept{}, lane,
                          EveryKey(prefix.length, tile));
     }
     __syncthreads();
   }
   if (row >= item.rows) return;
-  finish_rows<kWidth>(rows, own, row, rows_of<T>(args.out, item.row0, head), args.out.row_stride, args.lse + first,
+  finish_rows<kWidth>(rows, self, row, rows_of<T>(args.out, item.row0, head), args.out.row_stride, args.lse + first,
                       item.rows, lane);
 }
 
