@@ -21,7 +21,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-BIN = ROOT / "build" / "bin"
+BIN = pathlib.Path(os.environ.get("PEFT_BIN", ROOT / "build" / "bin")).resolve()
 RATES, SEEDS = [1e-4, 3e-4, 1e-3, 3e-3], [1, 2, 3, 4]
 
 

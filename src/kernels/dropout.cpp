@@ -9,6 +9,7 @@
 
 #include "peft/base/rng.h"
 #include "peft/kernels/grouped_matmul.h"
+#include "src/kernels/cpu_rows.h"
 #include "src/kernels/cuda/common/dropout.h"
 #include "src/kernels/custom/dropout.h"
 #include "src/kernels/custom/tensors.h"
@@ -101,12 +102,44 @@ struct NamedDropout : torch::autograd::Function<NamedDropout> {
   }
 };
 
+/// The masks are drawn inside the one pass over the rows, and anew for the gradient: nothing is kept.
+struct CpuDropout : torch::autograd::Function<CpuDropout> {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x_TC,
+                            const std::shared_ptr<const CpuRowMasks>& masks) {
+    ctx->saved_data["masks"] = at::IValue::make_capsule(c10::make_intrusive<HeldMasks>(masks));
+    return dropped(x_TC, *masks);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
+    const auto held = ctx->saved_data["masks"].toCapsule();
+    return {dropped(grads[0], *static_cast<HeldMasks*>(held.get())->masks), at::Tensor()};
+  }
+
+ private:
+  struct HeldMasks : torch::CustomClassHolder {
+    explicit HeldMasks(std::shared_ptr<const CpuRowMasks> held) : masks(std::move(held)) {}
+    std::shared_ptr<const CpuRowMasks> masks;
+  };
+  static at::Tensor dropped(const at::Tensor& given_TC, const CpuRowMasks& masks) {
+    const at::Tensor x_TC = given_TC.contiguous();
+    at::Tensor y_TC = at::empty_like(x_TC);
+    const int64_t columns = x_TC.size(1);
+    const cpu::Element element = cpu_element(x_TC.scalar_type());
+    for_rows(x_TC.size(0), columns, [&](int64_t first, int64_t last) {
+      cpu::kernels().rows.dropout(element, masks.view(), x_TC.const_data_ptr(), y_TC.mutable_data_ptr(), columns, first,
+                                  last);
+    });
+    return y_TC;
+  }
+};
+
 }  // namespace
 
 at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch& rows, const Execution& execution) {
   if (!site.active()) return x_TC;
   if (execution.custom_kernels && custom::has_element(x_TC.scalar_type()) && x_TC.size(1) % 8 == 0)
     return custom::row_dropout(x_TC, site, rows);
+  if (on_cpu(x_TC)) return CpuDropout::apply(x_TC, std::make_shared<const CpuRowMasks>(site, *rows));
   const at::Tensor keep = keep_mask(site, *rows, x_TC.size(1));
   const bool one = std::all_of(site.p.begin(), site.p.end(), [&](double p) { return p == site.p.front(); });
   if (one) return NamedDropout::apply(x_TC, keep, keep_scale(site.p.front()));

@@ -54,14 +54,15 @@ TEST(SelectAttention, Table) {
   EXPECT_EQ(chosen(true, at::kFloat, 6), just(explicit_));
   EXPECT_EQ(chosen(true, at::kDouble, 64), just(explicit_));
   for (const bool cuda : {false, true}) {
-    EXPECT_EQ(chosen(cuda, at::kBFloat16, 64, true), just(explicit_));
+    EXPECT_EQ(chosen(cuda, at::kBFloat16, 64, true), just(cuda ? explicit_ : cpu));
     EXPECT_EQ(chosen(cuda, at::kBFloat16, 64, true, Wish::reference), just(reference));
     EXPECT_EQ(chosen(cuda, at::kDouble, 5, false, Wish::reference), just(reference));
   }
   EXPECT_EQ(chosen(true, at::kFloat, 64, true, Wish::packed), just(explicit_));
   for (const bool cuda : {false, true}) {
     for (const PositionSupport positions : {kOfPacked, kOfNone}) {
-      EXPECT_EQ(select_attention({.cuda = cuda, .type = at::kHalf, .positions = positions}), just(explicit_));
+      EXPECT_EQ(select_attention({.cuda = cuda, .type = at::kHalf, .positions = positions}),
+                just(cuda ? explicit_ : cpu));
       EXPECT_EQ(select_attention({.wish = Wish::reference, .cuda = cuda, .positions = positions}), just(reference));
     }
   }
@@ -74,7 +75,7 @@ TEST(SelectAttention, Table) {
   EXPECT_EQ(windowed(at::kHalf, Wish::automatic, true), just(explicit_));
   EXPECT_EQ(windowed(at::kHalf, Wish::efficient), just(explicit_));
   EXPECT_EQ(windowed(at::kFloat, Wish::automatic), just(explicit_));
-  EXPECT_EQ(select_attention({.positions = kOfFlash}), just(explicit_));
+  EXPECT_EQ(select_attention({.positions = kOfFlash}), just(cpu));
   for (const at::ScalarType type : {at::kFloat, at::kHalf}) {
     const auto biased = [&](Wish wish, bool dropout = false, bool cuda = true) {
       return select_attention(
@@ -84,7 +85,7 @@ TEST(SelectAttention, Table) {
     EXPECT_EQ(biased(Wish::efficient), just(efficient));
     EXPECT_EQ(biased(Wish::packed), (AttentionChoice{efficient, true}));
     EXPECT_EQ(biased(Wish::automatic, true), just(explicit_));
-    EXPECT_EQ(biased(Wish::automatic, false, false), just(explicit_));
+    EXPECT_EQ(biased(Wish::automatic, false, false), just(cpu));
   }
   EXPECT_EQ(select_attention({.wish = Wish::flash, .cuda = true, .type = at::kHalf, .positions = kOfEfficient}),
             just(explicit_));

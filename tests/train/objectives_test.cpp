@@ -89,7 +89,7 @@ const std::vector<std::pair<std::string, std::string>> kTasks{{"multiple_choice"
 TEST(OtherObjectives, LearnWhatCanBeLearned) {
   for (const auto& [name, metric] : kTasks) {
     const OtherTask task("learn_" + name, name);
-    EXPECT_GT(train(task.run("run", {{"max_steps", 300}, {"learning_rate", 0.02}}, {{"type", "full"}}), metric), 0.9)
+    EXPECT_GT(train(task.run("run", {{"max_steps", 300}, {"learning_rate", 0.005}}, {{"type", "full"}}), metric), 0.9)
         << name;
   }
 }

@@ -64,7 +64,7 @@ bool on_gpu(at::Device device, AttentionImplementation wish) {
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
   check(q, k, v, args);
-  if (args.prefix.defined() && args.prefix.k_KPGD.size(1) == 0) {  // the CPU op ends the process on zero keys
+  if (args.prefix.defined() && args.prefix.k_KPGD.size(1) == 0) {  // which not every operator knows
     AttentionArgs bare = args;
     bare.prefix = {};
     return attention(q, k, v, bare);

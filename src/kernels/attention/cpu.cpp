@@ -1,10 +1,12 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <limits>
+#include <algorithm>
+#include <atomic>
 
 #include "src/kernels/attention/internal.h"
 #include "src/kernels/attention/state_internal.h"
+#include "src/kernels/cpu_rows.h"
 
 namespace peft {
 namespace {
@@ -12,100 +14,141 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// [n,H,D] rows of one part as the op's [1,H,n,D], a view.
-at::Tensor heads_first(const at::Tensor& rows_NHD) { return rows_NHD.transpose(0, 1).unsqueeze(0); }
+/// Sequences of one adapter whose prefix is packed once, and whose gradients of it are added up by one thread.
+constexpr int64_t kSequencesOfARange = 8;
 
-struct Part {
-  at::Tensor out_NHD, lse_NH;
+/// What the kernel reads by rows: the numbers of a head have to lie one after another.
+at::Tensor readable(const at::Tensor& x_THD) { return x_THD.stride(2) == 1 ? x_THD : x_THD.contiguous(); }
+
+cpu::HeadRows rows_of(const at::Tensor& x_THD) { return {x_THD.const_data_ptr(), x_THD.stride(0), x_THD.stride(1)}; }
+
+/// The arguments of a call, and what they point to.
+struct Call {
+  cpu::PackedAttention kernel;
+  std::vector<cpu::PackedSequence> sequences;
+  std::vector<cpu::SequenceRange> ranges;
+  std::vector<cpu::MaskNames> masks;
+  std::vector<at::Tensor> held;
+  at::Tensor buckets_S;  // of the distances, int32
+  const cpu::PackedAttentionKernel& code = cpu::kernels().attention;
+
+  /// body(range, key head). Threads take the next heads of a sequence when they are free: lengths differ.
+  template <class Body>
+  void for_units(const Body& body) const {
+    const int64_t heads = kernel.key_heads, count = static_cast<int64_t>(ranges.size()) * heads,
+                  threads = at::get_num_threads(), step = std::clamp<int64_t>(count / (8 * threads), 1, heads);
+    std::atomic<int64_t> next{0};
+    at::parallel_for(0, std::min(threads, count), 1, [&](int64_t, int64_t) {
+      for (int64_t first = next.fetch_add(step); first < count; first = next.fetch_add(step)) {
+        for (int64_t u = first; u < std::min(first + step, count); ++u) body(u / heads, u % heads);
+      }
+    });
+  }
 };
 
-/// Softmax over one set of keys, with its log-sum-exp.
-Part part_forward(const at::Tensor& q_NHD, const at::Tensor& k_MGD, const at::Tensor& v_MGD, double scale,
-                  bool causal) {
-  auto [out, lse] = at::_scaled_dot_product_flash_attention_for_cpu(
-      heads_first(q_NHD), heads_first(k_MGD), heads_first(v_MGD), 0.0, causal, std::nullopt, scale);
-  return {out.squeeze(0).transpose(0, 1), lse.squeeze(0).t()};
-}
-
-struct PartGradients {
-  at::Tensor dq_NHD, dk_MGD, dv_MGD;
-};
-
-/// Exact for any part of the keys when `out` and `lse` are the merged ones: the op uses them only in exp(s - lse) and
-/// rowsum(dout * out) (docs/kernels.md#merging-parts).
-PartGradients part_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const at::Tensor& out, const at::Tensor& lse_NH, double scale, bool causal) {
-  auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-      heads_first(dout), heads_first(q), heads_first(k), heads_first(v), heads_first(out), lse_NH.t().unsqueeze(0), 0.0,
-      causal, std::nullopt, scale);
-  const auto rows_first = [](const at::Tensor& x) { return x.squeeze(0).transpose(0, 1); };
-  return {rows_first(dq), rows_first(dk), rows_first(dv)};
-}
-
-void merge(const at::Tensor& out_NHD, const at::Tensor& lse_NH, const Part& prefix) {
-  const at::Tensor merged = at::logaddexp(lse_NH, prefix.lse_NH);
-  const at::Tensor self = at::exp(lse_NH - merged).unsqueeze(-1), other = at::exp(prefix.lse_NH - merged).unsqueeze(-1);
-  out_NHD.copy_(out_NHD * self + prefix.out_NHD * other);  // in float32 for bfloat16 outputs: the weights are float32
-  lse_NH.copy_(merged);
-}
-
-/// body(table, first row, rows) for the rows that share a prefix table: those of an adapter, or of a sequence.
-template <class Body>
-void for_tables(const AttentionArgs& args, const Body& body) {
-  const PackedBatch& queries = *args.queries;
-  if (args.prefix.per_sequence)
-    return for_sequences(queries, [&](int64_t b) { body(b, queries.begin(b), queries.length(b)); });
-  for (int64_t k = 0; k < queries.adapters(); ++k) {
-    const int64_t begin = queries.group_rows()[k], rows = queries.group_rows()[k + 1] - begin;
-    if (rows > 0) body(k, begin, rows);
+void add_sequences(Call& call, const AttentionArgs& args) {
+  const PackedBatch &queries = *args.queries, &keys = *args.keys;
+  const bool shared = args.prefix.defined() && !args.prefix.per_sequence;
+  for (int64_t b = 0; b < queries.sequences(); ++b) {
+    call.sequences.push_back({.first_query = queries.begin(b),
+                              .queries = queries.length(b),
+                              .first_key = keys.begin(b),
+                              .keys = keys.length(b),
+                              .query_start = queries.start(b),
+                              .key_start = keys.start(b),
+                              .adapter = queries.adapter(b),
+                              .table = prefix_table(args, b),
+                              .ordinal = static_cast<uint32_t>(queries.ordinal(b))});
+    const bool same = shared && b > 0 && queries.adapter(b) == queries.adapter(b - 1) &&
+                      b - call.ranges.back().first < kSequencesOfARange;
+    if (same) {
+      call.ranges.back().last = b + 1;
+    } else {
+      call.ranges.push_back({b, b + 1});
+    }
   }
 }
 
-/// Own keys of sequence b that its queries see, and whether a causal mask says which. One query needs none: it sees the first few.
-struct VisibleKeys {
-  int64_t count;
-  bool causal;
-};
-VisibleKeys visible_keys(const AttentionArgs& args, int64_t b) {
-  const PackedBatch &queries = *args.queries, &keys = *args.keys;
-  const int64_t length = keys.length(b);
-  if (!args.causal || queries.length(b) != 1) return {length, args.causal};
-  const int64_t query = queries.position(b, queries.begin(b));
-  int64_t count = 0;
-  while (count < length && keys.position(b, keys.begin(b) + count) <= query) ++count;
-  return {count, false};
+/// The bias of every distance between a key, or a pair, and a query.
+void add_bias(Call& call, const AttentionArgs& args, const at::Tensor& table_NH) {
+  int64_t least = 0, most = 0;
+  for (const cpu::PackedSequence& s : call.sequences) {
+    if (s.queries == 0) continue;
+    const auto position = [](const PackedBatch& rows, int64_t b, int64_t t) { return rows.position(b, t); };
+    const int64_t b = &s - call.sequences.data(), first = position(*args.queries, b, s.first_query),
+                  last = position(*args.queries, b, s.first_query + s.queries - 1);
+    least = std::min(least, s.key_start - call.kernel.prefix - last);
+    if (s.keys > 0) most = std::max(most, position(*args.keys, b, s.first_key + s.keys - 1) - first);
+  }
+  call.kernel.zero = -least;
+  const int64_t span = most - least + 1;
+  call.kernel.span = span;
+  call.kernel.bias_of_prefix = args.bias.covers_prefix;
+  call.buckets_S = distance_buckets(args, -least, span);
+  const at::Tensor bias_HS =
+      at::constant_pad_nd(table_NH.detach().index_select(0, call.buckets_S).t(), {0, cpu::kBiasMargin}).contiguous();
+  call.kernel.bias = bias_HS.const_data_ptr();
+  call.held.push_back(bias_HS);
 }
 
-/// The sequence part runs one sequence at a time, the prefix part one adapter at a time over all its rows, the state part after both;
-/// they meet in `merge` and `merge_state`.
-struct CpuAttention : torch::autograd::Function<CpuAttention> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const std::optional<at::Tensor>& prefix_k, const std::optional<at::Tensor>& prefix_v,
-                            const std::optional<at::Tensor>& state_z, const std::optional<at::Tensor>& state_den,
+/// q, k and v readable, prefixes contiguous.
+std::unique_ptr<Call> make_call(const AttentionArgs& args, const at::Tensor& q, const at::Tensor& k,
+                                const at::Tensor& v, const at::Tensor& prefix_k, const at::Tensor& prefix_v,
+                                const at::Tensor& bias) {
+  auto call = std::make_unique<Call>();
+  call->kernel = {.element = cpu_element(q.scalar_type()),
+                  .heads = q.size(1),
+                  .key_heads = k.size(1),
+                  .width = q.size(2),
+                  .query_index = args.queries->index().data(),
+                  .key_index = args.keys->index().data(),
+                  .scale = args.scale,
+                  .causal = args.causal,
+                  .window = args.window,
+                  .q = rows_of(q),
+                  .k = rows_of(k),
+                  .v = rows_of(v)};
+  if (prefix_k.defined()) {
+    call->kernel.prefix = prefix_k.size(1);
+    call->kernel.prefix_k = prefix_k.const_data_ptr();
+    call->kernel.prefix_v = prefix_v.const_data_ptr();
+  }
+  add_sequences(*call, args);
+  call->kernel.sequences = call->sequences.data();
+  call->kernel.ranges = call->ranges.data();
+  if (bias.defined()) add_bias(*call, args, bias);
+  call->masks = mask_names(args.dropout);
+  if (!call->masks.empty()) call->kernel.masks = call->masks.data();
+  return call;
+}
+
+/// The gradient of each prefix table from those of the ranges, in their order.     [ranges,P,G,D] -> [tables,P,G,D]
+at::Tensor sum_of_ranges(const at::Tensor& parts, const Call& call, const at::Tensor& tables) {
+  at::Tensor sum = at::zeros(tables.sizes(), parts.options());
+  for (std::size_t r = 0; r < call.ranges.size(); ++r) {
+    sum[call.sequences[call.ranges[r].first].table].add_(parts[static_cast<int64_t>(r)]);
+  }
+  return sum.to(tables.scalar_type());
+}
+
+struct PackedCpuAttention : torch::autograd::Function<PackedCpuAttention> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q_given, const at::Tensor& k_given,
+                            const at::Tensor& v_given, const std::optional<at::Tensor>& prefix_k,
+                            const std::optional<at::Tensor>& prefix_v, const std::optional<at::Tensor>& state_z,
+                            const std::optional<at::Tensor>& state_den, const std::optional<at::Tensor>& bias_table,
                             const std::shared_ptr<const AttentionArgs>& args) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const at::Tensor pk = prefix_k.value_or(at::Tensor()), pv = prefix_v.value_or(at::Tensor()),
-                     z = state_z.value_or(at::Tensor()), den = state_den.value_or(at::Tensor());
-    at::Tensor out = at::zeros({q.size(0), q.size(1), v.size(2)}, q.options());
-    at::Tensor lse = at::full({q.size(0), q.size(1)}, -std::numeric_limits<double>::infinity(),
-                              q.options().dtype(accumulation_type(q)));
-    for_sequences(*args->queries, [&](int64_t b) {
-      const int64_t n = args->queries->length(b);
-      const auto [m, causal] = visible_keys(*args, b);
-      if (m == 0) return;
-      const Part part = part_forward(q.narrow(0, args->queries->begin(b), n), k.narrow(0, args->keys->begin(b), m),
-                                     v.narrow(0, args->keys->begin(b), m), args->scale, causal);
-      out.narrow(0, args->queries->begin(b), n).copy_(part.out_NHD);
-      lse.narrow(0, args->queries->begin(b), n).copy_(part.lse_NH);
-    });
-    if (pk.defined()) {
-      for_tables(*args, [&](int64_t a, int64_t begin, int64_t rows) {
-        merge(out.narrow(0, begin, rows), lse.narrow(0, begin, rows),
-              part_forward(q.narrow(0, begin, rows), pk[a], pv[a], args->scale, false));
-      });
-    }
+    const at::Tensor q = readable(q_given), k = readable(k_given), v = readable(v_given),
+                     pk = prefix_k ? prefix_k->contiguous() : at::Tensor(),
+                     pv = prefix_v ? prefix_v->contiguous() : at::Tensor(), z = state_z.value_or(at::Tensor()),
+                     den = state_den.value_or(at::Tensor()), bias = bias_table.value_or(at::Tensor());
+    const auto call = make_call(*args, q, k, v, pk, pv, bias);
+    at::Tensor out = at::empty({q.size(0), q.size(1), q.size(2)}, q.options()),
+               lse = at::empty({q.size(0), q.size(1)}, q.options().dtype(accumulation_type(q)));
+    const cpu::AttentionResult result{out.mutable_data_ptr(), lse.mutable_data_ptr()};
+    call->for_units([&](int64_t range, int64_t head) { call->code.forward(call->kernel, result, range, head); });
     if (z.defined()) merge_state(out, lse.unsqueeze(-1), q, z, den, *args);
-    ctx->save_for_backward({q, k, v, pk, pv, z, den, out, lse});
+    ctx->save_for_backward({q, k, v, pk, pv, z, den, out, lse, bias});
     ctx->saved_data["args"] = HeldArgs::wrap(args);
     return out;
   }
@@ -113,49 +156,46 @@ struct CpuAttention : torch::autograd::Function<CpuAttention> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const auto saved = ctx->get_saved_variables();
-    const at::Tensor dout_given = grads[0];
-    const auto& args = HeldArgs::unwrap(ctx->saved_data["args"]);
-    // The op's backward in bfloat16 is several times slower than in float32 (docs/kernels.md#attention-routes).
-    const auto wide = [&](const at::Tensor& x) {
-      return x.defined() && x.scalar_type() == at::kBFloat16 ? x.to(at::kFloat) : x;
-    };
-    const at::Tensor q = wide(saved[0]), k = wide(saved[1]), v = wide(saved[2]), pk = wide(saved[3]),
-                     pv = wide(saved[4]), out = wide(saved[7]), dout = wide(dout_given);
-    const at::Tensor &z = saved[5], &den = saved[6], &lse = saved[8];
-    at::Tensor dq = at::zeros(q.sizes(), q.options()), dk = at::zeros(k.sizes(), k.options()),
-               dv = at::zeros(v.sizes(), v.options());
-    for_sequences(*args.queries, [&](int64_t b) {
-      const int64_t n = args.queries->length(b), q0 = args.queries->begin(b), k0 = args.keys->begin(b);
-      const auto [m, causal] = visible_keys(args, b);
-      if (m == 0) return;
-      const PartGradients g =
-          part_backward(dout.narrow(0, q0, n), q.narrow(0, q0, n), k.narrow(0, k0, m), v.narrow(0, k0, m),
-                        out.narrow(0, q0, n), lse.narrow(0, q0, n), args.scale, causal);
-      dq.narrow(0, q0, n).copy_(g.dq_NHD);
-      dk.narrow(0, k0, m).copy_(g.dk_MGD);
-      dv.narrow(0, k0, m).copy_(g.dv_MGD);
-    });
-    at::Tensor dpk, dpv;
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &pk = saved[3], &pv = saved[4], &z = saved[5],
+                     &den = saved[6], &out = saved[7], &lse = saved[8], &bias = saved[9];
+    const AttentionArgs& args = HeldArgs::unwrap(ctx->saved_data["args"]);
+    const at::Tensor dout = readable(grads[0]);
+    const auto call = make_call(args, q, k, v, pk, pv, bias);
+    const at::TensorOptions sums = lse.options();
+    at::Tensor dq = at::empty(q.sizes(), z.defined() ? sums : q.options()), dk = at::empty(k.sizes(), k.options()),
+               dv = at::empty(v.sizes(), v.options()), dpk, dpv, dbias;
+    cpu::AttentionGradients g{.dout = rows_of(dout),
+                              .out = rows_of(out),
+                              .lse = lse.const_data_ptr(),
+                              .wide_dq = z.defined(),
+                              .dq = dq.mutable_data_ptr(),
+                              .dk = dk.mutable_data_ptr(),
+                              .dv = dv.mutable_data_ptr()};
+    const auto ranges = static_cast<int64_t>(call->ranges.size());
     if (pk.defined()) {
-      dpk = at::zeros(pk.sizes(), pk.options());
-      dpv = at::zeros(pv.sizes(), pv.options());
-      for_tables(args, [&](int64_t a, int64_t begin, int64_t rows) {
-        const PartGradients g =
-            part_backward(dout.narrow(0, begin, rows), q.narrow(0, begin, rows), pk[a], pv[a],
-                          out.narrow(0, begin, rows), lse.narrow(0, begin, rows), args.scale, false);
-        dq.narrow(0, begin, rows).add_(g.dq_NHD);
-        dpk[a].copy_(g.dk_MGD);
-        dpv[a].copy_(g.dv_MGD);
-      });
+      dpk = at::zeros({ranges, pk.size(1), pk.size(2), pk.size(3)}, sums);
+      dpv = at::zeros_like(dpk);
+      g.dprefix_k = dpk.mutable_data_ptr();
+      g.dprefix_v = dpv.mutable_data_ptr();
     }
+    if (bias.defined() && args.bias.table_NH.requires_grad()) {
+      dbias = at::zeros({ranges, bias.size(0), bias.size(1)}, sums);
+      g.dbias = dbias.mutable_data_ptr();
+      g.buckets_of = call->buckets_S.const_data_ptr<int32_t>();
+      g.buckets = bias.size(0);
+    }
+    call->for_units([&](int64_t range, int64_t head) { call->code.backward(call->kernel, g, range, head); });
+    if (pk.defined()) {
+      dpk = sum_of_ranges(dpk, *call, pk);
+      dpv = sum_of_ranges(dpv, *call, pv);
+    }
+    if (dbias.defined()) dbias = dbias.sum(0);
     StateGradients state;
     if (z.defined()) {
       state = state_backward(dout, out, lse.unsqueeze(-1), q, z, den, args);
-      dq.add_(state.dq_THD);
+      dq = dq.add_(state.dq_THD).to(q.scalar_type());  // rounded once
     }
-    const auto narrow_again = [&](const at::Tensor& x) { return x.defined() ? x.to(saved[0].scalar_type()) : x; };
-    return {narrow_again(dq),  narrow_again(dk), narrow_again(dv), narrow_again(dpk),
-            narrow_again(dpv), state.dz_KHMD,    state.dden_KHM,   at::Tensor()};
+    return {dq, dk, dv, dpk, dpv, state.dz_KHMD, state.dden_KHM, dbias, at::Tensor()};
   }
 };
 
@@ -163,8 +203,8 @@ struct CpuAttention : torch::autograd::Function<CpuAttention> {
 
 at::Tensor attention_cpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args) {
   const SourceInputs source = source_inputs(args, q);
-  return CpuAttention::apply(q, k, v, source.prefix_k, source.prefix_v, source.z, source.den,
-                             std::make_shared<const AttentionArgs>(args));
+  return PackedCpuAttention::apply(q, k, v, source.prefix_k, source.prefix_v, source.z, source.den, source.bias,
+                                   std::make_shared<const AttentionArgs>(args));
 }
 
 }  // namespace peft

@@ -11,11 +11,11 @@
 
 namespace peft {
 
-/// Attention with explicit probabilities, one sequence at a time, and a hand-written backward that recomputes them: the route for what
-/// operators do not know (dropout on probabilities, position biases, windows).
+/// Attention with explicit probabilities, one sequence at a time, and a hand-written backward that recomputes them: the route of other
+/// devices for what their operators do not know (dropout on probabilities, position biases, windows).
 at::Tensor attention_explicit(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args);
 
-/// The packed CPU operator, one sequence at a time on every thread.
+/// Our packed attention on the CPU (src/kernels/cpu), which serves everything.
 at::Tensor attention_cpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionArgs& args);
 
 /// Carries the arguments through an autograd node.
@@ -71,6 +71,8 @@ at::Tensor position_buckets(const AttentionArgs& args, int64_t b, int64_t prefix
 /// args.bias with the table in the type of `options`; differentiable in it.     [H, n, P+m]
 at::Tensor position_bias(const AttentionArgs& args, const at::Tensor& table_NH, int64_t b, int64_t prefix,
                          const at::TensorOptions& options);
+/// The bucket of each distance (key minus query) from -zero on, int32 on the device of the table.     [span]
+at::Tensor distance_buckets(const AttentionArgs& args, int64_t zero, int64_t span);
 /// args.bias, frozen, of the distances (key minus query) from -zero on.     [H, span]
 at::Tensor distance_bias(const AttentionArgs& args, int64_t zero, int64_t span, const at::TensorOptions& options);
 /// Keys that left args.window.     bool [n, P+m]

@@ -53,16 +53,20 @@ at::Tensor position_bias(const AttentionArgs& args, const at::Tensor& table_NH, 
   return at::cat({at::zeros_like(bias_HNM.narrow(2, 0, prefix)), bias_HNM.narrow(2, prefix, args.keys->length(b))}, 2);
 }
 
-at::Tensor distance_bias(const AttentionArgs& args, int64_t zero, int64_t span, const at::TensorOptions& options) {
+at::Tensor distance_buckets(const AttentionArgs& args, int64_t zero, int64_t span) {
   const RelativeBias& bias = args.bias;
   const int64_t buckets = bias.table_NH.size(0);
   const auto name =
       fmt::format("distance buckets {} {} {} {} {}", zero, span, bias.bidirectional, buckets, bias.max_distance);
-  const auto held = args.queries->derived<at::Tensor>(name, [&] {
-    return relative_buckets(at::arange(-zero, span - zero, options.dtype(at::kLong)), bias.bidirectional, buckets,
-                            bias.max_distance);
+  return *args.queries->derived<at::Tensor>(name, [&] {
+    const at::Tensor distance = at::arange(-zero, span - zero, bias.table_NH.options().dtype(at::kLong));
+    return relative_buckets(distance, bias.bidirectional, buckets, bias.max_distance).to(at::kInt);
   });
-  return bias.table_NH.detach().to(options).index_select(0, *held).t().contiguous();
+}
+
+at::Tensor distance_bias(const AttentionArgs& args, int64_t zero, int64_t span, const at::TensorOptions& options) {
+  const at::Tensor table_NH = args.bias.table_NH.detach().to(options);
+  return table_NH.index_select(0, distance_buckets(args, zero, span)).t().contiguous();
 }
 
 at::Tensor outside_window(const AttentionArgs& args, int64_t b, int64_t prefix, const at::TensorOptions& options) {

@@ -39,6 +39,7 @@ bool knows(AttentionBackend backend, const PositionSupport& positions) {
   switch (backend) {
     case reference:
     case explicit_:
+    case cpu:
       return true;
     case packed:
       return positions.packed;
@@ -47,8 +48,6 @@ bool knows(AttentionBackend backend, const PositionSupport& positions) {
       return positions.flash;
     case efficient:
       return positions.efficient;
-    case cpu:
-      return positions.cpu;
   }
   return false;
 }
@@ -146,7 +145,6 @@ PositionSupport position_support(const AttentionArgs& args) {
              at_end =
                  all_spans(args, [](const Span&q, const Span&k) { return q.whole() && k.whole() && q.last == k.last; });
   return {.any = true,
-          .cpu = !bias && !window && args.queries->longest() == 1,
           .packed = !of_prefix && frozen && together && !causal,
           .flash = !bias && at_end,
           .efficient = !window && frozen && (bias ? together && !causal : at_end)};
@@ -157,6 +155,7 @@ AttentionChoice select_attention(const AttentionSituation& s) {
   const bool custom = s.wish == Wish::packed;
   if (!serves(backend, s) || (custom && !serves(flash, s) && !serves(efficient, s))) refuse(s);
   if (backend == reference) return {reference, false};
+  if (backend == cpu) return {cpu, false};
   // Masks are named by example and position; operators draw theirs by place in the batch.
   const bool served = backend != explicit_ && !s.dropout && knows(backend, s.positions);
   // Alternatives other than flash pad, or form probabilities.
@@ -173,7 +172,7 @@ std::string_view name_of(AttentionBackend backend) {
     case explicit_:
       return "explicit probabilities";
     case cpu:
-      return "packed CPU operator";
+      return "our packed attention on the CPU";
     case flash:
       return "FlashAttention-2";
     case cudnn:

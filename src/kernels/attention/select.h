@@ -7,14 +7,13 @@
 
 namespace peft {
 
-/// explicit_: probabilities are formed, one sequence at a time. cpu: the packed CPU operator. flash, cudnn, efficient: stock CUDA operators.
+/// explicit_: probabilities are formed, one sequence at a time. cpu: ours on the CPU. flash, cudnn, efficient: stock CUDA operators.
 /// packed: our own kernel, with prefixes, and a state behind it (packed_attention).
 enum class AttentionBackend { reference, explicit_, cpu, flash, cudnn, efficient, packed };
 
 /// Whether a call has a position bias, a window, or a causal mask of other queries than its keys, and which kernels know it then.
 struct PositionSupport {
   bool any = false;
-  bool cpu = false;     ///< one causal query of each sequence: the keys behind it are left out
   bool packed = false;  ///< ours: a frozen bias and a window of own keys, whose queries and keys begin at one position
   bool flash = false;   ///< a window or a causal mask, of queries at the end of their sequences, over prefix pairs too
   bool efficient = false;  ///< a frozen bias alone, whose queries and keys begin at one position, of prefix pairs too

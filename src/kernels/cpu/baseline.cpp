@@ -1,0 +1,3 @@
+#define PEFT_ISA baseline
+#define PEFT_ISA_NAME "portable"
+#include "src/kernels/cpu/instruction_set.h"
