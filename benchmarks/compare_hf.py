@@ -2,11 +2,13 @@
 """Whole training steps of peft-train and of a plain transformers + peft loop, interleaved in one run.
 
     benchmarks/compare_hf.py [--tasks sst2,rte] [--methods lora,prefix,prompt] [--steps N] [--repeats N] [--threads N] [--dtype bfloat16]
-                             [--model DIR] [--output [FILE]]
+                             [--dropout P] [--max-length N] [--model DIR] [--output [FILE]]
 
-Every measurement is a process of its own; ours and theirs take turns, A B A B A B. Both read the same small file, draw the same rows in
+Both sides train with the checkpoint's dropout. Every measurement is a process of its own; ours and theirs take turns, and theirs runs with
+both of transformers' attentions, eager and sdpa: the faster one counts. Both read the same small file, draw the same rows in
 the same order (checked by counting tokens), and note the clock at the end of every step; the first steps are warm-up. A step is
-everything from collating the batch to the updated parameters. Peak memory is what the kernel reports for the whole process.
+everything from collating the batch to the updated parameters. The limit is what the products of the frozen maps alone take
+(product_limit.py), in the same minute. Peak memory is what the kernel reports for the whole process.
 Prints one JSON; a Markdown table goes to stderr. --output writes the JSON to benchmarks/results/cpu/<date>-compare_hf.json or to FILE.
 
 PEFT_BIN   folder of peft-train (default: build/bin)
@@ -111,11 +113,22 @@ def measure_ours(program, config, environment, log):
     return {"start": start, "peak": peak, "ends": step_ends(folder), "tokens": tokens, "trainable": metrics["trainable_parameters"]}
 
 
-def measure_theirs(python, config, threads, environment, log):
-    start, peak = run([python, ROOT / "benchmarks" / "hf_step.py", config, threads], environment, log)
+def measure_theirs(python, config, threads, attention, environment, log):
+    start, peak = run([python, ROOT / "benchmarks" / "hf_step.py", config, threads, attention], environment, log)
     report = json.loads(pathlib.Path(f"{log}.out").read_text().strip().split("\n")[-1])
     return {"start": start, "peak": peak, "ends": report["ends"], "tokens": sum(report["tokens"]), "trainable": report["trainable_parameters"],
             "report": report}  # fmt: skip
+
+
+def measure_limit(python, options, rows, environment, log):
+    """Samples/s if a step were its products alone."""
+    run([python, ROOT / "benchmarks" / "product_limit.py", options.model, options.threads, options.dtype, ",".join(map(str, rows))], environment, log)
+    return BATCH / json.loads(pathlib.Path(f"{log}.out").read_text())["step_seconds"]
+
+
+def faster(sides, warmup):
+    """The attention whose runs were faster, and these runs."""
+    return min(sides.items(), key=lambda item: statistics.median(run["ends"][-1] - run["ends"][warmup - 1] for run in item[1]))
 
 
 def summary(values, digits):
@@ -135,7 +148,7 @@ def side(runs, warmup, steps, tokens):
     }
 
 
-def cell(task, method, ours, theirs, warmup, steps):
+def cell(task, method, ours, theirs, attention, limit, warmup, steps):
     report = theirs[0]["report"]
     for run in ours + theirs:
         if len(run["ends"]) != warmup + steps or run["tokens"] != ours[0]["tokens"] or run["trainable"] != ours[0]["trainable"]:
@@ -145,21 +158,23 @@ def cell(task, method, ours, theirs, warmup, steps):
     result = {
         "task": task, "method": method, "steps": steps, "warmup_steps": warmup, "batch_size": BATCH, "tokens_per_step": tokens / steps,
         "padded_tokens_per_step": sum(report["padded_tokens"][warmup:]) / steps,
-        "ours": side(ours, warmup, steps, tokens), "peft": side(theirs, warmup, steps, tokens),
+        "ours": side(ours, warmup, steps, tokens), "peft": side(theirs, warmup, steps, tokens), "peft_attention": attention,
+        "limit_samples_per_second": round(limit, 1),
     }  # fmt: skip
     rates = {who: result[who]["samples_per_second"]["median"] for who in ("ours", "peft")}
     result["speed_ratio"] = round(rates["ours"] / rates["peft"], 3)
+    result["share_of_limit"] = round(rates["ours"] / limit, 3)
     result["memory_ratio"] = round(result["ours"]["peak_memory_bytes"] / result["peft"]["peak_memory_bytes"], 3)
     return result
 
 
 def table(cells):
-    lines = ["| task | method | ours, samples/s | peft, samples/s | ratio | ours, tokens/s | peft, tokens/s | peak MB, ours / peft | first step s, ours / peft |",
-             "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines = ["| task | method | ours, samples/s | peft, samples/s | ratio | ours, share of limit | ours, tokens/s | peft, tokens/s | peak MB, ours / peft | first step s, ours / peft |",
+             "|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for c in cells:
         ours, theirs = c["ours"], c["peft"]
         rates = ["{median:.1f} ({min:.1f} - {max:.1f})".format(**s["samples_per_second"]) for s in (ours, theirs)]
-        lines.append(f"| {c['task']} | {c['method']} | {rates[0]} | {rates[1]} | {c['speed_ratio']:.2f} | "
+        lines.append(f"| {c['task']} | {c['method']} | {rates[0]} | {rates[1]}, {c['peft_attention']} | {c['speed_ratio']:.2f} | {c['share_of_limit']:.2f} | "
                      f"{ours['tokens_per_second']['median']:.0f} | {theirs['tokens_per_second']['median']:.0f} | "
                      f"{ours['peak_memory_bytes'] / 1e6:.0f} / {theirs['peak_memory_bytes'] / 1e6:.0f} | "
                      f"{ours['first_step_seconds']:.1f} / {theirs['first_step_seconds']:.1f} |")  # fmt: skip
@@ -190,6 +205,7 @@ def parse_arguments():
     parser.add_argument("--repeats", type=int, default=3, help="processes of either side (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of either side (default: all cores)")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="bfloat16: autocast on peft's side")
+    parser.add_argument("--dropout", type=float, help="of both sides (default: the checkpoint's)")
     parser.add_argument("--max-length", type=int, default=128, help="tokens of a text (default: %(default)s)")
     parser.add_argument("--model", type=pathlib.Path, default=ROOT / "models" / "minilm")
     parser.add_argument("--output", type=pathlib.Path, nargs="?", const=pathlib.Path(), help="also write the JSON to FILE or to results/cpu")
@@ -242,12 +258,13 @@ def main():
         scratch = pathlib.Path(folder)
         for task, section, steps in prepare(options.tasks, options, scratch):
             for method in options.methods:
-                ours, theirs = [], []
+                ours, theirs = [], {"sdpa": [], "eager": []}
                 for repeat in range(options.repeats):
                     log = scratch / f"{task}-{method}-{repeat}"
                     config = log.with_suffix(".json")
                     config.write_text(json.dumps({
-                        "model": {"path": str(options.model.resolve()), "dtype": options.dtype, "dropout": 0},
+                        "model": {"path": str(options.model.resolve()), "dtype": options.dtype}
+                                 | ({} if options.dropout is None else {"dropout": options.dropout}),
                         "task": section, "method": METHODS[method],
                         "train": {"max_steps": options.warmup + steps, "batch_size": BATCH, "learning_rate": 1e-3, "warmup_ratio": 0.06,
                                   "seed": 42, "device": "cpu", "num_threads": options.threads, "logging_steps": 1, "eval_steps": 0,
@@ -255,14 +272,19 @@ def main():
                         "output": str(scratch / f"run-{log.name}"),
                     }))  # fmt: skip
                     ours.append(measure_ours(program, config, environment, f"{log}-ours"))
-                    theirs.append(measure_theirs(python, config, threads, environment, f"{log}-peft"))
-                versions = theirs[0]["report"]["versions"]
-                cells.append(cell(task, method, ours, theirs, options.warmup, steps))
+                    for attention, runs in theirs.items():
+                        runs.append(measure_theirs(python, config, threads, attention, environment, f"{log}-{attention}"))
+                attention, runs = faster(theirs, options.warmup)
+                virtual = BATCH * METHODS[method]["num_virtual_tokens"] if method == "prompt" else 0
+                rows = [tokens + virtual for tokens in runs[0]["report"]["tokens"][options.warmup :]]
+                limit = measure_limit(python, options, rows, environment, scratch / f"{task}-{method}-limit")
+                versions = runs[0]["report"]["versions"]
+                cells.append(cell(task, method, ours, runs, attention, limit, options.warmup, steps))
                 print(f"compare_hf: {task} {method}: {cells[-1]['speed_ratio']:.2f} times peft's speed", file=sys.stderr)
 
     report = {
         "benchmark": "compare_hf", "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "revision": revision(), "model": options.model.name, "dtype": options.dtype, "max_length": options.max_length,
+        "revision": revision(), "model": options.model.name, "dtype": options.dtype, "dropout": options.dropout, "max_length": options.max_length,
         "repeats": options.repeats, "machine": machine(options.threads), "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
         "load_average_before": load, "versions": versions, "results": cells,
     }  # fmt: skip

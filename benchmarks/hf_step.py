@@ -1,6 +1,8 @@
 """Training steps of transformers and peft for one run config, timed: the other side of compare_hf.py, one process a measurement.
 
-python benchmarks/hf_step.py CONFIG THREADS     prints one JSON with the time at the end of every step
+python benchmarks/hf_step.py CONFIG THREADS ATTENTION     prints one JSON with the time at the end of every step
+
+ATTENTION   transformers' attn_implementation: eager or sdpa
 """
 
 import json
@@ -20,7 +22,7 @@ def main():
     splits, names = reference.load_data(config, ("train",))
     examples, labels = splits["train"]
     steps = config["train"]["max_steps"]
-    model = reference.build_model(config, len(names)).train()
+    model = reference.build_model(config, len(names), sys.argv[3]).train()
     loop = reference.Loop(config, model, steps)
 
     ends, losses, tokens, padded = [], [], [], []

@@ -176,7 +176,7 @@ def batches(config, n):
 # ---- model and step
 
 
-def build_model(config, labels):
+def build_model(config, labels, attention="sdpa"):
     method, options = dict(config["method"]), {}
     if config["model"].get("dropout", "checkpoint") != "checkpoint":
         options = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), float(config["model"]["dropout"]))
@@ -184,7 +184,7 @@ def build_model(config, labels):
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(config["train"]["seed"])
     model = transformers.AutoModelForSequenceClassification.from_pretrained(
-        config["model"]["path"], num_labels=labels, dtype=torch.float32, attn_implementation="sdpa", **options
+        config["model"]["path"], num_labels=labels, dtype=torch.float32, attn_implementation=attention, **options
     )
     kind = method.pop("type")
     known = {key: value for key, value in method.items() if key not in FIXED["method"] and key != "init_head"}

@@ -15,6 +15,18 @@ struct KeyBlock {
   int64_t width() const { return pair_width + key_width; }
 };
 
+/// What products read: the numbers of sums, or pairs of bfloat16 where the processor multiplies those.
+template <class T, class E>
+struct OperandOf {
+  using Type = T;
+};
+#if defined(__AVX512BF16__)
+template <>
+struct OperandOf<float, Bfloat16> {
+  using Type = Pair;
+};
+#endif
+
 template <class T, class E, bool kDropped>
 class Unit {
  public:
@@ -24,7 +36,11 @@ class Unit {
         number_(range),
         g_(key_head),
         share_(a.heads / a.key_heads),
-        width_(padded(a.width, kCount)) {
+        width_(padded(a.width, kCount)),
+        // Queries carry the scale, but where bfloat16 would round it: then the scores get it.
+        of_queries_(kPairs ? T(1) : static_cast<T>(a.scale * kLog2E)),
+        of_scores_(kPairs ? static_cast<T>(a.scale * kLog2E) : T(1)),
+        of_dk_(kPairs ? static_cast<T>(a.scale) : T(kLog2)) {
     for (int64_t b = range_.first; b < range_.last; ++b) {
       most_queries_ = larger(most_queries_, a.sequences[b].queries);
       most_keys_ = larger(most_keys_, a.sequences[b].keys);
@@ -39,6 +55,9 @@ class Unit {
   void backward(const AttentionGradients& gradients, Scratch& scratch);
 
  private:
+  using Operand = typename OperandOf<T, E>::Type;
+  static constexpr bool kPairs = !is_same<Operand, T>;
+  static constexpr int64_t kDepth = kPairs ? 2 : 1;  // numbers of an operand, along the depth of a product
   static constexpr int64_t kCount = Lanes<T>::kCount;
   static constexpr int64_t kAlign =
       kCount < 8 ? 8 : kCount;  // of a part's columns: whole vectors, and whole bytes of mask bits
@@ -175,6 +194,9 @@ class Unit {
   /// Products become scores of powers of 2: the bias is added, what the query does not see is hidden.
   PEFT_INLINE void finish_scores(T* row, const PackedSequence& s, const KeyBlock& block, int64_t head,
                                  int64_t i) const {
+    if constexpr (kPairs) {
+      for (int64_t c = 0; c < block.width(); c += kCount) store(row + c, load(row + c) * of_scores_);
+    }
     if (const T* bias = bias_of(s, head, i)) {
       for_biased(s, block, [&](int64_t first, int64_t count, int64_t position, const int64_t* index) {
         T* part = row + first;
@@ -206,6 +228,28 @@ class Unit {
       fill(block.pair_width + larger(first, last), block.pair_width + block.key_width);
     }
   }
+
+  /// Rows as operands, pairs along the row.     [rows, columns] -> [rows, columns / kDepth]
+  static const Operand* along(const T* from, Operand* room, int64_t rows, int64_t stride, int64_t columns) {
+    if constexpr (!kPairs) {
+      return from;
+    } else {
+      for (int64_t i = 0; i < rows; ++i) pair_columns(room + i * stride / 2, from + i * stride, columns);
+      return room;
+    }
+  }
+  /// The same, pairs of rows; a last row without a partner gets zeros.     [rows, columns] -> [rows / kDepth, columns]
+  static const Operand* stacked(const T* from, Operand* room, int64_t rows, int64_t stride, int64_t columns) {
+    if constexpr (!kPairs) {
+      return from;
+    } else {
+      for (int64_t i = 0; i < rows; i += 2)
+        pair_rows(room + i / 2 * stride, from + i * stride, i + 1 < rows ? from + (i + 1) * stride : nullptr, columns);
+      return room;
+    }
+  }
+  static int64_t depth_of(int64_t numbers) { return (numbers + kDepth - 1) / kDepth; }
+  Operand* take_operands(Pieces& pieces, int64_t count) const { return pieces.take<Operand>(kPairs ? count : 0); }
 
   /// The largest scores with those of the block, whose lanes stand in lanes_, and 2^(before - now).     top [rows], before [rows]
   void raise_top(T* top, T* before, int64_t rows) const {
@@ -247,6 +291,7 @@ class Unit {
   const PackedAttention& a_;
   SequenceRange range_;
   int64_t number_, g_, share_, width_;
+  T of_queries_, of_scores_, of_dk_;
   int64_t most_queries_ = 0, most_keys_ = 0, block_ = 0, rows_ = 0;
   T *q_ = nullptr, *kt_ = nullptr, *scores_ = nullptr, *lanes_ = nullptr;
   int64_t *first_pair_ = nullptr, *first_key_ = nullptr, *last_key_ = nullptr;
@@ -258,6 +303,7 @@ class Unit {
 template <class T, class E, bool kDropped>
 void Unit<T, E, kDropped>::forward(const AttentionResult& result, Scratch& scratch) {
   T *v = nullptr, *out = nullptr, *top = nullptr, *total = nullptr, *before = nullptr;
+  Operand *q_room = nullptr, *kt_room = nullptr, *v_room = nullptr, *p_room = nullptr;
   scratch.lay_out([&](Pieces& pieces) {
     take_common(pieces);
     v = pieces.take<T>(block_ * width_);
@@ -265,13 +311,18 @@ void Unit<T, E, kDropped>::forward(const AttentionResult& result, Scratch& scrat
     top = pieces.take<T>(share_ * most_queries_ + kCount);
     total = pieces.take<T>(share_ * most_queries_ + kCount);
     before = pieces.take<T>(padded(rows_, kCount));
+    q_room = take_operands(pieces, share_ * most_queries_ * width_ / 2);
+    kt_room = take_operands(pieces, width_ * block_ / 2);
+    v_room = take_operands(pieces, block_ * width_ / 2);
+    p_room = take_operands(pieces, rows_ * block_ / 2);
   });
   for (int64_t b = range_.first; b < range_.last; ++b) {
     const PackedSequence& s = a_.sequences[b];
     const int64_t n = s.queries, all_rows = share_ * n;
     if (n == 0) continue;
     find_visible(s);
-    pack_queries(q_, s, a_.q, static_cast<T>(a_.scale * kLog2E));
+    pack_queries(q_, s, a_.q, of_queries_);
+    const Operand* q = along(q_, q_room, all_rows, width_, width_);
     clear(out, all_rows * width_);
     for (int64_t i = 0; i < all_rows; ++i) {
       top[i] = kNone;
@@ -283,11 +334,14 @@ void Unit<T, E, kDropped>::forward(const AttentionResult& result, Scratch& scrat
       transpose(kt_, v, block);
       pack(v, s, block, a_.v, a_.prefix_v);
       const int64_t width = block.width();
+      const Operand *kt = stacked(kt_, kt_room, width_, block_, width),
+                    *values = stacked(v, v_room, width, width_, width_);
       for (int64_t h = 0; h < share_; ++h) {
         for (int64_t first = 0; first < n; first += rows_) {
           const int64_t rows = smaller(rows_, n - first), at = h * n + first, head = g_ * share_ + h;
           if (!sees(block, first, rows)) continue;
-          product<T>({q_ + at * width_, width_, 1}, kt_, block_, scores_, block_, rows, width, a_.width, false);
+          product<Operand, T>({q + at * width_ / kDepth, width_ / kDepth, 1}, kt, block_, scores_, block_, rows, width,
+                              depth_of(a_.width), false);
           if constexpr (kDropped) draw_masks(s, block, head, first, rows);
           for (int64_t i = 0; i < rows; ++i) {
             T* row = scores_ + i * block_;
@@ -318,7 +372,8 @@ void Unit<T, E, kDropped>::forward(const AttentionResult& result, Scratch& scrat
               for (int64_t d = 0; d < width_; d += kCount) store(sums + d, load(sums + d) * before[i]);
             }
           }
-          product<T>({scores_, block_, 1}, v, width_, out + at * width_, width_, rows, width_, width, true);
+          product<Operand, T>({along(scores_, p_room, rows, block_, width), block_ / kDepth, 1}, values, width_,
+                              out + at * width_, width_, rows, width_, width / kDepth, true);
         }
       }
     }
@@ -335,12 +390,14 @@ void Unit<T, E, kDropped>::forward(const AttentionResult& result, Scratch& scrat
 }
 
 /// With P from the scores and lse, P~ the dropped one, dP~ = dO V^T and delta = rowsum(dO * O):
-/// (q_ holds scale log2(e) Q, as the scores want it: dK gets log(2) back.)
+/// (Where q_ holds scale log2(e) Q, as the scores want it, dK gets log(2) back.)
 ///   dS = P * (mask * dP~ - delta)     dV = P~^T dO     dK = scale dS^T Q     dQ = scale dS K     dbias = sums of dS by distance
 template <class T, class E, bool kDropped>
 void Unit<T, E, kDropped>::backward(const AttentionGradients& gradients, Scratch& scratch) {
   T *vt = nullptr, *k = nullptr, *dscores = nullptr, *dout = nullptr, *dq = nullptr, *dk = nullptr, *dv = nullptr,
     *lse = nullptr, *delta = nullptr, *dbias = nullptr;
+  Operand *q_room = nullptr, *dout_room = nullptr, *kt_room = nullptr, *vt_room = nullptr, *k_room = nullptr,
+          *q_stack = nullptr, *dout_stack = nullptr, *p_stack = nullptr, *ds_stack = nullptr, *ds_room = nullptr;
   const int64_t reach = a_.span + kBiasMargin;
   scratch.lay_out([&](Pieces& pieces) {
     take_common(pieces);
@@ -353,6 +410,10 @@ void Unit<T, E, kDropped>::backward(const AttentionGradients& gradients, Scratch
     dq = pieces.take<T>(share_ * most_queries_ * width_);
     lse = pieces.take<T>(share_ * most_queries_);
     delta = pieces.take<T>(share_ * most_queries_);
+    for (Operand** room : {&q_room, &dout_room}) *room = take_operands(pieces, share_ * most_queries_ * width_ / 2);
+    for (Operand** room : {&kt_room, &vt_room, &k_room}) *room = take_operands(pieces, width_ * block_ / 2);
+    for (Operand** room : {&q_stack, &dout_stack}) *room = take_operands(pieces, (rows_ + 1) / 2 * width_);
+    for (Operand** room : {&p_stack, &ds_stack, &ds_room}) *room = take_operands(pieces, (rows_ + 1) / 2 * block_);
     dbias = pieces.take<T>(gradients.dbias != nullptr ? padded(share_ * reach, kCount) : 0);
   });
   if (gradients.dbias != nullptr) clear(dbias, padded(share_ * reach, kCount));
@@ -361,8 +422,10 @@ void Unit<T, E, kDropped>::backward(const AttentionGradients& gradients, Scratch
     const PackedSequence& s = a_.sequences[b];
     const int64_t n = s.queries;
     find_visible(s);
-    pack_queries(q_, s, a_.q, static_cast<T>(a_.scale * kLog2E));
+    pack_queries(q_, s, a_.q, of_queries_);
     pack_queries(dout, s, gradients.dout, T(1));
+    const Operand *q = along(q_, q_room, share_ * n, width_, width_),
+                  *dout_left = along(dout, dout_room, share_ * n, width_, width_);
     find_deltas(delta, dout, dq, s, gradients.out);
     for (int64_t h = 0; h < share_; ++h) {
       for (int64_t i = 0; i < n; ++i) {
@@ -378,14 +441,20 @@ void Unit<T, E, kDropped>::backward(const AttentionGradients& gradients, Scratch
       pack(k, s, block, a_.k, a_.prefix_k);
       transpose(kt_, k, block);
       const int64_t width = block.width();
+      const Operand *kt = stacked(kt_, kt_room, width_, block_, width),
+                    *values = stacked(vt, vt_room, width_, block_, width),
+                    *keys = stacked(k, k_room, width, width_, width_);
       clear(dk, width * width_);
       clear(dv, width * width_);
       for (int64_t h = 0; h < share_; ++h) {
         for (int64_t first = 0; first < n; first += rows_) {
           const int64_t rows = smaller(rows_, n - first), at = h * n + first, head = g_ * share_ + h;
           if (!sees(block, first, rows)) continue;
-          product<T>({q_ + at * width_, width_, 1}, kt_, block_, scores_, block_, rows, width, a_.width, false);
-          product<T>({dout + at * width_, width_, 1}, vt, block_, dscores, block_, rows, width, a_.width, false);
+          const int64_t depth = depth_of(a_.width);
+          product<Operand, T>({q + at * width_ / kDepth, width_ / kDepth, 1}, kt, block_, scores_, block_, rows, width,
+                              depth, false);
+          product<Operand, T>({dout_left + at * width_ / kDepth, width_ / kDepth, 1}, values, block_, dscores, block_,
+                              rows, width, depth, false);
           if constexpr (kDropped) draw_masks(s, block, head, first, rows);
           for (int64_t i = 0; i < rows; ++i) {
             T *row = scores_ + i * block_, *drow = dscores + i * block_;
@@ -409,31 +478,35 @@ void Unit<T, E, kDropped>::backward(const AttentionGradients& gradients, Scratch
               });
             }
           }
-          const T *queries = q_ + at * width_, *douts = dout + at * width_;
+          const Operand *queries = stacked(q_ + at * width_, q_stack, rows, width_, width_),
+                        *douts = stacked(dout + at * width_, dout_stack, rows, width_, width_),
+                        *p = stacked(scores_, p_stack, rows, block_, width),
+                        *ds = stacked(dscores, ds_stack, rows, block_, width);
           const auto add_keys = [&](int64_t from, int64_t count) {  // rows of one part: its padding has none
             if (count == 0) return;
-            product<T>({scores_ + from, 1, block_}, douts, width_, dv + from * width_, width_, count, width_, rows,
-                       true);
-            product<T>({dscores + from, 1, block_}, queries, width_, dk + from * width_, width_, count, width_, rows,
-                       true);
+            product<Operand, T>({p + from, 1, block_}, douts, width_, dv + from * width_, width_, count, width_,
+                                depth_of(rows), true);
+            product<Operand, T>({ds + from, 1, block_}, queries, width_, dk + from * width_, width_, count, width_,
+                                depth_of(rows), true);
           };
           add_keys(0, block.pairs);
           add_keys(block.pair_width, block.keys);
-          product<T>({dscores, block_, 1}, k, width_, dq + at * width_, width_, rows, width_, width, true);
+          product<Operand, T>({along(dscores, ds_room, rows, block_, width), block_ / kDepth, 1}, keys, width_,
+                              dq + at * width_, width_, rows, width_, width / kDepth, true);
         }
       }
       for (int64_t c = 0; c < block.pairs; ++c) {
         const int64_t to = ((number_ * a_.prefix + block.pair + c) * a_.key_heads + g_) * a_.width;
         T *pair_k = static_cast<T*>(gradients.dprefix_k) + to, *pair_v = static_cast<T*>(gradients.dprefix_v) + to;
         for (int64_t d = 0; d < a_.width; ++d) {
-          pair_k[d] += dk[c * width_ + d] * T(kLog2);
+          pair_k[d] += dk[c * width_ + d] * of_dk_;
           pair_v[d] += dv[c * width_ + d];
         }
       }
       for (int64_t c = 0; c < block.keys; ++c) {
         const int64_t to = ((s.first_key + block.key + c) * a_.key_heads + g_) * a_.width,
                       from = (block.pair_width + c) * width_;
-        write_row(static_cast<E*>(gradients.dk) + to, dk + from, T(kLog2), a_.width);
+        write_row(static_cast<E*>(gradients.dk) + to, dk + from, of_dk_, a_.width);
         write_row(static_cast<E*>(gradients.dv) + to, dv + from, T(1), a_.width);
       }
     }

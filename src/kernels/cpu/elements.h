@@ -85,3 +85,24 @@ PEFT_INLINE void write_row(E* to, const T* from, T factor, int64_t width) {
   for (; d + kCount <= width; d += kCount) store_narrow(to + d, load(from + d) * factor);
   for (; d < width; ++d) narrow(from[d] * factor, to[d]);
 }
+
+#if defined(__AVX512BF16__)
+/// Numbers of a row as pairs of neighbours.     [columns], a multiple of 16, -> [columns / 2]
+PEFT_INLINE void pair_columns(Pair* to, const float* from, int64_t columns) {
+  for (int64_t c = 0; c < columns; c += 16) {
+    const __m256bh half = _mm512_cvtneps_pbh(load(from + c));
+    memcpy(static_cast<void*>(to + c / 2), &half, sizeof(half));
+  }
+}
+/// Numbers of two rows as pairs; no second row: zeros.     [columns], a multiple of 16
+PEFT_INLINE void pair_rows(Pair* to, const float* first, const float* second, int64_t columns) {
+  const auto half = [](const float* from) {
+    return _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(load(from))));
+  };
+  for (int64_t c = 0; c < columns; c += 16) {
+    __m512i pair = half(first + c);
+    if (second != nullptr) pair = _mm512_or_si512(pair, _mm512_slli_epi32(half(second + c), 16));
+    memcpy(static_cast<void*>(to + c), &pair, sizeof(pair));
+  }
+}
+#endif

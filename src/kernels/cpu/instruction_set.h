@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 #include <new>
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -17,11 +18,11 @@ namespace {
 
 #include "src/kernels/cpu/vector.h"
 //
-#include "src/kernels/cpu/elements.h"
-//
 #include "src/kernels/cpu/masks.h"
 //
 #include "src/kernels/cpu/products.h"
+//
+#include "src/kernels/cpu/elements.h"
 //
 #include "src/kernels/cpu/scratch.h"
 //

@@ -12,6 +12,9 @@ const Kernels& kernels();
 namespace avx512 {
 const Kernels& kernels();
 }
+namespace avx512_bf16 {
+const Kernels& kernels();
+}
 #endif
 
 AllKernels all_kernels() {
@@ -19,6 +22,8 @@ AllKernels all_kernels() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("x86-64-v3")) all.items[all.count++] = &avx2::kernels();
   if (__builtin_cpu_supports("x86-64-v4")) all.items[all.count++] = &avx512::kernels();
+  if (__builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16"))
+    all.items[all.count++] = &avx512_bf16::kernels();
 #endif
   return all;
 }

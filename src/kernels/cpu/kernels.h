@@ -17,7 +17,7 @@ const Kernels& kernels();
 
 /// All that it runs, the most general first.
 struct AllKernels {
-  const Kernels* items[3];
+  const Kernels* items[4];
   int count;
 };
 AllKernels all_kernels();

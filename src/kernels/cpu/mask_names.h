@@ -5,7 +5,7 @@
 
 namespace peft::cpu {
 
-/// Of an adapter, as docs/kernels.md#named-dropout has it.
+/// Of an adapter, as src/kernels/cuda/common/dropout.h has it.
 struct MaskNames {
   uint32_t key[2] = {0, 0};
   uint32_t limit = 0;  ///< draws of 16 bits below it are dropped; 0: none

@@ -72,6 +72,11 @@ PEFT_INLINE void clear(T* to, int64_t count) {  // whole vectors
   for (int64_t i = 0; i < count; i += Lanes<T>::kCount) store(to + i, Vector<T>{});
 }
 
+template <class A, class B>
+constexpr bool is_same = false;
+template <class A>
+constexpr bool is_same<A, A> = true;
+
 constexpr int64_t padded(int64_t count, int64_t to) { return (count + to - 1) / to * to; }
 template <class T>
 PEFT_INLINE T larger(T a, T b) {
