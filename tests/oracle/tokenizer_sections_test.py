@@ -52,6 +52,7 @@ DECODERS = {
     "replace": lambda rng: decoders.Replace(*replacement(rng)),
     "strip": lambda rng: decoders.Strip(rng.choice([" ", "#", "é"]), rng.randint(0, 2), rng.randint(0, 2)),
     "fuse": lambda rng: decoders.Fuse(),
+    "bpe": lambda rng: decoders.BPEDecoder(suffix=rng.choice(["</w>", "a", "é"])),
 }
 
 
