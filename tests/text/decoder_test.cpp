@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "peft/base/error.h"
+#include "tests/text/unsupported.h"
 
 namespace peft::text {
 namespace {
@@ -39,8 +40,7 @@ TEST(Decoder, SequenceOfPieceDecoders) {
 
 TEST(Decoder, ErrorsNameTheKey) {
   for (const auto& [json, message] : std::vector<std::pair<std::string, std::string>>{
-           {R"({"type": "CTC"})",
-            "t.json: decoder: type \"CTC\" is not supported (supported: Fuse, Replace, Sequence, Strip, WordPiece)"},
+           {R"({"type": "Nothing"})", unsupported("decoder", decoders().names())},
            {R"({"type": "Replace", "pattern": {"Regex": "a"}, "content": ""})",
             "t.json: decoder.pattern.Regex: regular expressions are not supported, expected a String"}}) {
     try {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "peft/base/error.h"
+#include "tests/text/unsupported.h"
 
 namespace peft::text {
 namespace {
@@ -45,9 +46,7 @@ TEST(Normalizer, BertOptionsAreRead) {
 }
 
 TEST(Normalizer, ErrorsNameTheKey) {
-  EXPECT_EQ(message(R"({"type": "Nmt"})"),
-            "t.json: normalizer: type \"Nmt\" is not supported (supported: BertNormalizer, Lowercase, NFC, NFD, NFKC, "
-            "NFKD, Prepend, Replace, Sequence, Strip, StripAccents)");
+  EXPECT_EQ(message(R"({"type": "Nothing"})"), unsupported("normalizer", normalizers().names()));
   EXPECT_EQ(message(R"({})"), "t.json: normalizer: key \"type\" is missing");
   EXPECT_EQ(message(R"([])"), "t.json: normalizer: is array, expected an object");
   EXPECT_EQ(message(R"({"type": "BertNormalizer", "clean_text": 1})"),

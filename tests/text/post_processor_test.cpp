@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "peft/base/error.h"
+#include "tests/text/unsupported.h"
 
 namespace peft::text {
 namespace {
@@ -62,10 +63,7 @@ TEST(PostProcessor, AbsentJoinsTheTexts) {
 }
 
 TEST(PostProcessor, ErrorsNameTheKey) {
-  EXPECT_EQ(
-      message(R"({"type": "ByteLevel"})"),
-      "t.json: post_processor: type \"ByteLevel\" is not supported (supported: BertProcessing, RobertaProcessing, "
-      "Sequence, TemplateProcessing)");
+  EXPECT_EQ(message(R"({"type": "Nothing"})"), unsupported("post_processor", post_processors().names()));
   EXPECT_EQ(message(with_template(R"({"SpecialToken": {"id": "T", "type_id": 1}})", kBothTexts)),
             "t.json: post_processor.special_tokens: key \"T\" is missing");
   EXPECT_EQ(message(with_template(R"({"Sequence": {"id": "C", "type_id": 1}})", kBothTexts)),

@@ -28,6 +28,10 @@ namespace {
 //
 #include "src/kernels/cpu/attention_unit.h"
 //
+#include "src/kernels/cpu/attention_forward.h"
+//
+#include "src/kernels/cpu/attention_backward.h"
+//
 #include "src/kernels/cpu/row_functions.h"
 
 thread_local Scratch scratch;
