@@ -2,6 +2,7 @@
 /// How tensors are handed to the kernels of the CPU (src/kernels/cpu). Private to src/kernels.
 
 #include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue.h>
 
 #include <memory>
 #include <vector>
@@ -18,8 +19,8 @@ cpu::Element cpu_element(at::ScalarType type);
 /// Of each adapter; none: the site is inactive.     [K]
 std::vector<cpu::MaskNames> mask_names(const DropoutSite& site);
 
-/// Masks of rows, and what they point to.
-class CpuRowMasks {
+/// Masks of rows, and what they point to; an autograd node may hold it.
+class CpuRowMasks : public torch::CustomClassHolder {
  public:
   CpuRowMasks(const DropoutSite& site, const PackedBatch& rows);
   cpu::RowMasks view() const { return {rows_->data(), names_.empty() ? nullptr : names_.data()}; }

@@ -105,21 +105,17 @@ struct NamedDropout : torch::autograd::Function<NamedDropout> {
 /// The masks are drawn inside the one pass over the rows, and anew for the gradient: nothing is kept.
 struct CpuDropout : torch::autograd::Function<CpuDropout> {
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x_TC,
-                            const std::shared_ptr<const CpuRowMasks>& masks) {
-    ctx->saved_data["masks"] = at::IValue::make_capsule(c10::make_intrusive<HeldMasks>(masks));
+                            const c10::intrusive_ptr<CpuRowMasks>& masks) {
+    ctx->saved_data["masks"] = at::IValue::make_capsule(masks);
     return dropped(x_TC, *masks);
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
     const auto held = ctx->saved_data["masks"].toCapsule();
-    return {dropped(grads[0], *static_cast<HeldMasks*>(held.get())->masks), at::Tensor()};
+    return {dropped(grads[0], *static_cast<const CpuRowMasks*>(held.get())), at::Tensor()};
   }
 
  private:
-  struct HeldMasks : torch::CustomClassHolder {
-    explicit HeldMasks(std::shared_ptr<const CpuRowMasks> held) : masks(std::move(held)) {}
-    std::shared_ptr<const CpuRowMasks> masks;
-  };
   static at::Tensor dropped(const at::Tensor& given_TC, const CpuRowMasks& masks) {
     const at::Tensor x_TC = given_TC.contiguous();
     at::Tensor y_TC = at::empty_like(x_TC);
@@ -139,7 +135,7 @@ at::Tensor dropout(const at::Tensor& x_TC, const DropoutSite& site, const Batch&
   if (!site.active()) return x_TC;
   if (execution.custom_kernels && custom::has_element(x_TC.scalar_type()) && x_TC.size(1) % 8 == 0)
     return custom::row_dropout(x_TC, site, rows);
-  if (on_cpu(x_TC)) return CpuDropout::apply(x_TC, std::make_shared<const CpuRowMasks>(site, *rows));
+  if (on_cpu(x_TC)) return CpuDropout::apply(x_TC, c10::make_intrusive<CpuRowMasks>(site, *rows));
   const at::Tensor keep = keep_mask(site, *rows, x_TC.size(1));
   const bool one = std::all_of(site.p.begin(), site.p.end(), [&](double p) { return p == site.p.front(); });
   if (one) return NamedDropout::apply(x_TC, keep, keep_scale(site.p.front()));

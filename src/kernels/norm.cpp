@@ -56,6 +56,7 @@ struct CpuResidualNorm : torch::autograd::Function<CpuResidualNorm> {
     ctx->save_for_backward({branch.defined() ? sum : x, weight, statistics});
     ctx->saved_data["args"] = at::IValue::make_capsule(args);
     ctx->saved_data["branch"] = branch.defined();
+    ctx->set_materialize_grads(false);  // behind the sum often stands nothing: no zeros to read then
     return branch.defined() ? variable_list{y, sum} : variable_list{y};
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {

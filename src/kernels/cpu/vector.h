@@ -24,7 +24,7 @@ struct Lanes<float> {
   typedef int32_t Integers __attribute__((vector_size(kVectorBytes)));
   using Integer = int32_t;
   static constexpr int kCount = kVectorBytes / 4, kMantissa = 23;
-  static constexpr float kRound = 12582912.0F, kLeast = -126.0F, kMost = 127.0F;
+  static constexpr float kRound = 12582912.0F, kLeast = -126.0F;
   static constexpr float kPowers[] = {1.0F,           0.6931472067F,  0.24022650922F, 0.05550327227F,
                                       0.00961805668F, 0.00134004282F, 0.00015461445F};
 };
@@ -36,7 +36,7 @@ struct Lanes<double> {
   typedef int64_t Integers __attribute__((vector_size(kVectorBytes)));
   using Integer = int64_t;
   static constexpr int kCount = kVectorBytes / 8, kMantissa = 52;
-  static constexpr double kRound = 6755399441055744.0, kLeast = -1022.0, kMost = 1023.0;
+  static constexpr double kRound = 6755399441055744.0, kLeast = -1022.0;
   static constexpr double kPowers[] = {1.0,
                                        0.693147180559945309,
                                        0.240226506959101596,
