@@ -5,6 +5,8 @@
 
 #include "peft/base/error.h"
 #include "peft/base/log.h"
+#include "peft/data/task.h"
+#include "peft/interop/labels.h"
 #include "peft/objectives/objective.h"
 #include "peft/train/evaluate.h"
 #include "src/apps/eval_arguments.h"
@@ -33,18 +35,24 @@ void check_fit(const ModelSession& session, const EvalTarget& target, const Task
   session.check_rows(split);
 }
 
+/// Rows of the head and classes of the data stand in one order: the head's where the data names its classes itself, else the task's.
+void choose_labels(ModelSession& session, EvalTarget& target) {
+  const std::vector<std::string>& known = session.labels();
+  if (known.empty()) return;
+  if (!outputs_from_file(target.task)) {
+    session.order_labels(task_registry().at(resolve_task_name(target.task.name)).labels);
+    return;
+  }
+  if (!target.data.labels.empty()) match_labels(known, target.data.labels, session.origin());
+  target.data.labels = known;
+}
+
 void add_scores(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task,
                 const EvalArguments& arguments, nlohmann::ordered_json& report) {
   const Json metrics = evaluation_metrics(evaluation, split, task);
-  nlohmann::ordered_json intervals;
-  const Scored values = scored(evaluation, split, task);
-  for (const std::string& name : task.metrics) {
-    report[name] = metrics.at("eval_" + name);
-    if (arguments.resamples == 0) continue;
-    const Interval interval = bootstrap_interval(name, values, arguments.resamples, arguments.seed);
-    intervals[name] = {interval.low, interval.high};
-  }
-  if (arguments.resamples > 0) report["ci95"] = intervals;
+  for (const std::string& name : task.metrics) report[name] = metrics.at("eval_" + name);
+  if (arguments.resamples > 0)
+    report["ci95"] = score_intervals(evaluation, split, task, arguments.resamples, arguments.seed);
   report["loss"] = metrics.at("eval_loss");
   report["undefined"] = metrics.at("eval_undefined");
 }
@@ -59,7 +67,7 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
                              session.longest_text());
   }
   if (!target.length_chosen) target.task.max_length = std::min(target.task.max_length, session.longest_text());
-  if (target.data.labels.empty() && outputs_from_file(target.task)) target.data.labels = session.labels();
+  choose_labels(session, target);
   const Dataset dataset = load_dataset(target.task, target.data, session.tokenizer(), {arguments.split});
   const EncodedSplit* split = dataset.find(arguments.split);
   if (split == nullptr) throw_error<DataError>("{}: no {} split", target.task.data, arguments.split);

@@ -7,6 +7,7 @@
 #include "peft/base/log.h"
 #include "peft/data/task.h"
 #include "peft/interop/adapter_folder.h"
+#include "peft/interop/description.h"
 #include "peft/train/config.h"
 
 namespace peft {
@@ -35,23 +36,31 @@ std::optional<fs::path> find_model(const fs::path& folder) {
   return std::nullopt;
 }
 
-/// Rows: those of the run, unless the command line names another task or other files.
+/// Rows: those of the run, or such as the folder tells, unless the command line names another task or other files.
 void choose_rows(const fs::path& folder, const EvalOptions& options, const std::optional<RunConfig>& run,
-                 EvalTarget& target) {
+                 const std::optional<Description>& told, EvalTarget& target) {
   if (run) {
     target.task = run->task;
     target.data = run->data;
-    target.length_chosen = true;
+  } else if (told) {
+    target.task = told->task;
+    target.data = told->data;
   }
-  if (options.task && (!run || resolve_task_name(*options.task) != resolve_task_name(run->task.name))) {
+  target.length_chosen = run || told;
+  if (options.task &&
+      (target.task.name.empty() || resolve_task_name(*options.task) != resolve_task_name(target.task.name))) {
     if (!options.data)
       throw_error<ConfigError>("{}: --data PATH is missing for --task {}", folder.string(), *options.task);
     target.task.name = *options.task;
     target.data = {};  // columns and labels were those of the other task
   }
   if (target.task.name.empty())
-    throw_error<ConfigError>("{}: --task NAME and --data PATH are missing, and no run config lies beside the adapter",
-                             folder.string());
+    throw_error<ConfigError>(
+        "{}: --task NAME and --data PATH are missing: neither task.json nor the config of a run tells the task",
+        folder.string());
+  if (!run && !options.data)
+    throw_error<ConfigError>("{}: --data PATH is missing: the folder tells the task, {}, and no data", folder.string(),
+                             target.task.name);
   if (options.data) {
     target.task.data = *options.data;
     target.data.files.clear();
@@ -96,18 +105,24 @@ fs::path base_model_of(const fs::path& adapter, const std::optional<std::string>
 
 EvalTarget find_target(const fs::path& folder, const EvalOptions& options) {
   EvalTarget target;
-  const auto run = find_run(folder, target.fingerprint);
-  if (const auto model = find_model(folder)) {
-    if (options.model) log_warning("{}: --model is not used: the folder is a whole model", model->string());
-    target.model = *model;
+  auto run = find_run(folder, target.fingerprint);
+  const std::optional<fs::path> whole = find_model(folder);
+  if (!whole) target.adapter = find_adapter(folder);
+  const std::optional<Description> told = read_description(whole ? *whole : *target.adapter);
+  // The config above a folder that was moved is that of another run.
+  if (run && told && resolve_task_name(run->task.name) != resolve_task_name(told->task.name)) run.reset();
+  if (whole) {
+    if (options.model) log_warning("{}: --model is not used: the folder is a whole model", whole->string());
+    target.model = *whole;
     target.fingerprint.clear();  // a new model came out of the run
   } else {
-    target.adapter = find_adapter(folder);
     target.model = base_model_of(*target.adapter, options.model, run);
+    if (told) target.fingerprint = told->fingerprint;
   }
+  if (told) target.dtype = told->dtype;
   if (run) target.dtype = run->model.dtype;
   if (options.dtype) target.dtype = *options.dtype;
-  choose_rows(folder, options, run, target);
+  choose_rows(folder, options, run, told, target);
   return target;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "peft/base/error.h"
+#include "peft/interop/labels.h"
 
 namespace peft {
 namespace {
@@ -30,21 +31,6 @@ int64_t own_outputs(const Transformer& model) {
   return 0;
 }
 
-/// Names in the folder's config.json; nothing where transformers made them up.
-std::vector<std::string> own_labels(const Transformer& model, int64_t outputs) {
-  const Json config = read_json_file<DataError>(model.folder() / "config.json");
-  const Json names = config.value("id2label", Json::object());
-  std::vector<std::string> labels;
-  bool made_up = true;
-  for (int64_t i = 0; i < outputs; ++i) {
-    const auto name = names.find(std::to_string(i));
-    if (name == names.end() || !name->is_string()) return {};
-    labels.push_back(name->get<std::string>());
-    made_up = made_up && labels.back() == fmt::format("LABEL_{}", i);
-  }
-  return made_up ? std::vector<std::string>() : labels;
-}
-
 }  // namespace
 
 ModelSession::ModelSession(const std::filesystem::path& model, const std::optional<std::filesystem::path>& adapter,
@@ -56,16 +42,29 @@ ModelSession::ModelSession(const std::filesystem::path& model, const std::option
     method_ = std::move(loaded.method);
     outputs_ = loaded.outputs;
     labels_ = loaded.labels;
+    origin_ = find_adapter(*adapter).string();
+    // What answers is the checkpoint's own head.
+    if (labels_.empty() && labels_layer(this->model(), *method_) == nullptr) labels_ = model_labels(model, outputs_);
   } else {
     method_ = std::make_unique<BareModel>(open_.model);
     outputs_ = own_outputs(open_.model);
-    labels_ = own_labels(open_.model, outputs_);
+    labels_ = model_labels(model, outputs_);
+    origin_ = model.string();
   }
   if (longest_text() < 1) {
     throw_error<DataError>("{}: {} virtual tokens leave no room for text in the {} positions of {}", adapter->string(),
                            method_->virtual_tokens(), this->model().spec().embedding().usable_positions(),
                            model.string());
   }
+}
+
+void ModelSession::order_labels(const std::vector<std::string>& labels) {
+  if (labels_layer(model(), *method_) != nullptr) {
+    peft::order_labels(model(), *method_, 0, labels_, labels, origin_);
+  } else {
+    peft::order_labels(open_.model, labels_, labels, origin_);
+  }
+  if (!labels.empty()) labels_ = labels;
 }
 
 int64_t ModelSession::longest_text() const {

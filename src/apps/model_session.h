@@ -26,6 +26,9 @@ class ModelSession {
   int64_t outputs() const { return outputs_; }  ///< N, rows of the head in use
   /// Class id -> name, as the adapter or the whole model tells it; empty: it does not.
   const std::vector<std::string>& labels() const { return labels_; }
+  /// Puts the rows of the head into the order of these names, where its own are known. Throws DataError naming both lists.
+  void order_labels(const std::vector<std::string>& labels);
+  const std::string& origin() const { return origin_; }  ///< the folder that the head is from
   int64_t longest_text() const;  ///< tokens: the model's positions less those that virtual tokens take
 
   /// Throws DataError when a row has no token, or a token type that the model lacks. Lengths are the caller's to check.
@@ -37,6 +40,7 @@ class ModelSession {
   std::unique_ptr<Method> method_;
   int64_t outputs_ = 0;
   std::vector<std::string> labels_;
+  std::string origin_;
 };
 
 }  // namespace peft

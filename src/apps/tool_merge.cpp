@@ -5,6 +5,8 @@
 #include "peft/base/error.h"
 #include "peft/base/log.h"
 #include "peft/interop/adapter_folder.h"
+#include "peft/interop/description.h"
+#include "peft/interop/labels.h"
 #include "src/apps/eval_target.h"
 #include "src/apps/main.h"
 
@@ -22,14 +24,8 @@ std::vector<std::string> label_names(const LoadedAdapter& loaded, const std::opt
   if (loaded.labels.size() == count) return loaded.labels;
   if (run && run->data.labels.size() == count) return run->data.labels;
   if (outputs == 1) return {};
-  std::vector<std::string> names;
-  const Json config = read_json_file<DataError>(model / "config.json");
-  const Json own = config.value("id2label", Json::object());
-  for (int64_t i = 0; i < outputs; ++i) {
-    const auto name = own.find(std::to_string(i));
-    const bool known = own.size() == count && name != own.end() && name->is_string();
-    names.push_back(known ? name->get<std::string>() : "LABEL_" + std::to_string(i));
-  }
+  std::vector<std::string> names = model_labels(model, outputs);
+  for (int64_t i = static_cast<int64_t>(names.size()); i < outputs; ++i) names.push_back("LABEL_" + std::to_string(i));
   return names;
 }
 
@@ -69,6 +65,8 @@ int tool_merge(int argc, char** argv) {
     throw_error<ConfigError>("{}: {}", adapter.string(), error.what());
   }
   files.labels = label_names(loaded, run, base);
+  if (const auto told = read_description(adapter))
+    files.documents = {{"task.json", to_text(*told)}, {"README.md", model_card(*told, files.labels, "")}};
   write_model_folder(*output, files, model);
   return static_cast<int>(ExitCode::done);
 }

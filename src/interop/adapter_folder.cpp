@@ -6,6 +6,7 @@
 #include "peft/base/error.h"
 #include "peft/base/files.h"
 #include "peft/base/log.h"
+#include "peft/interop/labels.h"
 #include "peft/tensor/safetensors.h"
 #include "peft/text/tokenizer.h"
 #include "src/interop/unknown_keys.h"
@@ -157,6 +158,8 @@ AdapterFiles read_model_folder(const fs::path& path) {
     AdapterFiles files;
     files.origin = folder.string();
     files.tensors = all_tensors(SafetensorsFile(folder / kModel));
+    const Json config = read_json_file<DataError>(folder / "config.json");
+    files.labels = model_labels(folder, static_cast<int64_t>(config.value("id2label", Json::object()).size()));
     return files;
   }
   throw_error<DataError>("{}: no {}, nor best/ or last/ with one", path.string(), kModel);
@@ -196,6 +199,7 @@ void write_adapter(const fs::path& folder, const AdapterFiles& files) {
     write_atomic(fresh / kConfig, to_pretty_string(files.config));
     write_safetensors(fresh / kTensors, files.tensors, labels_text(files.labels));
     if (!files.trained.empty()) write_safetensors(fresh / kTrained, files.trained, {{"method", files.trained_type}});
+    for (const auto& [name, text] : files.documents) write_atomic(fresh / name, text);
   });
 }
 
@@ -219,6 +223,7 @@ void write_model_folder(const fs::path& folder, const AdapterFiles& files, const
     }
     write_atomic(fresh / "config.json", to_pretty_string(config));
     write_safetensors(fresh / "model.safetensors", files.tensors);
+    for (const auto& [name, text] : files.documents) write_atomic(fresh / name, text);
   });
 }
 

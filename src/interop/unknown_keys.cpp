@@ -8,7 +8,7 @@
 namespace peft {
 namespace {
 
-/// Of every method's file. peft: whose adapter it is, and how it was made; then ours.
+/// Of every method's file. peft: whose adapter it is, and how it was made; then ours, of which older files have the last.
 constexpr std::array kCommon{
     "auto_mapping",     "base_model_name_or_path", "inference_mode", "peft_version", "revision",       "task_type",
     "tokenizer_kwargs", "tokenizer_name_or_path",  "format_version", "library",      "peft_compatible"};

@@ -22,7 +22,9 @@ void expect_key(const AdapterFiles& files, const char* key, const T& expected) {
 
 PrefixPairs read_prefix_pairs(const AdapterFiles& files, const StackSpec& stack) {
   const int64_t width = stack.key_width();
-  expect_key<std::string>(files, "peft_type", "PREFIX_TUNING");
+  if (!files.has_type("PREFIX_TUNING"))
+    throw_error<ConfigError>("method.prefix_from: {} has peft_type {}, expected PREFIX_TUNING", files.origin,
+                             files.config.value("peft_type", Json()).dump());
   expect_key<std::string>(files, "prefix_bias", "none");  // a bias by query position cannot be folded
   expect_key<int64_t>(files, "num_layers", stack.depth());
   expect_key<int64_t>(files, "token_dim", width);

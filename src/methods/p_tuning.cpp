@@ -133,7 +133,7 @@ class PTuning : public Method {
                          {"encoder_hidden_size", config_.encoder_hidden_size.value_or(stack.width)},
                          {"encoder_num_layers", config_.encoder_num_layers},
                          {"encoder_dropout", config_.encoder_dropout}});
-    if (config_.pooling != "first") files.config.update({{"pooling", config_.pooling}, {"peft_compatible", false}});
+    if (config_.pooling != "first") add_custom_keys(files.config, {{"pooling", config_.pooling}});
     files.tensors["prompt_embeddings"] = encoder_.slice(k).write()[0];
     fold_head(k, kPromptPrefix, files);
     return files;
@@ -180,7 +180,7 @@ class PTuning : public Method {
 };
 
 std::unique_ptr<MethodConfig> recognise_p_tuning(const AdapterFiles& files) {
-  if (files.config.value("peft_type", "") != "P_TUNING") return nullptr;
+  if (!files.has_type("P_TUNING")) return nullptr;
   auto config = std::make_unique<PTuningConfig>();
   config->folded = true;
   files.read("num_virtual_tokens", config->num_virtual_tokens);

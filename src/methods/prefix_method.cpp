@@ -204,9 +204,8 @@ AdapterFiles PrefixMethod::fold(int64_t k) const {
                        {"num_transformer_submodules", 1},
                        {"prefix_projection", false},
                        {"encoder_hidden_size", stack.width}});
-  if (static_cast<int64_t>(sites_.size()) < stack.depth())
-    files.config.update({{"layers", layers()}, {"peft_compatible", false}});
-  if (!config_.shifts_positions()) files.config.update({{"position_shift", "off"}, {"peft_compatible", false}});
+  if (static_cast<int64_t>(sites_.size()) < stack.depth()) add_custom_keys(files.config, {{"layers", layers()}});
+  if (!config_.shifts_positions()) add_custom_keys(files.config, {{"position_shift", "off"}});
   const auto pairs = pairs_of(masked_slots(tensors_.slice(k)));
   at::Tensor table_P2LGD = at::zeros({config_.num_virtual_tokens, 2 * stack.depth(), stack.kv_heads, stack.head_dim},
                                      parameters().front().value.options());
@@ -246,7 +245,7 @@ void PrefixMethod::load(int64_t k, const AdapterFiles& files, bool head) {
 }
 
 std::unique_ptr<MethodConfig> recognise_prefix(const AdapterFiles& files) {
-  if (files.config.value("peft_type", "") != "PREFIX_TUNING") return nullptr;
+  if (!files.has_type("PREFIX_TUNING")) return nullptr;
   auto config = std::make_unique<PrefixConfig>();
   files.read("num_virtual_tokens", config->num_virtual_tokens);
   check_prompt_rows(files, config->num_virtual_tokens);

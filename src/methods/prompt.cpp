@@ -59,8 +59,8 @@ class Prompt : public VirtualRows {
                          {"num_layers", stack.depth()},
                          {"num_transformer_submodules", 1},
                          {"prompt_tuning_init", "RANDOM"}});
-    if (config_.pooling != "first") files.config.update({{"pooling", config_.pooling}, {"peft_compatible", false}});
-    if (deep()) files.config.update({{"depth", "deep"}, {"peft_compatible", false}});
+    if (config_.pooling != "first") add_custom_keys(files.config, {{"pooling", config_.pooling}});
+    if (deep()) add_custom_keys(files.config, {{"depth", "deep"}});
     files.tensors["prompt_embeddings"] = prompt_.detach()[k].view({-1, stack.width});
     fold_head(k, kPromptPrefix, files);
     return files;
@@ -80,7 +80,7 @@ class Prompt : public VirtualRows {
 };
 
 std::unique_ptr<MethodConfig> recognise_prompt(const AdapterFiles& files) {
-  if (files.config.value("peft_type", "") != "PROMPT_TUNING") return nullptr;
+  if (!files.has_type("PROMPT_TUNING")) return nullptr;
   auto config = std::make_unique<PromptConfig>();
   files.read("num_virtual_tokens", config->num_virtual_tokens);
   files.read("pooling", config->pooling);

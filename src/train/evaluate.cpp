@@ -89,6 +89,17 @@ Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const E
   return result;
 }
 
+Json score_intervals(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task, int64_t resamples,
+                     uint64_t seed) {
+  Json intervals = Json::object();
+  const Scored values = scored(evaluation, split, task);
+  for (const std::string& name : task.metrics) {
+    const Interval interval = bootstrap_interval(name, values, resamples, seed);
+    intervals[name] = {interval.low, interval.high};
+  }
+  return intervals;
+}
+
 Scored scored(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task) {
   return objective_of(task).scored(evaluation.predictions, split, task);
 }

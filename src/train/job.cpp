@@ -18,6 +18,7 @@ Job::Job(RunConfig config, const Tokenizer& tokenizer, Datasets& datasets, std::
 void Job::open(Bank& bank, int64_t k, Json provenance, int64_t step) {
   k_ = k;
   provenance["data"] = data_.dataset->fingerprint;
+  description_ = description_of(config_, bank, provenance.at("model"));
   const RunRecorder::Start start = recorder_->open(config_, provenance, bank, k, step);
   progress_.resume(start.state);
   seconds_ = start.seconds;
@@ -96,6 +97,7 @@ void Job::evaluate_now(Bank& bank) {
   const std::string& metric = *config_.train.metric_for_best_model;
   const double score = score_of(line, metric);
   if (progress_.note_score(score)) {
+    description_.scores = scores_of(line, *data_.dev, data().task, step());
     recorder_->save_adapter("best", store(bank), *bank.method, k_);
     best_ = std::move(evaluation);
   } else if (progress_.patience_ended()) {
@@ -113,6 +115,7 @@ void Job::complete_if_due(Bank& bank) {
 
 /// last/, best/, predictions and metrics.json, the last of which marks the run as finished.
 void Job::complete(Bank& bank) {
+  description_.scores = {};  // those of best/ come below
   recorder_->save_adapter("last", store(bank), *bank.method, k_);
   if (data_.dev == nullptr) recorder_->save_adapter("best", store(bank), *bank.method, k_);
   Json metrics = training_metrics(config_, data_, progress_, *bank.method, k_, seconds_);
@@ -123,6 +126,10 @@ void Job::complete(Bank& bank) {
         best_ ? *best_ : evaluate(bank.model, *bank.method, k_, *data_.dev, data().task, bank.features);
     metrics.update(best_metrics(config_, data_, progress_, evaluation));
     recorder_->save_predictions(evaluation, *data_.dev, data().task);
+    description_.scores = scores_of(evaluation_metrics(evaluation, *data_.dev, data().task), *data_.dev, data().task,
+                                    progress_.state().best_step);
+    description_.scores["ci95"] = score_intervals(evaluation, *data_.dev, data().task);
+    recorder_->describe_adapter("best", store(bank));
   }
   recorder_->save_metrics(metrics);
   active_ = false;

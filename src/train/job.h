@@ -50,7 +50,7 @@ class Job {
   void check_gradients(const Bank& bank);
   void evaluate_now(Bank& bank);
   void complete(Bank& bank);
-  AdapterStore store(const Bank& bank) const { return {bank.model, data_.dataset->task.labels}; }
+  AdapterStore store(const Bank& bank) const { return {bank.model, data_.dataset->task.labels, description_}; }
 
   RunConfig config_;
   JobData data_;
@@ -60,6 +60,7 @@ class Job {
   JobResult result_;
   int64_t k_ = 0;
   double seconds_ = 0.0;
+  Description description_;
   std::optional<Evaluation> best_;  // the evaluation that best/ holds, when this process made it
   bool active_ = false;
 };

@@ -19,6 +19,22 @@ int64_t peak_memory_bytes() {
   return usage.ru_maxrss * 1024;
 }
 
+std::string pool_name(Pool pool) {
+  switch (pool) {
+    case Pool::first:
+      return "first";
+    case Pool::first_of_text:
+      return "first_of_text";
+    case Pool::last:
+      return "last";
+    case Pool::last_eos:
+      return "last_eos";
+    case Pool::mean:
+      return "mean";
+  }
+  return "";
+}
+
 }  // namespace
 
 Json training_metrics(const RunConfig& config, const JobData& data, const JobProgress& progress, const Method& method,
@@ -57,6 +73,27 @@ Json best_metrics(const RunConfig& config, const JobData& data, const JobProgres
   metrics["eval_samples_per_second"] = static_cast<double>(data.dev->size()) / evaluation.seconds;
   metrics["note"] = "selected on the reported split";
   return metrics;
+}
+
+Description description_of(const RunConfig& config, const Bank& bank, const std::string& model_fingerprint) {
+  const std::filesystem::path& folder = bank.model.folder();
+  std::string base = model_name(folder);
+  if (base.empty()) base = std::filesystem::absolute(folder / ".").lexically_normal().parent_path().filename().string();
+  return {.task = {.name = config.task.name, .data = {}, .max_length = config.task.max_length},
+          .data = config.data,
+          .method = config.method->type,
+          .pooling = pool_name(bank.method->pool(bank.model.spec().pool)),
+          .trainable_parameters = bank.method->trainable_parameters(),
+          .base_model = base,
+          .fingerprint = model_fingerprint,
+          .dtype = config.model.dtype,
+          .scores = {}};
+}
+
+Json scores_of(const Json& metrics, const EncodedSplit& split, const TaskInfo& task, int64_t step) {
+  Json scores = {{"split", split.name}, {"n", split.size()}, {"step", step}, {"loss", metrics.at("eval_loss")}};
+  for (const std::string& name : task.metrics) scores[name] = metrics.at("eval_" + name);
+  return scores;
 }
 
 double score_of(const Json& line, const std::string& metric) {

@@ -4,7 +4,9 @@
 #include <optional>
 #include <string>
 
+#include "peft/interop/description.h"
 #include "peft/train/evaluate.h"
+#include "src/train/bank.h"
 #include "src/train/job_data.h"
 #include "src/train/job_progress.h"
 
@@ -16,6 +18,11 @@ Json training_metrics(const RunConfig& config, const JobData& data, const JobPro
 /// Scores of what best/ holds.
 Json best_metrics(const RunConfig& config, const JobData& data, const JobProgress& progress,
                   const Evaluation& evaluation);
+
+/// What the folders of a run tell of it, without scores.
+Description description_of(const RunConfig& config, const Bank& bank, const std::string& model_fingerprint);
+/// The scores of an evaluation as a description holds them.
+Json scores_of(const Json& metrics, const EncodedSplit& split, const TaskInfo& task, int64_t step);
 
 /// The metric that chooses best/, of an evaluation's log line. One that is no number counts as the worst.
 double score_of(const Json& line, const std::string& metric);

@@ -33,6 +33,8 @@ class RunRecorder {
   /// best/ or last/, and the way back.
   virtual void save_adapter(const char* /*name*/, const AdapterStore& /*store*/, const Method& /*method*/,
                             int64_t /*k*/) {}
+  /// What its folder tells, anew.
+  virtual void describe_adapter(const char* /*name*/, const AdapterStore& /*store*/) {}
   virtual void restore_adapter(const char* /*name*/, const AdapterStore& /*store*/, Method& /*method*/, int64_t /*k*/) {
   }
   virtual void save_predictions(const Evaluation& /*dev*/, const EncodedSplit& /*split*/, const TaskInfo& /*task*/) {}
@@ -55,6 +57,7 @@ class FolderRecorder final : public RunRecorder {
   void save_adapter(const char* name, const AdapterStore& store, const Method& method, int64_t k) override {
     store.save(folder_.path() / name, method, k);
   }
+  void describe_adapter(const char* name, const AdapterStore& store) override { store.describe(folder_.path() / name); }
   void restore_adapter(const char* name, const AdapterStore& store, Method& method, int64_t k) override {
     store.restore(folder_.path() / name, method, k, true);
   }

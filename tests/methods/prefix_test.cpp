@@ -78,7 +78,7 @@ TEST_F(Prefix, LayersWithoutOneHaveNone) {
     EXPECT_EQ(bank->virtual_tokens(), 0);
     const AdapterFiles files = bank->fold(0);
     EXPECT_EQ(files.config.at("layers"), present[0] ? Json{0} : Json{1});
-    EXPECT_EQ(files.config.at("peft_compatible"), false);
+    EXPECT_EQ(files.config.at("peft_type"), "PEFT_CPP_PREFIX_TUNING");
     // The files describe the same method.
     const auto config = recognise_adapter(files);
     const auto again = make_method(

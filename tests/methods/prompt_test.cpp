@@ -111,7 +111,7 @@ TEST_F(Prompt, DeepFileHoldsLayerByLayer) {
   MethodBank bank(model_, deep());
   const AdapterFiles files = bank->fold(0);
   EXPECT_EQ(files.config["depth"], "deep");
-  EXPECT_EQ(files.config["peft_compatible"], false);
+  EXPECT_EQ(files.config["peft_type"], "PEFT_CPP_PROMPT_TUNING");
   EXPECT_TRUE(same_values(files.tensors.at("prompt_embeddings").narrow(0, 3, 3), values(bank, "prompt")[1]));
 }
 

@@ -81,7 +81,7 @@ def random_adapter(folder, kind, seed, labels, **changes):
     if kind == "ADEPT":
         config |= {"max_length": S, "offset_scaling": 1.0, "left_pad_positions": False, "pooling": "first"}
         tensors |= {"adept_W1": draw(width, R), "adept_b1": draw(R), "adept_W2": draw(R, width), "adept_b2": draw(width)}
-    if kind == "PROMPT_TUNING":
+    if kind.endswith("PROMPT_TUNING"):
         config |= {"num_layers": layers, "num_transformer_submodules": 1}
         if changes.get("depth") == "deep":
             tensors["prompt_embeddings"] = draw(P * layers, width)
@@ -102,6 +102,7 @@ RANDOM = {
     "deep prompt": ("PROMPT_TUNING", {"depth": "deep", "peft_compatible": False}),
     "deep prompt and cls": ("PROMPT_TUNING", {"depth": "deep", "peft_compatible": False, "pooling": "cls"}),
     "prompt and cls": ("PROMPT_TUNING", {"peft_compatible": False, "pooling": "cls"}),
+    "deep prompt of a type of our own": ("PEFT_CPP_PROMPT_TUNING", {"depth": "deep", "pooling": "cls"}),
     "bitfit": ("BITFIT", {}),
 }
 

@@ -168,10 +168,12 @@ def test_trained_prefixes_are_what_the_equations_say(make_bert, our_logits, succ
     ours = our_logits(folder, rows, "--adapter", adapter)
     assert_same(ours, expected)
     config = json.loads((adapter / "adapter_config.json").read_text())
-    if config.get("peft_compatible", True):
+    if config["peft_type"] == "PREFIX_TUNING":
         assert_same(folder.logits(PeftModel.from_pretrained(folder.model(num_labels=3), adapter).eval(), rows), expected)
     else:
         assert "layers" in method or "position_shift" in method
+        with pytest.raises(KeyError, match="PEFT_CPP_PREFIX_TUNING"):
+            PeftModel.from_pretrained(folder.model(num_labels=3), adapter)
 
 
 @pytest.mark.parametrize("name", [n for n in OURS if n != "from a text"])

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "peft/interop/description.h"
 #include "peft/methods/method.h"
 
 namespace peft {
@@ -13,14 +14,17 @@ namespace peft {
 /// adapter files beside the values that train (fold() leaves some out), or plain adapter files.
 struct AdapterStore {
   const Transformer& model;
-  std::vector<std::string> labels = {};  ///< class id -> name, which the folder keeps; empty: no classes
+  std::vector<std::string> labels = {};  ///< class id -> name; empty: no classes
+  Description description = {};          ///< which the folder keeps
 
   /// Puts adapter k into the place of `folder` in one step.
   void save(const std::filesystem::path& folder, const Method& method, int64_t k) const;
+  /// Writes the description of a saved folder anew.
+  void describe(const std::filesystem::path& folder) const;
 
-  /// Values of adapter k from `folder`, its best/ or its last/. `head` false leaves the trained modules of the head alone. What the
-  /// folder holds and the method has no place for is told in a warning. Throws ConfigError when the folder holds values that the method
-  /// cannot train on, DataError when names or shapes do not fit.
+  /// Values of adapter k from `folder`, its best/ or its last/; rows of its head go where `labels` has their names. `head` false leaves the
+  /// trained modules of the head alone. What the folder holds and the method has no place for is told in a warning. Throws ConfigError
+  /// when the folder holds values that the method cannot train on, DataError when names, labels or shapes do not fit.
   void restore(const std::filesystem::path& folder, Method& method, int64_t k, bool head) const;
 };
 

@@ -22,6 +22,13 @@ inline constexpr const char* kSequenceToSequence = "SEQ_2_SEQ_LM";
 inline constexpr const char* kTunerPrefix = "base_model.model.";
 inline constexpr const char* kPromptPrefix = "base_model.";
 
+/// In front of a peft_type of peft's: the same tensors with a key of ours that peft lacks. It refuses such a file by its type, where it
+/// would pass over the key and compute something else.
+inline constexpr const char* kCustomPrefix = "PEFT_CPP_";
+
+/// Makes `config`, of a type that peft knows, one with keys of ours.
+void add_custom_keys(Json& config, const Json& keys);
+
 struct AdapterFiles {
   Json config;
   std::map<std::string, at::Tensor> tensors;
@@ -30,6 +37,10 @@ struct AdapterFiles {
       {};                                ///< trained.safetensors: trainable tensors by name, when the method folds
   std::string trained_type = {};         ///< the method they belong to
   std::vector<std::string> labels = {};  ///< class id -> name; empty: not told
+  std::map<std::string, std::string> documents = {};  ///< name -> text of further files in the folder
+
+  /// Whether peft_type is `type`, with keys of ours or without. (Programs before such types wrote the keys under peft's.)
+  bool has_type(const std::string& type) const;
 
   /// A key of the config into `target`; absent or null leaves it alone. Throws DataError when it has another type.
   template <class T>

@@ -36,6 +36,9 @@ Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const E
 
 /// The task's metrics: eval_<name>, eval_loss, eval_undefined, eval_invalid, eval_nonfinite.
 Json evaluation_metrics(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task);
+/// 95 % bootstrap intervals of these (docs/tasks.md#intervals): {METRIC: [low, high]}.
+Json score_intervals(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task,
+                     int64_t resamples = 1000, uint64_t seed = 0);
 Scored scored(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task);
 
 /// predictions/SPLIT.jsonl (docs/tasks.md#metrics): {"idx", "prediction", "reference", "group", "scores"}, one line an example. Scores are the logits
