@@ -19,11 +19,10 @@ namespace peft {
 namespace {
 
 /// Model and rows must fit together: outputs of the head, positions, token types.
-void check_fit(const ModelSession& session, const EvalTarget& target, const TaskInfo& task, const EncodedSplit& split) {
+void check_fit(const ModelSession& session, const TaskInfo& task, const EncodedSplit& split) {
   const Objective& objective = objective_of(task);
   if (session.outputs() != objective.outputs(task)) {
-    throw_error<DataError>("{}: the head has {} outputs, {} needs {}",
-                           (target.adapter ? *target.adapter : target.model).string(), session.outputs(), task.name,
+    throw_error<DataError>("{}: the head has {} outputs, {} needs {}", session.origin(), session.outputs(), task.name,
                            objective.outputs(task));
   }
   check_targets(objective, split, session.model().spec(), session.virtual_tokens());
@@ -59,9 +58,8 @@ void add_scores(const Evaluation& evaluation, const EncodedSplit& split, const T
 
 nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArguments& arguments) {
   EvalTarget target = find_target(folder, arguments.options);
-  ModelSession session(target.model, target.adapter, target.dtype, arguments.device);
-  if (!target.fingerprint.empty() && session.model().fingerprint() != target.fingerprint)
-    log_warning("{}: {} is not the model this adapter was trained on", folder, target.model.string());
+  ModelSession session(target.folder.model, target.folder.adapter, target.folder.dtype, arguments.device);
+  warn_of_another_model(target.folder, session.model());
   if (arguments.options.max_length && target.task.max_length > session.longest_text()) {
     throw_error<ConfigError>("--max-length {}: expected 1 to {}, the positions left for text", target.task.max_length,
                              session.longest_text());
@@ -71,7 +69,7 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
   const Dataset dataset = load_dataset(target.task, target.data, session.tokenizer(), {arguments.split});
   const EncodedSplit* split = dataset.find(arguments.split);
   if (split == nullptr) throw_error<DataError>("{}: no {} split", target.task.data, arguments.split);
-  check_fit(session, target, dataset.task, *split);
+  check_fit(session, dataset.task, *split);
 
   const Evaluation evaluation = evaluate(session.model(), session.method(), 0, *split, dataset.task);
   if (evaluation.nonfinite > 0)
@@ -83,7 +81,7 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
   if (arguments.logits) write_logits(*arguments.logits, evaluation.logits);
 
   nlohmann::ordered_json report{{"adapter", folder},
-                                {"model", target.model.string()},
+                                {"model", target.folder.model.string()},
                                 {"task", dataset.task.name},
                                 {"split", split->name},
                                 {"n", split->size()}};

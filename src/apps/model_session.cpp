@@ -33,56 +33,57 @@ int64_t own_outputs(const Transformer& model) {
 
 }  // namespace
 
+LoadedAdapter bare_model(Transformer& model) {
+  LoadedAdapter bare;
+  bare.method = std::make_unique<BareModel>(model);
+  bare.outputs = own_outputs(model);
+  bare.labels = model_labels(model.folder(), bare.outputs);
+  return bare;
+}
+
 ModelSession::ModelSession(const std::filesystem::path& model, const std::optional<std::filesystem::path>& adapter,
                            const std::string& dtype, const std::string& device)
     : open_(open_model({.path = model.string(), .dtype = dtype}, choose_device(device, "--device"))) {
-  if (adapter) {
-    LoadedAdapter loaded = load_adapter(open_.model, *adapter, open_.tokenizer.get());
-    config_ = std::move(loaded.config);
-    method_ = std::move(loaded.method);
-    outputs_ = loaded.outputs;
-    labels_ = loaded.labels;
-    origin_ = find_adapter(*adapter).string();
-    // What answers is the checkpoint's own head.
-    if (labels_.empty() && labels_layer(this->model(), *method_) == nullptr) labels_ = model_labels(model, outputs_);
-  } else {
-    method_ = std::make_unique<BareModel>(open_.model);
-    outputs_ = own_outputs(open_.model);
-    labels_ = model_labels(model, outputs_);
-    origin_ = model.string();
-  }
-  if (longest_text() < 1) {
-    throw_error<DataError>("{}: {} virtual tokens leave no room for text in the {} positions of {}", adapter->string(),
-                           method_->virtual_tokens(), this->model().spec().embedding().usable_positions(),
-                           model.string());
-  }
+  loaded_ = adapter ? load_adapter(open_.model, *adapter, open_.tokenizer.get()) : bare_model(open_.model);
+  check_room(open_.model, *loaded_.method, adapter.value_or(model));
+  origin_ = adapter ? find_adapter(*adapter).string() : model.string();
 }
 
 void ModelSession::order_labels(const std::vector<std::string>& labels) {
-  if (labels_layer(model(), *method_) != nullptr) {
-    peft::order_labels(model(), *method_, 0, labels_, labels, origin_);
+  if (labels_layer(model(), method()) != nullptr) {
+    peft::order_labels(model(), method(), 0, loaded_.labels, labels, origin_);
   } else {
-    peft::order_labels(open_.model, labels_, labels, origin_);
+    peft::order_labels(open_.model, loaded_.labels, labels, origin_);
   }
-  if (!labels.empty()) labels_ = labels;
-}
-
-int64_t ModelSession::longest_text() const {
-  return model().spec().embedding().usable_positions() - method_->virtual_tokens();
+  if (!labels.empty()) loaded_.labels = labels;
 }
 
 void ModelSession::check_rows(const EncodedSplit& split) const {
-  const EmbeddingSpec& embedding = model().spec().embedding();
   for (int64_t e = 0; e < split.size(); ++e) {
     for (int64_t s = split.first_sequence(e); s < split.first_sequence(e) + split.sequences(e); ++s)
       if (split.sequence_length(s) == 0)
         throw_error<DataError>("{}: row {} has no tokens", split.statistics.files.front(), e);
   }
+  check_types(model(), split);
+}
+
+int64_t longest_text(const Transformer& model, const Method& method) {
+  return model.spec().embedding().usable_positions() - method.virtual_tokens();
+}
+
+void check_room(const Transformer& model, const Method& method, const std::filesystem::path& adapter) {
+  if (longest_text(model, method) >= 1) return;
+  throw_error<DataError>("{}: {} virtual tokens leave no room for text in the {} positions of {}", adapter.string(),
+                         method.virtual_tokens(), model.spec().embedding().usable_positions(), model.folder().string());
+}
+
+void check_types(const Transformer& model, const EncodedSplit& split) {
+  const EmbeddingSpec& embedding = model.spec().embedding();
   const auto highest = std::max_element(split.types.begin(), split.types.end());
   if (!embedding.token_type.empty() && highest != split.types.end() && *highest >= embedding.token_types) {
     throw_error<DataError>(
         "{}: the tokenizer gives token type {}, the model has only {} (config.json: type_vocab_size)",
-        model().folder().string(), *highest, embedding.token_types);
+        model.folder().string(), *highest, embedding.token_types);
   }
 }
 

@@ -12,6 +12,18 @@
 
 namespace peft {
 
+/// The checkpoint alone: every socket stays silent and its own head answers. Throws DataError where it has none.
+LoadedAdapter bare_model(Transformer& model);
+
+/// Tokens of a text: the model's positions less those that virtual tokens take.
+int64_t longest_text(const Transformer& model, const Method& method);
+
+/// Throws DataError when virtual tokens leave no position for a text.
+void check_room(const Transformer& model, const Method& method, const std::filesystem::path& adapter);
+
+/// Throws DataError when a row has a token type that the model lacks.
+void check_types(const Transformer& model, const EncodedSplit& split);
+
 class ModelSession {
  public:
   /// Without an adapter the checkpoint's own head answers. `dtype`: float32, bfloat16, auto. `device`: auto, cpu, cuda. Throws DataError
@@ -21,25 +33,22 @@ class ModelSession {
 
   const Tokenizer& tokenizer() const { return *open_.tokenizer; }
   const Transformer& model() const { return open_.model; }
-  Method& method() { return *method_; }
-  int64_t virtual_tokens() const { return method_->virtual_tokens(); }
-  int64_t outputs() const { return outputs_; }  ///< N, rows of the head in use
+  Method& method() { return *loaded_.method; }
+  int64_t virtual_tokens() const { return loaded_.method->virtual_tokens(); }
+  int64_t outputs() const { return loaded_.outputs; }  ///< N, rows of the head in use
   /// Class id -> name, as the adapter or the whole model tells it; empty: it does not.
-  const std::vector<std::string>& labels() const { return labels_; }
+  const std::vector<std::string>& labels() const { return loaded_.labels; }
   /// Puts the rows of the head into the order of these names, where its own are known. Throws DataError naming both lists.
   void order_labels(const std::vector<std::string>& labels);
   const std::string& origin() const { return origin_; }  ///< the folder that the head is from
-  int64_t longest_text() const;  ///< tokens: the model's positions less those that virtual tokens take
+  int64_t longest_text() const { return peft::longest_text(model(), *loaded_.method); }
 
   /// Throws DataError when a row has no token, or a token type that the model lacks. Lengths are the caller's to check.
   void check_rows(const EncodedSplit& split) const;
 
  private:
   OpenModel open_;
-  std::unique_ptr<MethodConfig> config_;
-  std::unique_ptr<Method> method_;
-  int64_t outputs_ = 0;
-  std::vector<std::string> labels_;
+  LoadedAdapter loaded_;
   std::string origin_;
 };
 

@@ -7,8 +7,8 @@
 #include "peft/interop/adapter_folder.h"
 #include "peft/interop/description.h"
 #include "peft/interop/labels.h"
-#include "src/apps/eval_target.h"
 #include "src/apps/main.h"
+#include "src/apps/trained_folder.h"
 
 namespace peft {
 namespace {
@@ -17,14 +17,13 @@ namespace fs = std::filesystem;
 
 /// Names of the N labels: the adapter's, else the run's, else the model's own where it has as many, else LABEL_0, ...; none for one
 /// output.
-std::vector<std::string> label_names(const LoadedAdapter& loaded, const std::optional<RunConfig>& run,
-                                     const fs::path& model) {
+std::vector<std::string> label_names(const LoadedAdapter& loaded, const TrainedFolder& folder) {
   const int64_t outputs = loaded.outputs;
   const auto count = static_cast<std::size_t>(outputs);
   if (loaded.labels.size() == count) return loaded.labels;
-  if (run && run->data.labels.size() == count) return run->data.labels;
+  if (folder.data.labels.size() == count) return folder.data.labels;
   if (outputs == 1) return {};
-  std::vector<std::string> names = model_labels(model, outputs);
+  std::vector<std::string> names = model_labels(folder.model, outputs);
   for (int64_t i = static_cast<int64_t>(names.size()); i < outputs; ++i) names.push_back("LABEL_" + std::to_string(i));
   return names;
 }
@@ -48,15 +47,11 @@ int tool_merge(int argc, char** argv) {
   if (fs::exists(*output) && !(fs::is_directory(*output) && fs::is_empty(*output)))
     throw_error<ConfigError>("--output {}: already exists", *output);
 
-  std::string fingerprint;  // of the model the run was trained on
-  const auto run = find_run(path, fingerprint);
-  if (run && run->method->writes_model_folder())
-    throw_error<ConfigError>("{}: full fine-tuning wrote a whole model: there is nothing to merge", path);
-  const fs::path adapter = find_adapter(path);
-  const fs::path base = base_model_of(adapter, given<std::string>(*parsed, "model"), run);
-  Transformer model = Transformer::load(base, "float32");
-  if (!fingerprint.empty() && model.fingerprint() != fingerprint)
-    log_warning("{}: {} is not the model this adapter was trained on", path, base.string());
+  const TrainedFolder folder = find_trained(path, given<std::string>(*parsed, "model"));
+  if (!folder.adapter) throw_error<ConfigError>("{}: it holds a whole model: there is nothing to merge", path);
+  const fs::path& adapter = *folder.adapter;
+  Transformer model = Transformer::load(folder.model, "float32");
+  warn_of_another_model(folder, model);
   const LoadedAdapter loaded = load_adapter(model, adapter);
   AdapterFiles files;
   try {
@@ -64,7 +59,7 @@ int tool_merge(int argc, char** argv) {
   } catch (const ConfigError& error) {  // its keys are those of the adapter
     throw_error<ConfigError>("{}: {}", adapter.string(), error.what());
   }
-  files.labels = label_names(loaded, run, base);
+  files.labels = label_names(loaded, folder);
   if (const auto told = read_description(adapter))
     files.documents = {{"task.json", to_text(*told)}, {"README.md", model_card(*told, files.labels, "")}};
   write_model_folder(*output, files, model);

@@ -7,12 +7,11 @@
 #include <cxxopts.hpp>
 #include <limits>
 #include <map>
-#include <stdexcept>
 
 #include "peft/base/error.h"
 #include "peft/base/json.h"
-#include "peft/data/lines.h"
 #include "peft/metrics/metric.h"
+#include "src/apps/tool_score_values.h"
 
 namespace peft {
 namespace {
@@ -20,55 +19,28 @@ namespace {
 constexpr double unreadable = std::numeric_limits<double>::quiet_NaN();
 constexpr int64_t invalid_class = -1;
 
-struct Values {
-  std::string file;
-  std::vector<Json> lines;
-
-  template <class... Args>
-  [[noreturn]] void fail(std::size_t row, fmt::format_string<Args...> format, Args&&... args) const {
-    throw_error<DataError>("{}:{}: {}", file, row + 1, fmt::format(format, std::forward<Args>(args)...));
-  }
-};
-
-// One JSON value per line; an empty line at the very end is none.
-Values read_values(const std::string& file) {
-  Values values{file, {}};
-  LineReader reader(file);
-  while (reader.next()) {
-    const std::size_t row = values.lines.size();
-    if (reader.too_long()) values.fail(row, "longer than {} bytes", default_max_line_bytes);
-    if (const auto why = encoding_problem(reader.text())) values.fail(row, "{}", *why);
-    if (reader.text().empty() && reader.at_end()) break;
-    try {
-      values.lines.push_back(parse_json(reader.text(), fmt::format("{}:{}", file, reader.line())));
-    } catch (const std::invalid_argument& error) {
-      throw DataError(error.what());
-    }
-  }
-  if (values.lines.empty()) throw_error<DataError>("{}: no lines", file);
-  return values;
-}
-
-void require_equal_lengths(const Values& a, const Values& b) {
-  if (a.lines.size() != b.lines.size())
-    throw_error<DataError>("{}: {} lines, expected {} as in {}", b.file, b.lines.size(), a.lines.size(), a.file);
-}
-
 enum class Side { prediction, reference };
 
-// Class ids of both files: integers as they are, label strings numbered in byte order.
+// Class ids of both files: integers as they are, label strings numbered as `names` has them, the others behind in byte
+// order.
 class ClassReader {
  public:
-  ClassReader(const Values& predictions, const Values& references, int64_t num_classes) : num_classes_(num_classes) {
+  ClassReader(const Values& predictions, const Values& references, const std::vector<std::string>& names,
+              int64_t num_classes)
+      : num_classes_(num_classes) {
     for (const Values* values : {&references, &predictions}) {
-      for (const Json& line : values->lines) {
+      for (const Json& line : values->rows) {
         if (line.is_string()) labels_.emplace(line.get<std::string>(), 0.0);
         for (const Json& member : line.is_array() ? line : Json::array())
           if (member.is_string()) labels_.emplace(member.get<std::string>(), 0.0);
       }
     }
     double id = 0;
-    for (auto& label : labels_) label.second = id++;
+    if (strings()) {
+      for (const auto& name : names) labels_[name] = id++;
+    }
+    for (auto& [label, number] : labels_)
+      if (std::find(names.begin(), names.end(), label) == names.end()) number = id++;
     if (num_classes > 0 && static_cast<int64_t>(labels_.size()) > num_classes)
       throw_error<DataError>("{}: {} different labels, expected at most {}", references.file, labels_.size(),
                              num_classes);
@@ -77,12 +49,12 @@ class ClassReader {
   bool strings() const { return !labels_.empty(); }
 
   double operator()(const Values& values, std::size_t row, Side side) const {
-    return id_of(values.lines[row], values, row, side);
+    return id_of(values.rows[row], values, row, side);
   }
 
   /// A list of classes; an invalid prediction is {-1}.
   std::vector<int64_t> set(const Values& values, std::size_t row, Side side) const {
-    const Json& value = values.lines[row];
+    const Json& value = values.rows[row];
     if (side == Side::prediction && (value.is_null() || value == -1)) return {-1};
     if (!value.is_array()) values.fail(row, "{}; expected a list of classes", value.dump());
     std::vector<int64_t> ids;
@@ -115,18 +87,20 @@ class ClassReader {
 };
 
 double read_number(const Values& values, std::size_t row, Side side) {
-  const Json& value = values.lines[row];
+  const Json& value = values.rows[row];
   if (value.is_number()) return value.get<double>();
   if (value.is_null() && side == Side::prediction) return unreadable;
   values.fail(row, "{}; expected a number{}", value.dump(), side == Side::prediction ? " or null" : "");
 }
 
 /// `ordered`: the metric that takes class 1 for the positive one, if there is one.
-Scored read_scored(Metric::Input input, const Values& predictions, const Values& references, int64_t num_classes,
+Scored read_scored(Metric::Input input, const PredictedValues& predicted, Values references, int64_t num_classes,
                    const std::string& ordered) {
+  match_references(predicted, input == Metric::Input::numbers, references);
+  const Values& predictions = predicted.predictions;
   Scored scored;
   scored.num_classes = num_classes;
-  const std::size_t n = references.lines.size();
+  const std::size_t n = references.rows.size();
   if (input == Metric::Input::numbers) {
     for (std::size_t row = 0; row < n; ++row) {
       scored.predictions.push_back(read_number(predictions, row, Side::prediction));
@@ -134,15 +108,15 @@ Scored read_scored(Metric::Input input, const Values& predictions, const Values&
     }
     return scored;
   }
-  const ClassReader read(predictions, references, num_classes);
-  if (references.lines.front().is_array()) {
+  const ClassReader read(predictions, references, predicted.names, num_classes);
+  if (references.rows.front().is_array()) {
     for (std::size_t row = 0; row < n; ++row) {
       scored.reference_sets.push_back(read.set(references, row, Side::reference));
       scored.predicted_sets.push_back(read.set(predictions, row, Side::prediction));
     }
     return scored;
   }
-  if (!ordered.empty() && read.strings())
+  if (!ordered.empty() && read.strings() && predicted.names.empty())
     throw_error<DataError>("{}: label strings; {} needs class ids, with 1 the positive class", references.file,
                            ordered);
   for (std::size_t row = 0; row < n; ++row) {
@@ -156,8 +130,8 @@ Scored read_scored(Metric::Input input, const Values& predictions, const Values&
 std::vector<int64_t> read_groups(const Values& values) {
   std::map<Json, int64_t> numbers;
   std::vector<int64_t> groups;
-  for (std::size_t row = 0; row < values.lines.size(); ++row) {
-    const Json& value = values.lines[row];
+  for (std::size_t row = 0; row < values.rows.size(); ++row) {
+    const Json& value = values.rows[row];
     if (!value.is_number_integer() && !value.is_string())
       values.fail(row, "{}; expected an integer or a string", value.dump());
     groups.push_back(numbers.emplace(value, static_cast<int64_t>(numbers.size())).first->second);
@@ -176,7 +150,7 @@ int64_t count_invalid(const Scored& scored, Metric::Input input) {
 
 struct Options {
   std::vector<std::string> metrics;
-  std::string predictions, references, groups;
+  std::string predictions, references, groups, adapter, column = "label";
   int64_t num_classes = 0, resamples = 0;
   uint64_t seed = 0;
 };
@@ -188,25 +162,38 @@ Json score(const Options& options) {
     const Metric& metric = metric_registry().at(name);
     if (metric.ordered) ordered = name;
     classes = classes || metric.input == Metric::Input::classes;
-    if (metric.groups == Metric::Groups::required && options.groups.empty())
-      throw_error<ConfigError>("{} needs --groups", name);
-    if (metric.all_classes && options.num_classes == 0) throw_error<ConfigError>("{} needs --num-classes", name);
   }
 
-  const Values predictions = read_values(options.predictions), references = read_values(options.references);
-  require_equal_lengths(references, predictions);
+  const PredictedValues predicted = read_predictions(options.predictions, options.adapter);
+  const bool own = options.references.empty();
+  const Values references = own ? predicted.references : read_references(options.references, options.column);
+  if (own && references.rows.size() != predicted.predictions.rows.size())
+    throw_error<ConfigError>("--references is missing: {} holds no reference in every row", options.predictions);
+  int64_t num_classes = options.num_classes;
+  if (num_classes == 0) num_classes = static_cast<int64_t>(predicted.names.size());
+  bool grouped = !options.groups.empty();
+  for (const auto& name : options.metrics) {
+    const Metric& metric = metric_registry().at(name);
+    const bool required = metric.groups == Metric::Groups::required;
+    if (required && options.groups.empty() && predicted.groups.rows.empty())
+      throw_error<ConfigError>("{} needs --groups", name);
+    if (metric.all_classes && num_classes == 0) throw_error<ConfigError>("{} needs --num-classes", name);
+    grouped = grouped || required;
+  }
   std::vector<int64_t> groups;
-  if (!options.groups.empty()) {
-    const Values values = read_values(options.groups);
-    require_equal_lengths(references, values);
+  if (grouped) {
+    const Values values = options.groups.empty() ? predicted.groups : read_values(options.groups);
+    if (values.rows.size() != references.rows.size())
+      throw_error<DataError>("{}: {} lines, expected {} as in {}", values.file, values.rows.size(),
+                             references.rows.size(), references.file);
     groups = read_groups(values);
   }
-  Json out{{"n", references.lines.size()}, {"undefined", Json::array()}};
+  Json out{{"n", references.rows.size()}, {"undefined", Json::array()}};
   std::map<Metric::Input, Scored> inputs;
   for (const auto& name : options.metrics) {
     const Metric::Input input = metric_registry().at(name).input;
     if (!inputs.contains(input)) {
-      Scored scored = read_scored(input, predictions, references, options.num_classes, ordered);
+      Scored scored = read_scored(input, predicted, references, num_classes, ordered);
       scored.groups = groups;
       if (input == Metric::Input::classes || !classes) out["invalid"] = count_invalid(scored, input);
       inputs.emplace(input, std::move(scored));
@@ -225,17 +212,28 @@ Json score(const Options& options) {
 }  // namespace
 
 int tool_score(int argc, char** argv) {
-  cxxopts::Options usage("peft-tool score",
-                         "Scores of a predictions file against a references file, one JSON value per line in each.");
+  cxxopts::Options usage(
+      "peft-tool score",
+      "Scores of predictions against the right values: one JSON value a line in each file, or the rows of\n"
+      "peft-predict, or a predictions file, beside a labelled file\n\n"
+      "Example:\n"
+      "  peft-tool score --metric accuracy --predictions p.jsonl --references test.tsv --label-column label\n");
   std::string known;
   for (const auto& name : metric_names()) known += (known.empty() ? "" : ", ") + name;
   Options options;
   std::string metrics;
   auto add = usage.add_options();
   add("metric", "metrics, separated by commas: " + known, cxxopts::value(metrics), "NAME[,NAME...]");
-  add("predictions", "class ids or labels (null, -1: invalid), lists of them, or numbers (null: unreadable)",
+  add("predictions",
+      "class ids or labels (null, -1: invalid), lists of them, or numbers (null: unreadable); rows of peft-predict or "
+      "of a "
+      "predictions file",
       cxxopts::value(options.predictions), "FILE");
-  add("references", "the right values", cxxopts::value(options.references), "FILE");
+  add("references",
+      "the right values; JSON Lines, csv or tsv with a column of them; else those of the predictions file",
+      cxxopts::value(options.references), "FILE");
+  add("label-column", "column of the right values (default label)", cxxopts::value(options.column), "NAME");
+  add("adapter", "whose predictions, where rows hold those of several", cxxopts::value(options.adapter), "DIR");
   add("groups", "question or pair of each row: integers or strings", cxxopts::value(options.groups), "FILE");
   add("num-classes", "number of classes; ids outside 0..N-1 are then errors", cxxopts::value(options.num_classes), "N");
   add("bootstrap", "resamples for a 95 % interval", cxxopts::value(options.resamples), "B");
@@ -253,7 +251,7 @@ int tool_score(int argc, char** argv) {
   }
   if (!parsed.unmatched().empty())
     throw_error<ConfigError>("score: unexpected argument \"{}\"", parsed.unmatched().front());
-  for (const char* name : {"metric", "predictions", "references"})
+  for (const char* name : {"metric", "predictions"})
     if (!parsed.count(name)) throw_error<ConfigError>("score: --{} is missing", name);
   if (parsed.count("num-classes") && options.num_classes < 1)
     throw_error<ConfigError>("score: --num-classes {}; expected at least 1", options.num_classes);

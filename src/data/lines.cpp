@@ -31,7 +31,8 @@ std::optional<std::string> encoding_problem(std::string_view line) {
 
 LineReader::LineReader(const std::filesystem::path& path, int64_t max_line_bytes)
     : file_(path.string()), max_line_bytes_(max_line_bytes), buffer_(2 * block_bytes) {
-  descriptor_ = ::open(file_.c_str(), O_RDONLY | O_CLOEXEC);
+  // Its device cannot be opened where it is a socket.
+  descriptor_ = path == kStandardInput ? ::dup(STDIN_FILENO) : ::open(file_.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor_ < 0) throw_error<DataError>("{}: {}", file_, std::strerror(errno));
   const bool known = ::fstat(descriptor_, &opened_) == 0;
   const bool folder = known && S_ISDIR(opened_.st_mode);
@@ -77,6 +78,7 @@ bool LineReader::fill() {
 }
 
 void LineReader::check_unchanged() const {
+  if (!S_ISREG(opened_.st_mode)) return;  // of a pipe they say nothing
   struct stat now {};
   if (::fstat(descriptor_, &now) != 0 || now.st_size != opened_.st_size ||
       now.st_mtim.tv_sec != opened_.st_mtim.tv_sec || now.st_mtim.tv_nsec != opened_.st_mtim.tv_nsec)

@@ -9,6 +9,8 @@ std::unique_ptr<RowReader> open_delimited(const std::filesystem::path& path, con
                                           const std::vector<Column>& columns, BadRows& bad);
 std::unique_ptr<RowReader> open_json_lines(const std::filesystem::path& path, const RowFormat& format,
                                            const std::vector<Column>& columns, BadRows& bad);
+std::unique_ptr<RowReader> open_plain_lines(const std::filesystem::path& path, const RowFormat& format,
+                                            const std::vector<Column>& columns, BadRows& bad);
 /// One JSON array of objects.
 std::unique_ptr<RowReader> open_json_array(const std::filesystem::path& path, const std::vector<Column>& columns,
                                            BadRows& bad);

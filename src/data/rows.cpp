@@ -72,6 +72,8 @@ std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path, const Ro
     case FileFormat::tsv:
     case FileFormat::csv:
       return open_delimited(path, format, columns, bad);
+    case FileFormat::lines:
+      return open_plain_lines(path, format, columns, bad);
     case FileFormat::json:
       if (holds_array(path)) return open_json_array(path, columns, bad);
       [[fallthrough]];

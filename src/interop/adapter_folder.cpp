@@ -243,6 +243,7 @@ LoadedAdapter load_adapter(Transformer& model, const fs::path& path, const Token
   const std::string module = labels_module(model, *loaded.config);
   const std::optional<int64_t> rows = head_rows(module, files);
   if (!has_no_head) loaded.outputs = rows ? *rows : kept_head_rows(model, module, files, task_type);
+  if (!rows && loaded.labels.empty() && loaded.outputs > 0) loaded.labels = model_labels(model.folder(), loaded.outputs);
   if (!files.labels.empty() && static_cast<int64_t>(files.labels.size()) != loaded.outputs) {
     throw_error<DataError>("{}/{}: {} labels for a head of {} outputs", files.origin, kTensors, files.labels.size(),
                            loaded.outputs);

@@ -17,6 +17,9 @@
 
 namespace peft {
 
+/// A path that means the standard input, whatever it is: a pipe, a file or a socket.
+inline constexpr const char* kStandardInput = "/dev/stdin";
+
 inline constexpr int64_t default_max_line_bytes = 16 << 20;
 
 class LineReader {

@@ -36,7 +36,8 @@ struct Column {
   bool required = true;  ///< of a header; a JSON row may lack any key, its cell is then missing
 };
 
-enum class FileFormat { glue_tsv, tsv, csv, jsonl, json };
+/// lines: each is the cell of a column named text.
+enum class FileFormat { glue_tsv, tsv, csv, jsonl, json, lines };
 
 struct RowFormat {
   FileFormat file = FileFormat::tsv;
@@ -58,7 +59,7 @@ class RowReader {
   virtual std::string content_hash() const = 0;        ///< at the end of the file
 };
 
-/// Opens a file and checks its header. Throws DataError (missing file, wrong header); `bad` must outlive the reader.
+/// Opens a file, or kStandardInput (not as one JSON array), and checks its header. Throws DataError (missing file, wrong header); `bad` must outlive the reader.
 std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path, const RowFormat& format,
                                      const std::vector<Column>& columns, BadRows& bad);
 
