@@ -237,6 +237,7 @@ def test_a_bad_row_ends_it_and_leaves_no_output(runs, tmp_path, case):
     output = tmp_path / "out" / "p.jsonl"
     for before in (None, "what was there\n"):
         if before:
+            output.parent.mkdir(exist_ok=True)
             output.write_text(before)
         done = run("peft-predict", "--adapter", runs("lora"), "--input", tmp_path / name, "--output", output)
         assert done.returncode == 3 and done.stdout == "" and done.stderr.count("\n") == 1, done.stderr
