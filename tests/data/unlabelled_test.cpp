@@ -18,10 +18,16 @@ std::string message_of(const Body& body) {
   return {};
 }
 
+ColumnsConfig named(const char* text) {
+  ColumnsConfig names;
+  names.text = text;
+  return names;
+}
+
 class Unlabelled : public FolderTest {
  protected:
   EncodedSplit encode(const std::string& task, const std::string& name, FileFormat format, const std::string& content,
-                      const ColumnsConfig& names = {}, int64_t max_length = 128) {
+                      const ColumnsConfig& names = {}, int64_t longest = 128) {
     write(name, content);
     TaskTexts texts(task_registry().at(task), names);
     std::vector<Column> columns;
@@ -35,7 +41,7 @@ class Unlabelled : public FolderTest {
     const auto rows = open_rows(folder_ / name, row_format, columns, bad);
     EncodedSplit split;
     cut_ = 0;
-    for (Row row; rows->next(row);) cut_ += texts.encode(row, *rows, name, tokenizer_, max_length, split) ? 0 : 1;
+    for (Row row; rows->next(row);) cut_ += texts.encode(row, *rows, name, tokenizer_, longest, split) ? 0 : 1;
     return split;
   }
   EncodedSplit jsonl(const std::string& task, const std::string& content, const ColumnsConfig& names = {}) {
@@ -44,11 +50,11 @@ class Unlabelled : public FolderTest {
   /// What the task's own reader makes of a test split with labels or without.
   EncodedSplit dataset(const std::string& task, const std::string& content) {
     write("own.jsonl", content);
-    DataConfig data;
+    data = {};
     data.files["test"] = (folder_ / "own.jsonl").string();
     data.labels = {"a", "b"};
     if (!task_registry().at(task).labels_from_files()) data.labels.clear();
-    return load_dataset({.name = task}, data, tokenizer_, {"test"}).splits.at("test");
+    return load_dataset(TaskConfig{task, "", max_length}, data, tokenizer_, {"test"}).splits.at("test");
   }
 
   WordTokenizer tokenizer_;
@@ -79,15 +85,16 @@ TEST_F(Unlabelled, TheFirstColumnThatIsThereCounts) {
   const auto ids = [&](const std::string& text) { return jsonl("sst2", R"({"sentence": ")" + text + R"("})").ids; };
   EXPECT_EQ(jsonl("sst2", R"({"text": "one"})").ids, ids("one"));
   EXPECT_EQ(jsonl("sst2", R"({"text": "one", "sentence": "two", "label": "what?"})").ids, ids("two"));
-  EXPECT_EQ(jsonl("classification", R"({"text": "one", "review": "two"})", {.text = "review"}).ids, ids("two"));
-  EXPECT_EQ(jsonl("classification", R"({"text": "one"})", {.text = "review"}).ids, ids("one"));
+  EXPECT_EQ(jsonl("classification", R"({"text": "one", "review": "two"})", named("review")).ids, ids("two"));
+  EXPECT_EQ(jsonl("classification", R"({"text": "one"})", named("review")).ids, ids("one"));
   EXPECT_EQ(jsonl("mrpc", R"({"#1 String": "one", "text_pair": "two"})").ids,
             jsonl("mrpc", R"({"sentence1": "one", "sentence2": "two"})").ids);
   EXPECT_EQ(jsonl("classification", R"({"text": "one", "text_pair": null})").ids, ids("one"));
 }
 
 TEST_F(Unlabelled, AnotherTextThatARunNamesIsNeeded) {
-  const ColumnsConfig names{.text_pair = "second"};
+  ColumnsConfig names;
+  names.text_pair = "second";
   EXPECT_EQ(message_of([&] { jsonl("classification", R"({"text": "one"})", names); }),
             "rows.jsonl:1: no second; the keys are text");
   EXPECT_FALSE(TaskTexts(task_registry().at("classification"), names).one_text());
