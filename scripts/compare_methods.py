@@ -35,10 +35,14 @@ class Failed(Exception):
     """A sweep that ended in an error: what it said, its exit code."""
 
 
+def cores():
+    return len(os.sched_getaffinity(0))
+
+
 def default_processes():
     import torch
 
-    return 1 if torch.cuda.is_available() else os.cpu_count() or 1
+    return 1 if torch.cuda.is_available() else cores()
 
 
 def fail(message):
@@ -109,7 +113,7 @@ class Comparison:
         """Runs all of `wanted`, (method, task) -> (rates, seeds). The same keys -> what the runs say."""
         start, found = time.monotonic(), {}
         processes = max(1, min(self.processes, len(wanted)))
-        threads = max(1, (os.cpu_count() or 1) // processes)
+        threads = max(1, cores() // processes)
         with concurrent.futures.ThreadPoolExecutor(processes) as pool:
             waiting = {pool.submit(self.sweep, stage, *key, *values, threads): key for key, values in wanted.items()}
             try:

@@ -29,8 +29,11 @@ import math
 import pathlib
 import sys
 
-import torch
-from safetensors.torch import load_file
+if __name__ == "__main__" and not {"-h", "--help"}.isdisjoint(sys.argv[1:]):
+    sys.exit(print(__doc__))  # needs none of the packages below
+
+import torch  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
 
 FORMAT_VERSION = 1
 

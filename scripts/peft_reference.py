@@ -19,6 +19,9 @@ import re
 import sys
 import time
 
+if __name__ == "__main__" and not {"-h", "--help"}.isdisjoint(sys.argv[1:]):
+    sys.exit(print(__doc__))  # needs none of the packages below
+
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

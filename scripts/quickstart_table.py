@@ -25,6 +25,9 @@ def row(run: pathlib.Path) -> list[str]:
 
 
 def main() -> int:
+    if sys.argv[1:2] in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
     header = ["method", "trainable parameters", "test accuracy, %", "samples/s", "seconds"]
     try:
         table = [header] + [row(pathlib.Path(run)) for run in sys.argv[1:]]

@@ -66,6 +66,9 @@ def collect(results: pathlib.Path) -> list[Case]:
 
 
 def main() -> int:
+    if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
+        print(__doc__)
+        return 0 if len(sys.argv) == 2 else 2
     results = pathlib.Path(sys.argv[1])
     for name in ("ctest.xml", "pytest.xml"):
         if not (results / name).is_file():

@@ -1,7 +1,9 @@
 """The scripts refuse what they do not know, and the quickstart's table says what the runs say."""
 
 import json
+import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -10,13 +12,31 @@ import pytest
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
 
 
-@pytest.mark.parametrize("command", ["setup --tests", "build --presets x", "build --preset", "test x", "quickstart --fast", "nightly", "nightly x --since"])
+@pytest.mark.parametrize("command", ["setup --tests", "build --presets x", "build --preset", "test x", "test x y", "quickstart --fast", "nightly", "nightly x --since"])
 def test_unknown_argument_ends_with_2_and_the_usage(command):
     script, *arguments = command.split()
     result = subprocess.run([SCRIPTS / script, *arguments], capture_output=True, text=True)
     assert result.returncode == 2
     assert f"usage: scripts/{script}" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("script", sorted(f.name for f in SCRIPTS.iterdir() if f.suffix == ".py" or os.access(f, os.X_OK)))
+def test_help_is_printed_and_nothing_changes(script, tmp_path):
+    """In a checkout of scripts alone, with Python's own library and nothing else."""
+    root = tmp_path / "checkout"
+    shutil.copytree(SCRIPTS, root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def state():
+        return {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*")}
+
+    before = state()
+    command = [root / "scripts" / script] if os.access(SCRIPTS / script, os.X_OK) else [sys.executable, root / "scripts" / script]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run([*command, "--help"], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=20)
+    assert result.returncode == 0 and result.stderr == "", result.stderr
+    assert script.removesuffix(".py") in result.stdout
+    assert state() == before
 
 
 def run_folder(path: pathlib.Path, accuracy: float) -> pathlib.Path:
