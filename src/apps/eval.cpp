@@ -98,6 +98,7 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
 int eval(int argc, char** argv) {
   const auto arguments = parse_eval_arguments(argc, argv);
   if (!arguments) return static_cast<int>(ExitCode::done);
+  choose_waiting();
   for (const std::string& adapter : arguments->adapters)
     print_result(evaluate_adapter(adapter, *arguments).dump() + "\n");
   return static_cast<int>(ExitCode::done);
@@ -106,7 +107,4 @@ int eval(int argc, char** argv) {
 }  // namespace
 }  // namespace peft
 
-int main(int argc, char** argv) {
-  peft::choose_waiting(argv);
-  return peft::run_program("peft-eval", argc, argv, peft::eval);
-}
+int main(int argc, char** argv) { return peft::run_program("peft-eval", argc, argv, peft::eval); }

@@ -1,7 +1,10 @@
 #include "src/apps/model_session.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 
+#include "peft/base/cores.h"
 #include "peft/base/error.h"
 #include "peft/interop/labels.h"
 
@@ -44,6 +47,7 @@ LoadedAdapter bare_model(Transformer& model) {
 ModelSession::ModelSession(const std::filesystem::path& model, const std::optional<std::filesystem::path>& adapter,
                            const std::string& dtype, const std::string& device)
     : open_(open_model({.path = model.string(), .dtype = dtype}, choose_device(device, "--device"))) {
+  at::set_num_threads(default_threads());
   loaded_ = adapter ? load_adapter(open_.model, *adapter, open_.tokenizer.get()) : bare_model(open_.model);
   check_room(open_.model, *loaded_.method, adapter.value_or(model));
   origin_ = adapter ? find_adapter(*adapter).string() : model.string();

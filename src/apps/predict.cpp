@@ -1,10 +1,12 @@
 /// peft-predict: what adapters say of texts without labels, row by row.
 
+#include <ATen/Parallel.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <functional>
 
+#include "peft/base/cores.h"
 #include "peft/base/error.h"
 #include "peft/base/files.h"
 #include "peft/base/log.h"
@@ -107,6 +109,8 @@ class Prediction {
 int predict(int argc, char** argv) {
   const auto arguments = parse_predict_arguments(argc, argv);
   if (!arguments) return static_cast<int>(ExitCode::done);
+  choose_waiting();
+  at::set_num_threads(default_threads());
   PredictAdapters adapters(arguments->adapters, {.model = arguments->model,
                                                  .task = arguments->task,
                                                  .dtype = arguments->dtype,
@@ -128,6 +132,5 @@ int predict(int argc, char** argv) {
 }  // namespace peft
 
 int main(int argc, char** argv) {
-  peft::choose_waiting(argv);
   return peft::run_program("peft-predict", argc, argv, peft::predict);
 }

@@ -1,5 +1,6 @@
 /// peft-sweep: trains the runs that one sweep config stands for, many at a time on one backbone, and sums them up.
 
+#include <algorithm>
 #include <filesystem>
 
 #include "peft/base/files.h"
@@ -69,6 +70,16 @@ void print_plan(const SweepConfig& sweep, const std::vector<std::vector<std::siz
   print_result(text + fmt::format("{} runs in {} banks\n", sweep.runs.size(), banks.size()));
 }
 
+/// As choose_waiting wants them: 0 where a run leaves the number open, else the largest.
+int64_t most_threads(const SweepConfig& sweep) {
+  int64_t most = 1;
+  for (const SweepRun& run : sweep.runs) {
+    if (run.config.train.num_threads == 0) return 0;
+    most = std::max(most, run.config.train.num_threads);
+  }
+  return most;
+}
+
 void write_summary(const fs::path& folder, const SweepSummary& summary) {
   write_atomic(folder / "summary.md", summary.markdown());
   write_atomic(folder / "summary.csv", summary.csv());
@@ -77,6 +88,8 @@ void write_summary(const fs::path& folder, const SweepSummary& summary) {
 int sweep_main(int argc, char** argv) {
   const auto arguments = parse(argc, argv);
   if (!arguments) return 0;
+  const bool once = can_be_read_once(arguments->config);
+  if (once) choose_waiting();
   const SweepConfig sweep = SweepConfig::read(arguments->config, arguments->sets);
   const auto banks = plan_banks(sweep.runs, arguments->bank_size);
   check_folder(sweep, arguments->resume);
@@ -84,6 +97,7 @@ int sweep_main(int argc, char** argv) {
     print_plan(sweep, banks);
     return 0;
   }
+  if (!once) choose_waiting(most_threads(sweep));
   static const auto& interrupts =
       *new InterruptGuard;  // never destroyed: signals are caught while the process exits, too
   static_cast<void>(interrupts);
@@ -146,7 +160,4 @@ int sweep_main(int argc, char** argv) {
 }  // namespace
 }  // namespace peft
 
-int main(int argc, char** argv) {
-  peft::choose_waiting(argv);
-  return peft::run_program("peft-sweep", argc, argv, peft::sweep_main);
-}
+int main(int argc, char** argv) { return peft::run_program("peft-sweep", argc, argv, peft::sweep_main); }

@@ -7,6 +7,7 @@
 #include "peft/train/evaluate.h"
 #include "src/apps/main.h"
 #include "src/apps/model_session.h"
+#include "src/apps/waiting.h"
 #include "src/apps/write_logits.h"
 
 namespace peft {
@@ -69,6 +70,7 @@ int tool_logits(int argc, char** argv) {
   check_choice("dtype", dtype, {"float32", "bfloat16", "auto"});
   check_choice("device", device, {"auto", "cpu", "cuda"});
 
+  choose_waiting();
   const auto adapter = given<std::string>(*parsed, "adapter");
   ModelSession session((*parsed)["model"].as<std::string>(), adapter, dtype, device);
   const auto max_length = given<int64_t>(*parsed, "max-length");

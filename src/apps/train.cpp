@@ -27,7 +27,11 @@ int train(int argc, char** argv) {
   for (const cxxopts::KeyValue& argument : arguments->arguments()) {
     if (argument.key() == "set") sets.push_back(argument.value());
   }
-  const RunConfig config = RunConfig::read((*arguments)["config"].as<std::string>(), sets);
+  const auto file = (*arguments)["config"].as<std::string>();
+  const bool once = can_be_read_once(file);
+  if (once) choose_waiting();
+  const RunConfig config = RunConfig::read(file, sets);
+  if (!once) choose_waiting(config.train.num_threads);
   if (arguments->count("dry-run") > 0) {
     std::cout << dry_run(config);
     return 0;
@@ -44,7 +48,4 @@ int train(int argc, char** argv) {
 }  // namespace
 }  // namespace peft
 
-int main(int argc, char** argv) {
-  peft::choose_waiting(argv);
-  return peft::run_program("peft-train", argc, argv, peft::train);
-}
+int main(int argc, char** argv) { return peft::run_program("peft-train", argc, argv, peft::train); }

@@ -7,14 +7,15 @@
 #include <thread>
 #include <vector>
 
+#include "peft/base/cores.h"
+
 namespace peft {
 
 /// Calls work(i) for i = 0..n-1 from several threads. The exception of the smallest failing range is thrown again here.
 template <class Work>
 void parallel_for(std::size_t n, const Work& work) {
   constexpr std::size_t smallest_share = 64;  // rows that pay for starting a thread
-  const std::size_t threads =
-      std::clamp<std::size_t>(n / smallest_share, 1, std::max(1u, std::thread::hardware_concurrency()));
+  const std::size_t threads = std::clamp<std::size_t>(n / smallest_share, 1, static_cast<std::size_t>(usable_cores()));
   std::vector<std::exception_ptr> failures(threads);
   const auto run = [&](std::size_t part) noexcept {
     try {

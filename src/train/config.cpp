@@ -111,7 +111,8 @@ void TrainConfig::visit(Fields& fields) {
                {.help = "auto: a GPU where this build and machine have one", .choices = {"auto", "cpu", "cuda"}});
   fields.field(
       "num_threads", num_threads,
-      {.help = "CPU threads; 0: as many as the machine has; on some processors the last bits of a result depend on it",
+      {.help = "CPU threads; 0: OMP_NUM_THREADS, else as many as affinity mask and cgroup quota allow; on some "
+               "processors the last bits of a result depend on it",
        .min = 0,
        .changes_numbers = false});
   fields.field("eval_steps", eval_steps,

@@ -6,8 +6,8 @@
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
-#include <thread>
 
+#include "peft/base/cores.h"
 #include "peft/base/log.h"
 #include "peft/interop/adapter_folder.h"
 #include "peft/interop/labels.h"
@@ -84,8 +84,7 @@ std::string bank_key(const RunConfig& config) {
 }
 
 void set_threads(const TrainConfig& config) {
-  at::set_num_threads(config.num_threads > 0 ? static_cast<int>(config.num_threads)
-                                             : std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
+  at::set_num_threads(config.num_threads > 0 ? static_cast<int>(config.num_threads) : default_threads());
 }
 
 Bank open_bank(const RunConfig& config) {
