@@ -5,10 +5,10 @@
 
 #include "peft/base/files.h"
 #include "peft/base/log.h"
-#include "peft/base/progress.h"
 #include "peft/train/interrupt.h"
 #include "peft/train/sweep.h"
 #include "src/apps/main.h"
+#include "src/apps/sweep_progress.h"
 #include "src/apps/waiting.h"
 
 namespace peft {
@@ -30,7 +30,8 @@ std::optional<SweepArguments> parse(int argc, char** argv) {
                         cxxopts::value<std::string>(),
                         "FILE")("set", "set a key of the config: VALUE is JSON, else a string; repeatable",
                                 cxxopts::value<std::vector<std::string>>(), "KEY.PATH=VALUE")(
-      "resume", "go on: finished runs stay, the others go on from their checkpoints, new ones start")(
+      "resume",
+      "go on with the sweep in output: finished runs stay, others go on from their checkpoints, new ones start")(
       "bank-size",
       "runs that train together at most; default: as many as fill a step with 256 examples or 16,384 tokens",
       cxxopts::value<int64_t>(), "N")("dry-run", "print the runs and their banks; train nothing");
@@ -50,12 +51,14 @@ std::optional<SweepArguments> parse(int argc, char** argv) {
   return found;
 }
 
-/// The sweep's folder is new, or --resume was given; no run folder is in the way of another sweep.
+/// The sweep's folder is new, or --resume was given and it holds a sweep; no run folder is in the way of another sweep.
 void check_folder(const SweepConfig& sweep, bool resume) {
   const fs::path folder = sweep.output;
   if (fs::exists(folder) && !fs::is_directory(folder))
     throw_error<ConfigError>("output: {} is not a folder", sweep.output);
   if (fs::exists(folder / "config.json")) throw_error<ConfigError>("output: {} is the folder of a run", sweep.output);
+  if (resume && !fs::exists(folder / "sweep.json"))
+    throw_error<ConfigError>("output: {} holds no sweep to go on with; start it without --resume", sweep.output);
   if (!resume && fs::exists(folder / "sweep.json"))
     throw_error<ConfigError>("output: {} already holds a sweep; run again with --resume, or choose another folder",
                              sweep.output);
@@ -85,11 +88,53 @@ void write_summary(const fs::path& folder, const SweepSummary& summary) {
   write_atomic(folder / "summary.csv", summary.csv());
 }
 
+/// Fills `outcomes`. Returns the error of the last bank that could not begin. The progress line is gone when it returns or throws.
+std::optional<Error> train_banks(const SweepConfig& sweep, const std::vector<std::vector<std::size_t>>& banks,
+                                 std::vector<SweepOutcome>& outcomes) {
+  SweepProgress progress(sweep.runs);
+  std::optional<Error> refused;
+  for (const auto& bank : banks) {
+    std::vector<RunConfig> configs;
+    for (const std::size_t i : bank) configs.push_back(sweep.runs[i].config);
+    progress.begin_bank(bank);
+    const auto on_progress = [&](double share, const std::string& /*note*/) { progress.update(share); };
+    const auto on_evaluation = [&](std::size_t job, int64_t /*step*/, double score) {
+      progress.note_score(bank[job], score);
+      return Verdict::keep;
+    };
+    std::vector<JobResult> results;
+    try {
+      results = train_bank(configs, {.resume = true, .progress = on_progress, .on_evaluation = on_evaluation});
+    } catch (const Error& error) {
+      // The model or the data refuse these runs; the others need not wait.
+      if (error.code() != ExitCode::config && error.code() != ExitCode::data) throw;
+      for (const std::size_t i : bank) outcomes[i].failure = error.what();
+      if (refused) log_warning("{}", refused->what());
+      refused = error;
+      progress.end_bank();
+      continue;
+    }
+    for (std::size_t j = 0; j < bank.size(); ++j) {
+      if (results[j].code == ExitCode::interrupted)
+        throw Error(fmt::format("{}: {} of {} runs finished; run again with --resume", sweep.output, progress.done(),
+                                sweep.runs.size()),
+                    ExitCode::interrupted);
+      outcomes[bank[j]] = {results[j].metrics, results[j].message};
+      if (results[j].code == ExitCode::guard) log_warning("{}", results[j].message);
+      const Json& metrics = results[j].metrics;
+      if (!metrics.is_object()) continue;
+      const auto score = metrics.find("eval_" + metrics.value("best_metric", ""));
+      if (score != metrics.end() && score->is_number()) progress.note_score(bank[j], score->get<double>());
+    }
+    progress.end_bank();
+    write_summary(sweep.output, summarise(sweep.runs, outcomes));
+  }
+  return refused;
+}
+
 int sweep_main(int argc, char** argv) {
   const auto arguments = parse(argc, argv);
   if (!arguments) return 0;
-  const bool once = can_be_read_once(arguments->config);
-  if (once) choose_waiting();
   const SweepConfig sweep = SweepConfig::read(arguments->config, arguments->sets);
   const auto banks = plan_banks(sweep.runs, arguments->bank_size);
   check_folder(sweep, arguments->resume);
@@ -97,7 +142,7 @@ int sweep_main(int argc, char** argv) {
     print_plan(sweep, banks);
     return 0;
   }
-  if (!once) choose_waiting(most_threads(sweep));
+  choose_waiting(most_threads(sweep));
   static const auto& interrupts =
       *new InterruptGuard;  // never destroyed: signals are caught while the process exits, too
   static_cast<void>(interrupts);
@@ -107,52 +152,16 @@ int sweep_main(int argc, char** argv) {
   check_runs(sweep.runs);
   write_atomic(folder / "sweep.json", to_pretty_string(sweep.json));
 
-  constexpr int64_t kParts = 1000;  // of a run, so that the line moves within one
-  Progress progress("sweep, thousandths of runs", kParts * static_cast<int64_t>(sweep.runs.size()));
   std::vector<SweepOutcome> outcomes(sweep.runs.size());
-  std::size_t finished = 0, failed = 0;
-  std::optional<Error> refused;  // the last bank that could not begin
-  for (const auto& bank : banks) {
-    std::vector<RunConfig> configs;
-    for (const std::size_t i : bank) configs.push_back(sweep.runs[i].config);
-    const auto report = [&](double done, const std::string& note) {
-      const double runs = static_cast<double>(finished) + done * static_cast<double>(bank.size());
-      progress.update(static_cast<int64_t>(runs * kParts),
-                      fmt::format("{} of {} finished, {}", finished, sweep.runs.size(), note));
-    };
-    std::vector<JobResult> results;
-    try {
-      results = train_bank(configs, {.resume = true, .progress = report});
-    } catch (const Error& error) {
-      // The model or the data refuse these runs; the others need not wait.
-      if (error.code() != ExitCode::config && error.code() != ExitCode::data) throw;
-      for (const std::size_t i : bank) outcomes[i].failure = error.what();
-      if (refused) log_warning("{}", refused->what());
-      refused = error;
-      finished += bank.size();
-      continue;
-    }
-    for (std::size_t j = 0; j < bank.size(); ++j) {
-      if (results[j].code == ExitCode::interrupted)
-        throw Error(fmt::format("{}: {} of {} runs finished; run again with --resume", sweep.output, finished,
-                                sweep.runs.size()),
-                    ExitCode::interrupted);
-      outcomes[bank[j]] = {results[j].metrics, results[j].message};
-      if (results[j].code == ExitCode::guard) {
-        ++failed;
-        log_warning("{}", results[j].message);
-      }
-    }
-    finished += bank.size();
-    write_summary(folder, summarise(sweep.runs, outcomes));
-  }
+  const std::optional<Error> refused = train_banks(sweep, banks, outcomes);
   const SweepSummary summary = summarise(sweep.runs, outcomes);
   if (refused) {
     write_summary(folder, summary);
     throw *refused;
   }
   print_result(summary.markdown());
-  if (failed == sweep.runs.size())
+  const auto failed = [](const SweepOutcome& outcome) { return !outcome.failure.empty(); };
+  if (std::all_of(outcomes.begin(), outcomes.end(), failed))
     throw Error(fmt::format("{}: every run was stopped by a guard", sweep.output), ExitCode::guard);
   return 0;
 }

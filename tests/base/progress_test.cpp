@@ -101,15 +101,30 @@ TEST(Log, KeepsTheProgressLineIntact) {
 }
 
 TEST(ProgressText, TellsRateAndTimeLeft) {
-  EXPECT_EQ(progress_text("train", 30, 100, 10, 4, "loss 0.5"), "train 30/100 30% 5.0/s 0:14 left, loss 0.5");
-  EXPECT_EQ(progress_text("train", 2, 1000, 0, 10, ""), "train 2/1000 0% 0.2/s 1:23:10 left");
-  EXPECT_EQ(progress_text("train", 1, 3, 0, 100, ""), "train 1/3 33% 100.0 s each 3:20 left");
+  EXPECT_EQ(progress_text({.label = "train", .done = 30, .total = 100, .first = 10, .seconds = 4, .note = "loss 0.5"}),
+            "train 30/100 30% 5.0/s 0:14 left, loss 0.5");
+  EXPECT_EQ(progress_text({.label = "train", .done = 2, .total = 1000, .seconds = 10}),
+            "train 2/1000 0% 0.2/s 1:23:10 left");
+  EXPECT_EQ(progress_text({.label = "train", .done = 1, .total = 3, .seconds = 100}),
+            "train 1/3 33% 100.0 s each 3:20 left");
 }
 
 TEST(ProgressText, SaysNothingItDoesNotKnow) {
-  EXPECT_EQ(progress_text("read", 0, 100, 0, 0, ""), "read 0/100 0%");
-  EXPECT_EQ(progress_text("read", 50, 0, 0, 10, ""), "read 50 5.0/s");
-  EXPECT_EQ(progress_text("read", 5, 5, 0, 1, ""), "read 5/5 100% 5.0/s 0:00 left");
+  EXPECT_EQ(progress_text({.label = "read", .total = 100}), "read 0/100 0%");
+  EXPECT_EQ(progress_text({.label = "read", .done = 50, .seconds = 10}), "read 50 5.0/s");
+  EXPECT_EQ(progress_text({.label = "read", .done = 5, .total = 5, .seconds = 1}), "read 5/5 100% 5.0/s 0:00 left");
+}
+
+TEST(ProgressText, CountsWholeThingsAndEstimatesWithThoseUnderWay) {
+  EXPECT_EQ(progress_text({.label = "sweep",
+                           .unit = "runs",
+                           .done = 2,
+                           .total = 10,
+                           .under_way = 0.5,
+                           .first = 1.0,
+                           .seconds = 30,
+                           .note = "best accuracy 0.9"}),
+            "sweep 2/10 runs 25% 20.0 s each 2:30 left, best accuracy 0.9");
 }
 
 }  // namespace
