@@ -92,7 +92,9 @@ class Comparison:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder.with_suffix(".json")
         file.write_text(json.dumps(document, indent=2) + "\n")
-        command = [ROOT / "build" / "bin" / "peft-sweep", "--config", file, "--resume"]
+        command = [ROOT / "build" / "bin" / "peft-sweep", "--config", file]
+        if (folder / "sweep.json").exists():
+            command.append("--resume")
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.running.add(process)
         errors = process.communicate()[1]

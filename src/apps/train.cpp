@@ -18,7 +18,10 @@ int train(int argc, char** argv) {
                         cxxopts::value<std::string>(),
                         "FILE")("set", "set a key of the config: VALUE is JSON, else a string; repeatable",
                                 cxxopts::value<std::vector<std::string>>(), "KEY.PATH=VALUE")(
-      "resume", "go on from the checkpoint; start where there is none; end at once where the run is finished")(
+      "resume",
+      "go on with the run in output: from its checkpoint, from the start where it has none; a finished run ends at "
+      "once, "
+      "or goes on where --set train.max_steps or train.num_train_epochs is larger and the rate is constant")(
       "dry-run", "resolve everything, print parameter counts, data sizes and a memory estimate; train nothing");
   const auto arguments = parse_command_line(options, argc, argv);
   if (!arguments) return 0;
@@ -27,11 +30,8 @@ int train(int argc, char** argv) {
   for (const cxxopts::KeyValue& argument : arguments->arguments()) {
     if (argument.key() == "set") sets.push_back(argument.value());
   }
-  const auto file = (*arguments)["config"].as<std::string>();
-  const bool once = can_be_read_once(file);
-  if (once) choose_waiting();
-  const RunConfig config = RunConfig::read(file, sets);
-  if (!once) choose_waiting(config.train.num_threads);
+  const RunConfig config = RunConfig::read((*arguments)["config"].as<std::string>(), sets);
+  choose_waiting(config.train.num_threads);
   if (arguments->count("dry-run") > 0) {
     std::cout << dry_run(config);
     return 0;
@@ -39,7 +39,10 @@ int train(int argc, char** argv) {
   // Never destroyed: a run that has finished ends with 0, whatever comes while the process exits.
   static const auto& interrupts = *new InterruptGuard;
   static_cast<void>(interrupts);
-  const JobResult result = train_bank({config}, {.resume = arguments->count("resume") > 0}).front();
+  const bool resume = arguments->count("resume") > 0;
+  if (resume && !holds_run(config))
+    throw_error<ConfigError>("output: {} holds no run to go on with; start it without --resume", config.output);
+  const JobResult result = train_bank({config}, {.resume = resume}).front();
   if (result.code != ExitCode::done) throw Error(result.message, result.code);
   std::cout << to_pretty_string(result.metrics);
   return 0;

@@ -85,10 +85,4 @@ void choose_waiting(int64_t num_threads) {
   if (!failed) execv(self.c_str(), arguments.data());  // returns only when it failed: then the threads spin
 }
 
-bool can_be_read_once(const std::filesystem::path& file) {
-  std::error_code failed;
-  const auto status = std::filesystem::status(file, failed);
-  return std::filesystem::exists(status) && !std::filesystem::is_regular_file(status);
-}
-
 }  // namespace peft

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 
 namespace peft {
 
@@ -11,8 +10,5 @@ namespace peft {
 /// stands. `num_threads` as the config has it; 0: default_threads(). Called when the command line is parsed, so that neither --help nor a
 /// mistake in it measures anything.
 void choose_waiting(int64_t num_threads = 0);
-
-/// A pipe, for example: choose_waiting comes before it is read, because a program that starts anew could not read it again.
-bool can_be_read_once(const std::filesystem::path& file);
 
 }  // namespace peft

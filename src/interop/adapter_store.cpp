@@ -82,4 +82,15 @@ void AdapterStore::restore(const fs::path& folder, Method& method, int64_t k, bo
   if (head) order_labels(model, method, k, files.labels, labels, files.origin);
 }
 
+void AdapterStore::check(const std::filesystem::path& folder, const Method& method) {
+  if (!std::filesystem::exists(folder)) throw_error<DataError>("{}: missing", folder.string());
+  if (method.writes_model_folder()) {
+    read_model_folder(folder);
+    return;
+  }
+  const AdapterFiles files = read_adapter(folder);
+  if (method.stores_trained_values() && files.trained.empty())
+    throw_error<DataError>("{}/trained.safetensors: missing", folder.string());
+}
+
 }  // namespace peft

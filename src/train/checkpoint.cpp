@@ -16,15 +16,24 @@ std::map<std::string, at::Tensor> tensors_of(const Method& method, const Optimiz
   return tensors;
 }
 
-JobState read_state(const SafetensorsFile& file) {
+constexpr const char* kState = "state";
+constexpr const char* kOfLongerRun = "state_of_longer_run";
+
+std::optional<JobState> find_state(const SafetensorsFile& file, const char* name) {
   const std::string path = file.path().string();
-  const auto metadata = file.metadata().find("state");
-  if (metadata == file.metadata().end()) throw_error<DataError>("{}: no metadata \"state\"", path);
+  const auto metadata = file.metadata().find(name);
+  if (metadata == file.metadata().end()) return std::nullopt;
   try {
     return JobState::from_json(parse_json(metadata->second, path), path);
   } catch (const std::invalid_argument& error) {
     throw DataError(error.what());
   }
+}
+
+JobState read_state(const SafetensorsFile& file) {
+  const auto state = find_state(file, kState);
+  if (!state) throw_error<DataError>("{}: no metadata \"{}\"", file.path().string(), kState);
+  return *state;
 }
 
 }  // namespace
@@ -71,17 +80,19 @@ JobState JobState::from_json(const Json& json, const std::string& origin) {
   return state;
 }
 
-void save_checkpoint(const std::filesystem::path& file, const JobState& state, const Method& method,
+void save_checkpoint(const std::filesystem::path& file, const SavedState& saved, const Method& method,
                      const Optimizer& optimizer, int64_t k) {
-  write_safetensors(file, tensors_of(method, optimizer, k), {{"state", state.to_json().dump()}});
+  std::map<std::string, std::string> metadata{{kState, saved.state.to_json().dump()}};
+  if (saved.of_longer_run) metadata[kOfLongerRun] = saved.of_longer_run->to_json().dump();
+  write_safetensors(file, tensors_of(method, optimizer, k), metadata);
 }
 
 int64_t checkpoint_step(const std::filesystem::path& file) { return read_state(SafetensorsFile(file)).step; }
 
-JobState load_checkpoint(const std::filesystem::path& path, Method& method, Optimizer& optimizer, int64_t k) {
+SavedState load_checkpoint(const std::filesystem::path& path, Method& method, Optimizer& optimizer, int64_t k) {
   const SafetensorsFile file(path);
   const auto targets = tensors_of(method, optimizer, k);
-  JobState state = read_state(file);
+  SavedState counters{read_state(file), find_state(file, kOfLongerRun)};
   for (const auto& [name, target] : targets) {  // all checked before any is written
     const at::Tensor saved = file.tensor(name);
     if (saved.sizes() != target.sizes() || saved.scalar_type() != target.scalar_type()) {
@@ -90,7 +101,7 @@ JobState load_checkpoint(const std::filesystem::path& path, Method& method, Opti
     }
   }
   for (const auto& [name, target] : targets) at::Tensor(target).copy_(file.tensor(name));
-  return state;
+  return counters;
 }
 
 }  // namespace peft

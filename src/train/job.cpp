@@ -19,7 +19,7 @@ void Job::open(Bank& bank, int64_t k, Json provenance, int64_t step) {
   k_ = k;
   provenance["data"] = data_.dataset->fingerprint;
   description_ = description_of(config_, bank, provenance.at("model"));
-  const RunRecorder::Start start = recorder_->open(config_, provenance, bank, k, step);
+  const RunRecorder::Start start = recorder_->open(config_, provenance, bank, k, {step, progress_.total_steps()});
   progress_.resume(start.state);
   seconds_ = start.seconds;
   active_ = true;
@@ -37,14 +37,23 @@ bool Job::finish_step(Bank& bank, const Step& step, const Optimizer::Report& rep
   seconds_ += seconds;
   if (!progress_.count(step, report.finite, loss, tokens))
     log_warning("{}: step {}: loss or gradient is not finite; the step is skipped", config_.output, this->step());
-  if (progress_.logs_now()) {
+  const auto log_step = [&] {
     Json line = progress_.take_log_line();
     line["grad_norm"] = std::isfinite(report.gradient_norm) ? Json(report.gradient_norm) : Json();
     recorder_->log(line);
+  };
+  if (progress_.logs_in_turn()) log_step();
+  if (stopped_by_guard(bank)) {
+    if (progress_.at_last_step() && !progress_.logs_in_turn()) log_step();
+    return true;
   }
-  if (stopped_by_guard(bank)) return true;
   if (progress_.checks_gradients_now()) check_gradients(bank);
-  if (progress_.evaluates_now() && data_.dev != nullptr) evaluate_now(bank);
+  if (progress_.evaluates_in_turn() && data_.dev != nullptr) evaluate_now(bank);
+  if (progress_.at_last_step()) {  // what a longer run does not do here comes last, so that it can be undone
+    progress_.keep_for_longer_run(recorder_->log_bytes());
+    if (!progress_.logs_in_turn()) log_step();
+    if (!progress_.evaluates_in_turn() && data_.dev != nullptr) evaluate_now(bank);
+  }
   if (active_ && progress_.patience_ended() && stopped_by_guard(bank)) return true;  // it ends earlier than it looked
   return !active_ || progress_.patience_ended() || progress_.saves_now();
 }
@@ -97,6 +106,7 @@ void Job::evaluate_now(Bank& bank) {
   const std::string& metric = *config_.train.metric_for_best_model;
   const double score = score_of(line, metric);
   if (progress_.note_score(score)) {
+    if (!progress_.evaluates_in_turn()) recorder_->keep_best();
     description_.scores = scores_of(line, *data_.dev, data().task, step());
     recorder_->save_adapter("best", store(bank), *bank.method, k_);
     best_ = std::move(evaluation);

@@ -38,7 +38,7 @@ class Job {
   void charge(double seconds) { seconds_ += seconds; }
   /// Writes the results of a job that has done its last step or stopped early. All jobs of a bank have saved by then.
   void complete_if_due(Bank& bank);
-  void save(const Bank& bank) { recorder_->save(progress_.state(), bank, k_, seconds_); }
+  void save(const Bank& bank) { recorder_->save(progress_.saved(), bank, k_, seconds_); }
   /// A stop on a signal, after save(): --resume goes on.
   void interrupt();
   /// A stop for good, after the others have saved: --resume does not try it again.

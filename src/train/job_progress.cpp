@@ -74,13 +74,15 @@ std::optional<std::string> JobProgress::guard() const {
   return std::nullopt;
 }
 
-bool JobProgress::due(const std::optional<int64_t>& every) const {
-  if (state_.step == total_steps()) return true;
+void JobProgress::keep_for_longer_run(int64_t log_bytes) {
+  of_longer_run_ = state_;
+  of_longer_run_->log_bytes = log_bytes;
+}
+
+bool JobProgress::in_turn(const std::optional<int64_t>& every) const {
   if (!every) return sampler_.at(state_.step).epoch != epoch_;
   return *every > 0 && state_.step % *every == 0;
 }
-
-bool JobProgress::logs_now() const { return state_.step % config_.logging_steps == 0 || state_.step == total_steps(); }
 
 bool JobProgress::checks_gradients_now() const { return state_.step == kGradientCheckStep; }
 

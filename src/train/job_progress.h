@@ -18,6 +18,8 @@ class JobProgress {
 
   const JobState& state() const { return state_; }
   void resume(const JobState& state) { state_ = state; }
+  /// What a checkpoint takes.
+  SavedState saved() const { return {state_, of_longer_run_}; }
   const Schedule& schedule() const { return schedule_; }
   int64_t total_steps() const { return schedule_.total_steps(); }
   int64_t steps_in_epoch() const { return sampler_.steps_in_epoch(0); }
@@ -30,9 +32,14 @@ class JobProgress {
   /// What a guard says after the step just counted: too many skipped steps, or a diverged loss. Nothing: the job goes on.
   std::optional<std::string> guard() const;
 
-  bool logs_now() const;
-  bool evaluates_now() const { return due(config_.eval_steps); }
-  bool saves_now() const { return due(config_.save_steps); }
+  /// As logging_steps and eval_steps say; the last step of a run logs and evaluates in any case.
+  bool logs_in_turn() const { return state_.step % config_.logging_steps == 0; }
+  bool evaluates_in_turn() const { return in_turn(config_.eval_steps); }
+  bool at_last_step() const { return state_.step == total_steps(); }
+  bool evaluates_now() const { return at_last_step() || evaluates_in_turn(); }
+  bool saves_now() const { return at_last_step() || in_turn(config_.save_steps); }
+  /// Keeps the counters of a longer run, which does nothing out of turn at this step. `log_bytes`: of its log.
+  void keep_for_longer_run(int64_t log_bytes);
   bool checks_gradients_now() const;
   bool patience_ended() const;
   bool ended() const { return state_.step >= total_steps() || patience_ended(); }
@@ -46,13 +53,14 @@ class JobProgress {
   std::string note() const;
 
  private:
-  bool due(const std::optional<int64_t>& every) const;
+  bool in_turn(const std::optional<int64_t>& every) const;
 
   const TrainConfig& config_;
   Sampler sampler_;
   Schedule schedule_;
   JobState state_;
-  int64_t epoch_ = 0;  // of the step just counted
+  std::optional<JobState> of_longer_run_;  // at the last step
+  int64_t epoch_ = 0;                      // of the step just counted
 };
 
 }  // namespace peft

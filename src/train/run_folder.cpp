@@ -8,7 +8,10 @@
 #include <cstring>
 
 #include "peft/base/error.h"
+#include "peft/base/log.h"
 #include "peft/data/task.h"
+#include "peft/interop/adapter_folder.h"
+#include "peft/train/schedule.h"
 
 namespace peft {
 
@@ -46,6 +49,12 @@ void clear_leftovers(const fs::path& run) {
   }
 }
 
+/// More steps, or more epochs where those decide.
+bool asks_for_more(const TrainConfig& now, const TrainConfig& before) {
+  if (now.max_steps > 0 && before.max_steps > 0) return now.max_steps > before.max_steps;
+  return now.max_steps <= 0 && before.max_steps <= 0 && now.num_train_epochs > before.num_train_epochs;
+}
+
 }  // namespace
 
 RunFolder::Found RunFolder::look() const {
@@ -67,7 +76,18 @@ RunFolder::RunFolder(fs::path folder, bool resume) : folder_(std::move(folder)) 
   const fs::path config = folder_ / "config.json";
   if (found_ == Found::nothing && !fs::exists(config)) return;
   if (resume) {
-    const Json stored = fs::exists(config) ? read_json_file<ConfigError>(config) : Json::object();
+    if (!fs::exists(config))
+      throw_error<ConfigError>(
+          "{}: missing: nothing tells what this run was started with; put it back, or choose "
+          "another folder for output",
+          config.string());
+    const Json stored = read_json_file<ConfigError>(config);
+    if (found_ == Found::nothing && fs::exists(runtime())) {
+      throw_error<DataError>(
+          "{}: missing, and {} tells that this run was saved; put it back, or choose another folder "
+          "for output",
+          checkpoint().string(), runtime().filename().string());
+    }
     if (found_ == Found::nothing && !(stored.is_object() && stored.contains("method") && stored.contains("task"))) {
       throw_error<ConfigError>("output: {} holds a config.json that is not of a run; choose another folder",
                                folder_.string());
@@ -84,9 +104,12 @@ void RunFolder::open() {
   fs::create_directories(folder_, failed);
   if (failed) throw_error("{}: {}", folder_.string(), failed.message());
   lock_ = std::make_unique<FolderLock>(folder_);
-  if (look() != found_) throw_error("{}: another process changed the run while this one was loading", folder_.string());
+  if (look() != (prolonged_ ? Found::finished : found_))
+    throw_error("{}: another process changed the run while this one was loading", folder_.string());
   clear_leftovers(folder_);
   if (found_ != Found::nothing) return;
+  if (fs::exists(folder_ / "config.json"))
+    log_warning("{}: no checkpoint: the run starts from the beginning", folder_.string());
   for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
     if (entry.path().filename().string().starts_with("events.out.tfevents.")) fs::remove(entry.path());
   }
@@ -94,7 +117,41 @@ void RunFolder::open() {
   fs::remove(folder_ / "config.json");
 }
 
-void RunFolder::check_config(RunConfig config) const {
+void RunFolder::prolong() {
+  found_ = fs::exists(checkpoint()) || fs::exists(previous_checkpoint()) ? Found::checkpoint : Found::nothing;
+  if (found_ == Found::nothing)
+    throw_error<DataError>("{}: missing: without it a finished run cannot be prolonged", checkpoint().string());
+  prolonged_ = true;
+}
+
+void RunFolder::warn_of_losses() const {
+  for (const char* name : {"best", "last"}) {
+    const fs::path folder = folder_ / name;
+    try {
+      if (fs::exists(folder / "model.safetensors")) {
+        read_model_folder(folder);
+      } else {
+        read_adapter(find_adapter(folder));
+      }
+    } catch (const Error& error) {
+      log_warning("{}: finished before, but not all of it is there: {}", folder_.string(), error.what());
+    }
+  }
+}
+
+Json RunFolder::read_end(const char* name) const {
+  const fs::path file = folder_ / name;
+  const char* cure = "remove it, and --resume writes it again from the checkpoint";
+  try {
+    Json json = read_json_file<DataError>(file);
+    if (json.is_object()) return json;
+  } catch (const DataError& error) {
+    throw_error<DataError>("{}; {}", error.what(), cure);
+  }
+  throw_error<DataError>("{}: not an object; {}", file.string(), cure);
+}
+
+bool RunFolder::check_config(RunConfig config) const {
   const fs::path file = folder_ / "config.json";
   // Keys that are newer than the file have their defaults.
   const RunConfig before = RunConfig::from_json(read_json_file<ConfigError>(file), file.string());
@@ -103,7 +160,22 @@ void RunFolder::check_config(RunConfig config) const {
   if (!config.train.metric_for_best_model) config.train.metric_for_best_model = before.train.metric_for_best_model;
   const Json stored = before.to_json(changes_numbers), found = config.to_json(changes_numbers);
   const std::string key = first_difference(stored, found);
-  if (key.empty()) return;
+  if (key.empty()) return false;
+  if (asks_for_more(config.train, before.train)) {
+    RunConfig as_long = config;
+    as_long.train.max_steps = before.train.max_steps;
+    as_long.train.num_train_epochs = before.train.num_train_epochs;
+    if (first_difference(stored, as_long.to_json(changes_numbers)).empty()) {
+      if (Schedule::ignores_length(config.train)) return true;
+      const fs::path last = folder_ / "last";
+      throw_error<ConfigError>(
+          "{}: {}: a run with train.lr_scheduler_type \"{}\"{} cannot be prolonged, because all its rates depend on "
+          "its length; start a new run with method.init_from = \"{}\"",
+          file.string(), key, config.train.lr_scheduler_type,
+          config.train.lr_scheduler_type == "constant_with_warmup" ? " and train.warmup_ratio" : "",
+          (fs::exists(last) ? last : folder_).string());
+    }
+  }
   const Json::json_pointer pointer("/" + [&] {
     std::string path = key;
     for (char& c : path) c = c == '.' ? '/' : c;
@@ -114,26 +186,51 @@ void RunFolder::check_config(RunConfig config) const {
                            file.string(), key, shown(stored), shown(found));
 }
 
+void RunFolder::check_provenance(const RunConfig& config, const Json& provenance) const {
+  if (found_ != Found::checkpoint) return;
+  check_config(config);
+  const fs::path file = folder_ / "config.json";
+  const Json stored = read_json_file<ConfigError>(file);
+  for (const char* what : {"model", "tokenizer", "data"}) {
+    const Json before = stored.value("provenance", Json::object()).value(what, Json());
+    if (!before.is_null() && before != provenance.value(what, Json())) {
+      throw_error<DataError>("{}: the {} files changed since the run was started; it cannot go on with others",
+                             file.string(), what);
+    }
+  }
+}
+
 void RunFolder::write_config(const RunConfig& config, const Json& provenance) {
   Json complete = config.to_json();
   complete["provenance"] = provenance;
-  const fs::path file = folder_ / "config.json";
-  if (found_ == Found::checkpoint && fs::exists(file)) {
-    check_config(config);
-    const Json stored = read_json_file<ConfigError>(file);
-    for (const char* what : {"model", "tokenizer", "data"}) {
-      const Json before = stored.value("provenance", Json::object()).value(what, Json());
-      if (!before.is_null() && before != provenance.value(what, Json())) {
-        throw_error<DataError>("{}: the {} files changed since the run was started; it cannot go on with others",
-                               file.string(), what);
-      }
-    }
+  if (prolonged_) fs::remove(folder_ / "metrics.json");
+  write_atomic(folder_ / "config.json", to_pretty_string(complete));
+}
+
+void RunFolder::keep_best() const {
+  if (!fs::exists(folder_ / "best")) return;
+  fs::create_directories(kept_best().parent_path());
+  fs::rename(folder_ / "best", kept_best());
+}
+
+void RunFolder::restore_best(bool wanted) const {
+  if (!wanted) {
+    fs::remove_all(folder_ / "best");
+    fs::remove_all(kept_best());
+  } else if (fs::exists(kept_best())) {
+    replace_folder(kept_best(), folder_ / "best");
   }
-  write_atomic(file, to_pretty_string(complete));
 }
 
 void RunFolder::start_log(int64_t bytes, int64_t step) {
   const fs::path file = folder_ / "log.jsonl";
+  std::error_code missing;
+  const std::uintmax_t size = fs::file_size(file, missing), there = missing ? 0 : size;
+  if (there < static_cast<std::uintmax_t>(bytes)) {
+    log_warning("{}: found {} bytes, expected {}: not all lines up to step {} are there; the run goes on without them",
+                file.string(), there, bytes, step);
+    bytes = there == 0 ? 0 : static_cast<int64_t>(MappedFile(file).text().rfind('\n') + 1);
+  }
   log_ = std::make_unique<Descriptor>(::open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
   if (log_->number < 0 || ::ftruncate(log_->number, bytes) != 0 || ::lseek(log_->number, bytes, SEEK_SET) != bytes) {
     throw_error("{}: {}", file.string(), std::strerror(errno));

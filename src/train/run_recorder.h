@@ -22,14 +22,22 @@ class RunRecorder {
   virtual int64_t saved_step() const { return 0; }
   /// Whether there is more than the first save of a bank, between whose files a process may end.
   virtual bool has_previous_checkpoint() const { return false; }
-  /// Fills slice k of the bank from the checkpoint of `step` (0: the start), else from the newest; without one the job starts.
+  struct Place {
+    int64_t step = 0;  ///< whose checkpoint is wanted; 0: the start
+    int64_t total_steps = 0;
+  };
+  /// Fills slice k of the bank from the checkpoint of that step, else from the newest; without one the job starts. Of a run that has
+  /// ended and is to be longer now, it undoes what the last step did out of turn.
   virtual Start open(const RunConfig& /*config*/, const Json& /*provenance*/, Bank& /*bank*/, int64_t /*k*/,
-                     int64_t /*step*/) {
+                     const Place& /*place*/) {
     return {};
   }
   virtual void log(const Json& /*line*/) {}
+  virtual int64_t log_bytes() const { return 0; }
   virtual void flush() {}
-  virtual void save(JobState /*state*/, const Bank& /*bank*/, int64_t /*k*/, double /*seconds*/) {}
+  virtual void save(SavedState /*saved*/, const Bank& /*bank*/, int64_t /*k*/, double /*seconds*/) {}
+  /// Sets best/ aside before another one takes its place that a longer run would not have.
+  virtual void keep_best() {}
   /// best/ or last/, and the way back.
   virtual void save_adapter(const char* /*name*/, const AdapterStore& /*store*/, const Method& /*method*/,
                             int64_t /*k*/) {}
@@ -50,10 +58,12 @@ class FolderRecorder final : public RunRecorder {
 
   int64_t saved_step() const override;
   bool has_previous_checkpoint() const override { return std::filesystem::exists(folder_.previous_checkpoint()); }
-  Start open(const RunConfig& config, const Json& provenance, Bank& bank, int64_t k, int64_t step) override;
+  Start open(const RunConfig& config, const Json& provenance, Bank& bank, int64_t k, const Place& place) override;
   void log(const Json& line) override { folder_.log(line); }
+  int64_t log_bytes() const override { return folder_.log_bytes(); }
   void flush() override { folder_.flush(); }
-  void save(JobState state, const Bank& bank, int64_t k, double seconds) override;
+  void save(SavedState saved, const Bank& bank, int64_t k, double seconds) override;
+  void keep_best() override { folder_.keep_best(); }
   void save_adapter(const char* name, const AdapterStore& store, const Method& method, int64_t k) override {
     store.save(folder_.path() / name, method, k);
   }
@@ -69,6 +79,7 @@ class FolderRecorder final : public RunRecorder {
 
  private:
   std::filesystem::path checkpoint_of(int64_t step) const;
+  JobState going_on(const SavedState& saved, const RunConfig& config, const Bank& bank, const Place& place) const;
 
   RunFolder folder_;
 };

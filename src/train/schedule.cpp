@@ -13,6 +13,11 @@ Schedule::Schedule(const TrainConfig& config, int64_t total_steps)
                   ? config.warmup_steps
                   : static_cast<int64_t>(std::ceil(config.warmup_ratio * static_cast<double>(total_steps)))) {}
 
+bool Schedule::ignores_length(const TrainConfig& config) {
+  if (config.lr_scheduler_type == "constant") return true;
+  return config.lr_scheduler_type == "constant_with_warmup" && (config.warmup_steps > 0 || config.warmup_ratio == 0.0);
+}
+
 double Schedule::factor(int64_t step) const {
   if (type_ == "constant") return 1.0;
   if (step < warmup_) return static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, warmup_));

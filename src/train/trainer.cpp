@@ -156,6 +156,11 @@ void train_loop(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, const
 
 }  // namespace
 
+bool holds_run(const RunConfig& config) {
+  const RunFolder folder(config.output, /*resume=*/true);
+  return folder.found() != RunFolder::Found::nothing || std::filesystem::exists(folder.path() / "config.json");
+}
+
 std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const TrainOptions& options) {
   const InterruptGuard interrupts;  // a signal while loading stops the run before its first step
   check_bank(configs);
@@ -164,15 +169,15 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
   std::vector<std::unique_ptr<RunRecorder>> recorders;
   for (std::size_t i = 0; i < configs.size(); ++i) {  // finished runs need no model
     RunFolder folder(configs[i].output, options.resume);
-    if (folder.found() == RunFolder::Found::finished || folder.found() == RunFolder::Found::stopped)
-      folder.check_config(configs[i]);
+    const bool ended = folder.found() == RunFolder::Found::finished || folder.found() == RunFolder::Found::stopped;
+    if (ended && folder.check_config(configs[i]) && folder.found() == RunFolder::Found::finished) folder.prolong();
     if (folder.found() == RunFolder::Found::stopped) {
-      const Json stop = read_json_file<DataError>(folder.stopped());
       results[i].code = ExitCode::guard;
-      results[i].message = stop.value("message", folder.stopped().string());
+      results[i].message = folder.read_end("stopped.json").value("message", folder.stopped().string());
     } else if (folder.found() == RunFolder::Found::finished) {
-      results[i].metrics = read_json_file<DataError>(folder.path() / "metrics.json");
+      results[i].metrics = folder.read_end("metrics.json");
       log_info("{}: finished before", configs[i].output);
+      folder.warn_of_losses();
     } else {
       open.push_back(i);
       recorders.push_back(std::make_unique<FolderRecorder>(std::move(folder)));

@@ -35,10 +35,10 @@ def wait_until_caught(process, number):
 
 
 def interrupt(world, config, rng, first):
-    """Starts the run with --resume and stops it somewhere, the first time surely before its end. Returns its exit code."""
+    """Starts the run, or goes on with it, and stops it somewhere, the first time surely before its end. Returns its exit code."""
     log = world.path / config["output"] / "log.jsonl"
     size = log.stat().st_size if log.exists() else 0
-    process = world.start(config, "--resume")
+    process = world.start(config, *([] if first else ["--resume"]))
     sent = rng.choice([signal.SIGKILL, *SIGNALS])
     if sent != signal.SIGKILL:
         wait_until_caught(process, sent)

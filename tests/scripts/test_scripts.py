@@ -39,6 +39,60 @@ def test_help_is_printed_and_nothing_changes(script, tmp_path):
     assert state() == before
 
 
+STAND_IN = """#!/usr/bin/env bash
+echo "${0##*/} $*" >>calls
+case ${0##*/} in
+  peft-train)
+    folder=runs/quickstart/$(basename "$2" .json)
+    mkdir -p "$folder"
+    touch "$folder/config.json" "$folder/metrics.json"
+    ;;
+  peft-predict) cat >said && echo '{"label": "animal"}' ;;
+  python) echo "the table" ;;
+esac
+"""
+
+
+@pytest.fixture
+def quickstart(tmp_path):
+    """scripts/quickstart in a folder where every program that it calls is a stand-in, which notes the call."""
+    for name in ("scripts/setup", "scripts/build", "build/bin/peft-train", "build/bin/peft-eval", "build/bin/peft-predict", ".venv/bin/python"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(STAND_IN)
+        file.chmod(0o755)
+    for name in ("quickstart", "steps.sh"):
+        shutil.copy2(SCRIPTS / name, tmp_path / "scripts" / name)
+
+    def run(*arguments):
+        (tmp_path / "calls").unlink(missing_ok=True)
+        done = subprocess.run([tmp_path / "scripts" / "quickstart", *arguments], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "the table" in done.stdout
+        return (tmp_path / "calls").read_text().splitlines(), done.stdout
+
+    run.folder = tmp_path
+    return run
+
+
+def test_quickstart_trains_evaluates_and_shows_a_table(quickstart):
+    calls, _ = quickstart()
+    assert calls[0] == "setup " and calls[1].startswith("build peft-train peft-eval peft-sweep")
+    trained = [call for call in calls if call.startswith("peft-train")]
+    assert [call.split("/")[-1] for call in trained] == ["linear_probe.json", "prompt.json", "prefix.json", "lora.json"]
+    assert len([call for call in calls if call.startswith("peft-eval") and call.endswith("--split test")]) == 4
+
+
+def test_quickstart_goes_on_and_does_not_train_again(quickstart):
+    quickstart()
+    (quickstart.folder / "runs/quickstart/lora/metrics.json").unlink()  # stopped on its way
+    calls, _ = quickstart()
+    assert [call for call in calls if call.startswith("peft-train")] == [
+        f"peft-train --config configs/quickstart/{method}.json --resume" for method in ("linear_probe", "prompt", "prefix", "lora")]  # fmt: skip
+    calls, _ = quickstart("--fresh")
+    assert not [call for call in calls if "--resume" in call]
+
+
 def run_folder(path: pathlib.Path, accuracy: float) -> pathlib.Path:
     path.mkdir()
     train = {"trainable_parameters": 76808, "train_samples_per_second": 411.6, "train_runtime": 17.4}

@@ -133,11 +133,31 @@ TEST_F(Progress, EvaluatesAndSavesWhenTheConfigSays) {
     steps(progress, 1, 0.5);
     if (progress.evaluates_now()) evaluated.push_back(step);
     if (progress.saves_now()) saved.push_back(step);
-    if (progress.logs_now()) logged.push_back(step);
+    if (progress.logs_in_turn() || progress.at_last_step()) logged.push_back(step);
   }
   EXPECT_THAT(evaluated, testing::ElementsAre(4, 8, 10));
   EXPECT_THAT(saved, testing::ElementsAre(3, 6, 9, 10));
   EXPECT_THAT(logged, testing::ElementsAre(4, 8, 10));
+}
+
+TEST_F(Progress, WhatALongerRunDoesNotDoAtTheLastStepCanBeUndone) {
+  config_.max_steps = 5;  // neither logged nor evaluated in turn
+  config_.eval_steps = 2;
+  JobProgress run(config_, rows_);
+  steps(run, 5, 0.5);
+  EXPECT_TRUE(run.at_last_step());
+  EXPECT_FALSE(run.logs_in_turn());
+  EXPECT_FALSE(run.evaluates_in_turn());
+  EXPECT_EQ(run.saved().of_longer_run, std::nullopt);
+  run.keep_for_longer_run(123);
+  run.take_log_line();
+  run.note_score(0.9);
+  const SavedState saved = run.saved();
+  EXPECT_EQ(saved.state.best_score, 0.9);
+  EXPECT_EQ(saved.state.window_steps, 0);
+  EXPECT_EQ(saved.of_longer_run->best_score, std::nullopt);
+  EXPECT_EQ(saved.of_longer_run->window_steps, 5);
+  EXPECT_EQ(saved.of_longer_run->log_bytes, 123);
 }
 
 TEST_F(Progress, GoesOnFromAState) {

@@ -33,6 +33,23 @@ TEST(Schedule, CosineIsHalfACosine) {
   EXPECT_NEAR(s.factor(35), 0.5 * (1 + std::cos(std::numbers::pi / 4)), 1e-15);
 }
 
+TEST(Schedule, OnlyAConstantRateIgnoresTheLengthOfTheRun) {
+  for (const std::string type : {"linear", "cosine", "constant", "constant_with_warmup"}) {
+    for (const double ratio : {0.0, 0.1}) {
+      for (const int64_t warmup : {0, 5}) {
+        TrainConfig config;
+        config.lr_scheduler_type = type;
+        config.warmup_steps = warmup;
+        config.warmup_ratio = ratio;
+        bool same = true;
+        for (int64_t step = 0; step < 40; ++step)
+          same = same && Schedule(config, 40).factor(step) == Schedule(config, 90).factor(step);
+        EXPECT_EQ(Schedule::ignores_length(config), same) << type << " " << ratio << " " << warmup;
+      }
+    }
+  }
+}
+
 TEST(Schedule, ConstantIgnoresWarmUpAndItsSiblingDoesNot) {
   EXPECT_DOUBLE_EQ(schedule("constant", 100, 10).factor(0), 1.0);
   EXPECT_DOUBLE_EQ(schedule("constant_with_warmup", 100, 10).factor(4), 0.4);

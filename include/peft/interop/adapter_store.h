@@ -26,6 +26,9 @@ struct AdapterStore {
   /// trained modules of the head alone. What the folder holds and the method has no place for is told in a warning. Throws ConfigError
   /// when the folder holds values that the method cannot train on, DataError when names, labels or shapes do not fit.
   void restore(const std::filesystem::path& folder, Method& method, int64_t k, bool head) const;
+
+  /// Throws DataError where a file that restore() reads of such a method's folder is missing or damaged.
+  static void check(const std::filesystem::path& folder, const Method& method);
 };
 
 }  // namespace peft

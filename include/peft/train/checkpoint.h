@@ -25,11 +25,18 @@ struct JobState {
   static JobState from_json(const Json& json, const std::string& origin);
 };
 
-void save_checkpoint(const std::filesystem::path& file, const JobState& state, const Method& method,
+/// The counters in a checkpoint. A run logs and evaluates at its last step even where that is out of turn, a longer run does not: so the
+/// checkpoint of a last step holds the counters that the longer run has there, too.
+struct SavedState {
+  JobState state;
+  std::optional<JobState> of_longer_run;
+};
+
+void save_checkpoint(const std::filesystem::path& file, const SavedState& saved, const Method& method,
                      const Optimizer& optimizer, int64_t k);
 
 /// Fills slice k of the bank. Throws DataError when names or shapes do not fit; nothing is written then.
-JobState load_checkpoint(const std::filesystem::path& file, Method& method, Optimizer& optimizer, int64_t k);
+SavedState load_checkpoint(const std::filesystem::path& file, Method& method, Optimizer& optimizer, int64_t k);
 
 /// The step at which a checkpoint was saved.
 int64_t checkpoint_step(const std::filesystem::path& file);

@@ -15,6 +15,8 @@ class Schedule {
   double factor(int64_t step) const;
   int64_t total_steps() const { return total_; }
   int64_t warmup_steps() const { return warmup_; }
+  /// Whether a run of any number of steps has the same rate at a step.
+  static bool ignores_length(const TrainConfig& config);
 
  private:
   std::string type_;

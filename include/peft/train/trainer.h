@@ -15,7 +15,7 @@ enum class Verdict { keep, drop };
 
 struct TrainOptions {
   bool resume = false;  ///< go on from each run folder's checkpoint; from the start where there is none; nothing where
-                        ///< it is finished
+                        ///< it is finished and not to be longer
   /// Called after every step with the share of the bank's work that is done and a note; empty: a progress line of its own.
   std::function<void(double done, const std::string& note)> progress = {};
   /// Called after every evaluation but a job's last one, with the job's place in the list of configs and the score that chooses best/.
@@ -33,6 +33,9 @@ struct JobResult {
 /// Loads model, tokenizer and data, opens the run folders and trains all jobs to their ends. Throws ConfigError and DataError before
 /// anything is written; a guard that stops one job leaves the others running.
 std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const TrainOptions& options);
+
+/// Whether the run folder of the config holds a run, however far it has come. Throws ConfigError when it holds something else.
+bool holds_run(const RunConfig& config);
 
 /// Runs with equal keys can train in one bank: equal but for what docs/methods.md#the-bank lets differ.
 std::string bank_key(const RunConfig& config);
