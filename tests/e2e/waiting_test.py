@@ -3,7 +3,6 @@
 libgomp prints its settings once for each program that loads it, when OMP_DISPLAY_ENV is set. So its lines count the starts of a program.
 """
 
-import json
 import os
 import re
 import subprocess
@@ -35,11 +34,11 @@ def cores():
         process.wait()
 
 
-def policies(cores, program, *arguments, stdin=None, **environment):
+def policies(cores, program, *arguments, **environment):
     """The waiting policy of each start of the program, in order."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "MKL_"))}
     done = subprocess.run(
-        [BIN / program, *map(str, arguments)], capture_output=True, text=True, timeout=120, input=stdin,
+        [BIN / program, *map(str, arguments)], capture_output=True, text=True, timeout=120,
         env=inherited | {"OMP_DISPLAY_ENV": "TRUE"} | environment, preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -72,12 +71,6 @@ def test_beside_busy_processes_threads_do_not_spin(world, cores, environment, th
     assert found[-1] == ("PASSIVE" if starts == 2 else environment.get("OMP_WAIT_POLICY", "PASSIVE"))
 
 
-def test_a_config_from_a_pipe_is_whole_after_the_second_start(world, cores):
-    config = world.config("lora", world.path / "piped", {"max_steps": 2})
-    found = policies(cores, "peft-train", "--config", "/dev/stdin", stdin=json.dumps(config), OMP_NUM_THREADS="2")
-    assert len(found) == 2 and (world.path / "piped" / "metrics.json").exists()
-
-
 def test_the_other_programs_do_not_spin_either(world, cores):
     config = world.config("lora", world.path / "others", {"max_steps": 2})
     world.finished(config)
@@ -108,6 +101,11 @@ def most_threads(program, *arguments, **environment):
 
 @pytest.mark.parametrize("wanted", [1, 3])
 def test_zero_threads_are_those_of_the_environment(world, wanted):
-    # Reading starts helpers of its own for 128 rows and more; these 60 are read by one.
-    config = world.write_config(world.config("lora", world.path / f"threads{wanted}", {"max_steps": 20}, model={"dropout": 0}))
-    assert most_threads("peft-train", "--config", config, OMP_NUM_THREADS=str(wanted)) == wanted
+    """As many as the config may ask for. (Reading starts helpers of its own for 128 rows and more; these 60 are read by one.)"""
+
+    def most(name, num_threads, **environment):
+        config = world.config("lora", world.path / f"{name}{wanted}", {"max_steps": 20, "num_threads": num_threads})
+        return most_threads("peft-train", "--config", world.write_config(config), **environment)
+
+    found = most("environment", 0, OMP_NUM_THREADS=str(wanted))
+    assert found == most("config", wanted) and (found == 1) == (wanted == 1)
