@@ -77,10 +77,17 @@ def quickstart(tmp_path):
 
 def test_quickstart_trains_evaluates_and_shows_a_table(quickstart):
     calls, _ = quickstart()
-    assert calls[0] == "setup " and calls[1].startswith("build peft-train peft-eval peft-sweep")
+    assert calls[0] == "setup " and calls[1] == "build peft-train peft-eval peft-predict peft-sweep peft-tool"
     trained = [call for call in calls if call.startswith("peft-train")]
     assert [call.split("/")[-1] for call in trained] == ["linear_probe.json", "prompt.json", "prefix.json", "lora.json"]
     assert len([call for call in calls if call.startswith("peft-eval") and call.endswith("--split test")]) == 4
+
+
+def test_quickstart_ends_with_a_prediction(quickstart):
+    calls, out = quickstart()
+    assert calls[-1] == "peft-predict --adapter runs/quickstart/lora/best --input - --format lines"
+    said = (quickstart.folder / "said").read_text().strip()
+    assert f'lora on "{said}":\n{{"label": "animal"}}\n' in out
 
 
 def test_quickstart_goes_on_and_does_not_train_again(quickstart):
