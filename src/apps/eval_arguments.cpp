@@ -22,7 +22,10 @@ std::optional<EvalArguments> parse_eval_arguments(int argc, char** argv) {
       "device", "auto, cpu, cuda", cxxopts::value(arguments.device)->default_value("auto"), "NAME")(
       "bootstrap", "resamples behind ci95; 0: none", cxxopts::value(arguments.resamples)->default_value("1000"), "B")(
       "bootstrap-seed", "seed of the resamples", cxxopts::value(arguments.seed)->default_value("0"), "S");
-  const auto parsed = parse_command_line(options, argc, argv);
+  const auto parsed = parse_command_line(
+      options, argc, argv,
+      {"peft-eval --adapter runs/quickstart/lora --split test",
+       "peft-eval --adapter runs/quickstart/lora/best --data examples/wordnet_gloss --predictions predictions.jsonl"});
   if (!parsed) return std::nullopt;
   if (parsed->count("adapter") == 0) throw ConfigError("--adapter DIR is missing");
   for (const cxxopts::KeyValue& argument : parsed->arguments()) {  // as given: cxxopts would split a path at its commas

@@ -16,6 +16,7 @@
 
 #include "peft/base/error.h"
 #include "peft/base/json.h"
+#include "src/apps/version.h"
 
 namespace peft {
 namespace {
@@ -62,12 +63,21 @@ void print_result(std::string_view text) {
   }
 }
 
-std::optional<cxxopts::ParseResult> parse_command_line(cxxopts::Options& options, int argc, char** argv) {
-  options.add_options()("h,help", "this text");
+std::string examples_text(const std::vector<std::string>& examples) {
+  return examples.empty() ? "" : fmt::format("\nExamples:\n  {}\n", fmt::join(examples, "\n  "));
+}
+
+std::optional<cxxopts::ParseResult> parse_command_line(cxxopts::Options& options, int argc, char** argv,
+                                                       const std::vector<std::string>& examples) {
+  options.add_options()("h,help", "this text")("version", "of this program and of LibTorch");
   try {
     auto parsed = options.parse(argc, argv);
     if (parsed.count("help") != 0) {
-      print_result(options.help());
+      print_result(options.help() + examples_text(examples));
+      return std::nullopt;
+    }
+    if (parsed.count("version") != 0) {
+      print_result(fmt::format("{} {}\n", options.program(), version()));
       return std::nullopt;
     }
     if (!parsed.unmatched().empty()) throw_error<ConfigError>("unexpected argument \"{}\"", parsed.unmatched().front());

@@ -17,9 +17,13 @@ int run_program(const char* name, int argc, char** argv, const std::function<int
 /// Writes to stdout and flushes. Throws Error `stdout: REASON`.
 void print_result(std::string_view text);
 
-/// Parses argv[1..]. Nothing when the help was asked for and printed. Throws ConfigError for unknown options, wrong values, and
-/// positional arguments that `options` does not name.
-std::optional<cxxopts::ParseResult> parse_command_line(cxxopts::Options& options, int argc, char** argv);
+/// Parses argv[1..]. Nothing when the help, which ends in `examples`, or the version was asked for and printed. Throws ConfigError for
+/// unknown options, wrong values, and positional arguments that `options` does not name.
+std::optional<cxxopts::ParseResult> parse_command_line(cxxopts::Options& options, int argc, char** argv,
+                                                       const std::vector<std::string>& examples = {});
+
+/// The end of a help: whole command lines.
+std::string examples_text(const std::vector<std::string>& examples);
 
 /// The value of an option when it was given.
 template <class T>

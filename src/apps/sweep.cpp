@@ -34,8 +34,14 @@ std::optional<SweepArguments> parse(int argc, char** argv) {
       "go on with the sweep in output: finished runs stay, others go on from their checkpoints, new ones start")(
       "bank-size",
       "runs that train together at most; default: as many as fill a step with 256 examples or 16,384 tokens",
-      cxxopts::value<int64_t>(), "N")("dry-run", "print the runs and their banks; train nothing");
-  const auto arguments = parse_command_line(options, argc, argv);
+      cxxopts::value<int64_t>(), "N")(
+      "dry-run",
+      "print the runs and their banks, and how much memory and time they take (by a few steps on the real data); write "
+      "nothing");
+  const auto arguments =
+      parse_command_line(options, argc, argv,
+                         {"peft-sweep --config configs/quickstart/sweep.json --dry-run",
+                          "peft-sweep --config configs/quickstart/sweep.json --set train.max_steps=100 --resume"});
   if (!arguments) return std::nullopt;
   if (arguments->count("config") != 1) throw ConfigError("--config FILE is required, once (see --help)");
   found.config = (*arguments)["config"].as<std::string>();
@@ -62,15 +68,6 @@ void check_folder(const SweepConfig& sweep, bool resume) {
   if (!resume && fs::exists(folder / "sweep.json"))
     throw_error<ConfigError>("output: {} already holds a sweep; run again with --resume, or choose another folder",
                              sweep.output);
-}
-
-void print_plan(const SweepConfig& sweep, const std::vector<std::vector<std::size_t>>& banks) {
-  std::string text;
-  for (std::size_t b = 0; b < banks.size(); ++b) {
-    text += fmt::format("bank {}: {} runs\n", b + 1, banks[b].size());
-    for (const std::size_t i : banks[b]) text += fmt::format("  {}\n", sweep.runs[i].name);
-  }
-  print_result(text + fmt::format("{} runs in {} banks\n", sweep.runs.size(), banks.size()));
 }
 
 /// As choose_waiting wants them: 0 where a run leaves the number open, else the largest.
@@ -139,7 +136,7 @@ int sweep_main(int argc, char** argv) {
   const auto banks = plan_banks(sweep.runs, arguments->bank_size);
   check_folder(sweep, arguments->resume);
   if (arguments->dry_run) {
-    print_plan(sweep, banks);
+    print_result(dry_run(sweep, banks));
     return 0;
   }
   choose_waiting(most_threads(sweep));

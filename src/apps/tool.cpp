@@ -11,12 +11,15 @@
 #include "peft/base/json.h"
 #include "src/apps/main.h"
 #include "src/apps/tool_import.h"
+#include "src/apps/tool_init.h"
 #include "src/apps/tool_inspect.h"
+#include "src/apps/tool_list.h"
 #include "src/apps/tool_logits.h"
 #include "src/apps/tool_merge.h"
 #include "src/apps/tool_schema.h"
 #include "src/apps/tool_score.h"
 #include "src/apps/tool_tokenize.h"
+#include "src/apps/version.h"
 
 namespace peft {
 namespace {
@@ -29,7 +32,9 @@ struct Subcommand {
 const std::vector<Subcommand>& subcommands() {
   static const std::vector<Subcommand> all{
       {"import", "an adapter folder from files that a method's authors released", tool_import},
+      {"init", "a commented run config for one method and task", tool_init},
       {"inspect", "what a safetensors file, a model, adapter or run folder holds", tool_inspect},
+      {"list", "methods, tasks, metrics, architectures or configs, a line each", tool_list},
       {"logits", "raw logits of the texts of a JSON Lines file", tool_logits},
       {"merge", "a whole model folder with an adapter folded into its weights", tool_merge},
       {"schema", "JSON Schema of a run config, or its reference page", tool_schema},
@@ -42,7 +47,10 @@ const std::vector<Subcommand>& subcommands() {
 int help() {
   std::string text = "Usage: peft-tool NAME [OPTION...]\n\n";
   for (const Subcommand& each : subcommands()) text += fmt::format("  {:<10}{}\n", each.name, each.help);
-  print_result(text + "\npeft-tool NAME --help tells the options of NAME.\n");
+  text += "\npeft-tool NAME --help tells the options of NAME, peft-tool --version the version.\n";
+  print_result(text + examples_text({"peft-tool list methods",
+                                     "peft-tool init --method lora --task classification --data examples/wordnet_gloss",
+                                     "peft-tool inspect runs/quickstart/lora"}));
   return static_cast<int>(ExitCode::done);
 }
 
@@ -56,6 +64,10 @@ int tool(int argc, char** argv) {
   if (argc < 2) throw_error<ConfigError>("the name of a subcommand is missing (known: {})", fmt::join(names(), ", "));
   const std::string name = argv[1];
   if (name == "--help" || name == "-h" || name == "help") return help();
+  if (name == "--version") {
+    print_result(fmt::format("peft-tool {}\n", version()));
+    return static_cast<int>(ExitCode::done);
+  }
   const auto found = std::find_if(subcommands().begin(), subcommands().end(),
                                   [&](const Subcommand& each) { return each.name == name; });
   if (found != subcommands().end()) return found->run(argc - 1, argv + 1);

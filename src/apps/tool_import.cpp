@@ -67,7 +67,9 @@ int tool_import(int argc, char** argv) {
       "interleaved", "a prefix table whose keys and values alternate column by column");
   options.parse_positional("files");
   options.positional_help("PATH...");
-  const auto parsed = parse_command_line(options, argc, argv);
+  const auto parsed = parse_command_line(
+      options, argc, argv,
+      {"peft-tool import released/prompt.safetensors --model models/minilm --output adapters/released"});
   if (!parsed) return static_cast<int>(ExitCode::done);
   std::vector<std::string> paths;
   for (const cxxopts::KeyValue& argument : parsed->arguments()) {  // as given: cxxopts would split a path at its commas

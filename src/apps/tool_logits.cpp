@@ -62,7 +62,10 @@ int tool_logits(int argc, char** argv) {
       "input", "JSON Lines with text and, optionally, text_pair", cxxopts::value<std::string>(), "FILE")(
       "output", "safetensors file for logits and cu_seqlens", cxxopts::value<std::string>(), "FILE")(
       "max-length", "cut longer texts to N tokens, special tokens included", cxxopts::value<int64_t>(), "N");
-  const auto parsed = parse_command_line(options, argc, argv);
+  const auto parsed = parse_command_line(
+      options, argc, argv,
+      {"peft-tool logits --model models/minilm --adapter runs/quickstart/lora --input texts.jsonl --output "
+       "logits.safetensors"});
   if (!parsed) return static_cast<int>(ExitCode::done);
   for (const char* required : {"model", "input", "output"}) {
     if (parsed->count(required) == 0) throw_error<ConfigError>("peft-tool logits: --{} is missing", required);

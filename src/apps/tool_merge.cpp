@@ -39,7 +39,8 @@ int tool_merge(int argc, char** argv) {
       cxxopts::value<std::string>(), "DIR");
   options.parse_positional("adapter");
   options.positional_help("ADAPTER");
-  const auto parsed = parse_command_line(options, argc, argv);
+  const auto parsed =
+      parse_command_line(options, argc, argv, {"peft-tool merge runs/quickstart/lora --output models/merged"});
   if (!parsed) return static_cast<int>(ExitCode::done);
   if (parsed->count("adapter") != 1) throw ConfigError("peft-tool merge: one ADAPTER folder expected");
   const auto output = given<std::string>(*parsed, "output");

@@ -16,9 +16,18 @@ constexpr const char* kIntroduction =
     "\n"
     "Written by `peft-tool schema --markdown`. A run config is JSON with `//` comments. Unknown and duplicate keys, "
     "wrong types and\n"
-    "numbers out of range are errors that name the key. `--set key.path=value` overrides one key. Paths are relative "
-    "to the working\n"
-    "directory. `peft-tool schema` prints the same as a JSON Schema for editors.\n";
+    "numbers out of range are errors that name the key. `--set key.path=value` overrides one key.\n"
+    "\n"
+    "Relative paths are tried from the working directory, then beside the config file; `output` counts from the "
+    "working "
+    "directory.\n"
+    "`model.path` may also be a name such as `sentence-transformers/all-MiniLM-L6-v2`: its snapshot in Hugging Face's "
+    "cache.\n"
+    "Nothing is downloaded.\n"
+    "\n"
+    "`peft-tool schema` prints the same as a JSON Schema for editors. A config may name it in a key `$schema`, which "
+    "is "
+    "ignored.\n";
 
 template <class T>
 std::string table(T& part) {
@@ -76,11 +85,12 @@ Json section_schema(const std::string& section) {
 int tool_schema(int argc, char** argv) {
   cxxopts::Options options("peft-tool schema", "JSON Schema of a run config, or of one of its sections");
   std::string section;
-  options.add_options()("section", "model, task, data, method, train; all without it", cxxopts::value(section),
+  options.add_options()("section", "model, task, data, method, train, sweep; all without it", cxxopts::value(section),
                         "SECTION")("markdown", "the reference page instead");
   options.parse_positional("section");
   options.positional_help("[SECTION]");
-  const auto parsed = parse_command_line(options, argc, argv);
+  const auto parsed =
+      parse_command_line(options, argc, argv, {"peft-tool schema > config.schema.json", "peft-tool schema train"});
   if (!parsed) return static_cast<int>(ExitCode::done);
   if (parsed->count("section") > 1) throw ConfigError("peft-tool schema: one SECTION expected");
   const bool markdown = parsed->count("markdown") != 0;

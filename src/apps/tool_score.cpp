@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cxxopts.hpp>
 #include <limits>
 #include <map>
 
 #include "peft/base/error.h"
 #include "peft/base/json.h"
 #include "peft/metrics/metric.h"
+#include "src/apps/main.h"
 #include "src/apps/tool_score_values.h"
 
 namespace peft {
@@ -238,19 +238,11 @@ int tool_score(int argc, char** argv) {
   add("num-classes", "number of classes; ids outside 0..N-1 are then errors", cxxopts::value(options.num_classes), "N");
   add("bootstrap", "resamples for a 95 % interval", cxxopts::value(options.resamples), "B");
   add("bootstrap-seed", "seed of the resamples (default 0)", cxxopts::value(options.seed), "S");
-  add("h,help", "print this");
-  cxxopts::ParseResult parsed;
-  try {
-    parsed = usage.parse(argc, argv);
-  } catch (const cxxopts::exceptions::exception& error) {
-    throw_error<ConfigError>("score: {}", error.what());
-  }
-  if (parsed.count("help")) {
-    fmt::print("{}\n", usage.help());
-    return static_cast<int>(ExitCode::done);
-  }
-  if (!parsed.unmatched().empty())
-    throw_error<ConfigError>("score: unexpected argument \"{}\"", parsed.unmatched().front());
+  const auto arguments = parse_command_line(usage, argc, argv,
+                                            {"peft-tool score --metric accuracy,f1 --predictions predictions.jsonl "
+                                             "--references labels.jsonl --bootstrap 1000"});
+  if (!arguments) return static_cast<int>(ExitCode::done);
+  const cxxopts::ParseResult& parsed = *arguments;
   for (const char* name : {"metric", "predictions"})
     if (!parsed.count(name)) throw_error<ConfigError>("score: --{} is missing", name);
   if (parsed.count("num-classes") && options.num_classes < 1)

@@ -4,7 +4,6 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cxxopts.hpp>
 #include <iostream>
 #include <iterator>
 #include <optional>
@@ -13,8 +12,10 @@
 #include <system_error>
 
 #include "peft/base/error.h"
+#include "peft/base/model_folder.h"
 #include "peft/text/tokenizer.h"
 #include "peft/text/utf8.h"
+#include "src/apps/main.h"
 
 namespace peft {
 namespace {
@@ -63,23 +64,14 @@ void tokenize_lines(const Tokenizer& tokenizer, const EncodeOptions& options) {
 int tool_tokenize(int argc, char** argv) {
   cxxopts::Options options("peft-tool tokenize", "Token ids of the lines of stdin: text, or text<TAB>text_pair");
   options.add_options()("model", "folder with tokenizer.json or vocab.txt", cxxopts::value<std::string>(), "DIR")(
-      "no-special-tokens", "content only, without [CLS], [SEP] and their like")("h,help", "this text");
-  EncodeOptions encode_options;
-  std::string model;
-  try {
-    const auto parsed = options.parse(argc, argv);
-    if (parsed.count("help") != 0) {
-      fmt::print("{}", options.help());
-      return static_cast<int>(ExitCode::done);
-    }
-    if (!parsed.unmatched().empty())
-      throw_error<ConfigError>("peft-tool tokenize: unexpected argument \"{}\"", parsed.unmatched().front());
-    if (parsed.count("model") == 0) throw ConfigError("peft-tool tokenize: --model DIR is missing");
-    model = parsed["model"].as<std::string>();
-    encode_options.add_special_tokens = parsed.count("no-special-tokens") == 0;
-  } catch (const cxxopts::exceptions::exception& error) {
-    throw_error<ConfigError>("peft-tool tokenize: {}", error.what());
-  }
+      "no-special-tokens", "content only, without [CLS], [SEP] and their like");
+  const auto parsed = parse_command_line(options, argc, argv,
+                                         {"peft-tool tokenize --model models/minilm < texts.txt",
+                                          "echo 'a text' | peft-tool tokenize --model models/minilm"});
+  if (!parsed) return static_cast<int>(ExitCode::done);
+  if (parsed->count("model") == 0) throw ConfigError("peft-tool tokenize: --model DIR is missing");
+  const EncodeOptions encode_options{.add_special_tokens = parsed->count("no-special-tokens") == 0};
+  const auto model = find_model_folder((*parsed)["model"].as<std::string>());
   tokenize_lines(*Tokenizer::load(model), encode_options);
   return static_cast<int>(ExitCode::done);
 }

@@ -20,10 +20,14 @@ int train(int argc, char** argv) {
                                 cxxopts::value<std::vector<std::string>>(), "KEY.PATH=VALUE")(
       "resume",
       "go on with the run in output: from its checkpoint, from the start where it has none; a finished run ends at "
-      "once, "
-      "or goes on where --set train.max_steps or train.num_train_epochs is larger and the rate is constant")(
-      "dry-run", "resolve everything, print parameter counts, data sizes and a memory estimate; train nothing");
-  const auto arguments = parse_command_line(options, argc, argv);
+      "once, or goes on where --set train.max_steps or train.num_train_epochs is larger and the rate is constant")(
+      "dry-run",
+      "print what would be trained, how much memory and time it takes (by a few steps on the real data), and the whole "
+      "config; write nothing");
+  const auto arguments = parse_command_line(
+      options, argc, argv,
+      {"peft-train --config configs/quickstart/lora.json --dry-run",
+       "peft-train --config configs/quickstart/lora.json --set train.max_steps=50 --set output=runs/lora-short"});
   if (!arguments) return 0;
   if (arguments->count("config") != 1) throw ConfigError("--config FILE is required, once (see --help)");
   std::vector<std::string> sets;  // as given: cxxopts would split a list at its commas

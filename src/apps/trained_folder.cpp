@@ -5,6 +5,7 @@
 #include "peft/base/error.h"
 #include "peft/base/json.h"
 #include "peft/base/log.h"
+#include "peft/base/model_folder.h"
 #include "peft/data/task.h"
 #include "peft/interop/adapter_folder.h"
 #include "peft/interop/description.h"
@@ -53,16 +54,17 @@ std::optional<RunConfig> find_run(const fs::path& folder, std::string& fingerpri
 /// The model under an adapter: the one given, the run's, or a local base_model_name_or_path.
 fs::path base_model_of(const fs::path& adapter, const std::optional<std::string>& given,
                        const std::optional<RunConfig>& run) {
-  if (given) return *given;
+  if (given) return find_model_folder(*given);
   if (run) return run->model.path;
   std::string name;
   const AdapterFiles files{
       .config = read_json_file<DataError>(adapter / "adapter_config.json"), .tensors = {}, .origin = adapter.string()};
   if (files.config.is_object()) files.read("base_model_name_or_path", name);
   if (!name.empty() && present(fs::path(name) / "config.json")) return name;
+  if (const auto cached = cached_model(name)) return *cached;
   throw_error<ConfigError>(
       "{}: --model DIR is missing: no run config lies beside the adapter, and its base_model_name_or_path \"{}\" is no "
-      "folder here",
+      "folder here and not in Hugging Face's cache",
       adapter.string(), name);
 }
 

@@ -14,6 +14,7 @@
 #include <cmath>
 
 #include "peft/base/error.h"
+#include "peft/base/summaries.h"
 #include "peft/kernels/grouped_matmul.h"
 #include "src/methods/prompt_base.h"
 #include "src/methods/prompt_rows.h"
@@ -216,6 +217,9 @@ const bool adept_registered = methods().add(
               recognise_adept,
               import_adept,
               {"prompt_embeddings", "lora_embedding_A", "lora_embedding_a", "lora_embedding_B", "lora_embedding_b"}});
+
+[[maybe_unused]] const bool adept_described =
+    summaries("method").add("adept", {"a short prompt and a token-shared network on the embeddings", "2501.03291"});
 
 }  // namespace
 }  // namespace peft

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "peft/base/error.h"
+#include "peft/base/summaries.h"
 #include "peft/methods/method.h"
 
 namespace peft {
@@ -125,6 +126,9 @@ const bool bitfit_registered = methods().add(
     "bitfit",
     {[] { return std::make_unique<BitfitConfig>(); },
      [](Transformer& model, const BankSpec& bank) { return std::make_unique<Bitfit>(model, bank); }, recognise_bitfit});
+
+[[maybe_unused]] const bool bitfit_described =
+    summaries("method").add("bitfit", {"the biases of the network", "2106.10199"});
 
 }  // namespace
 }  // namespace peft

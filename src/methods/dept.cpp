@@ -12,6 +12,7 @@
 #include <cmath>
 
 #include "peft/base/error.h"
+#include "peft/base/summaries.h"
 #include "src/methods/prompt_base.h"
 #include "src/methods/prompt_rows.h"
 
@@ -206,6 +207,9 @@ const bool dept_registered =
                            recognise_dept,
                            import_dept,
                            {"prompt_embeddings", "lora_embedding_A", "lora_embedding_B"}});
+
+[[maybe_unused]] const bool dept_described = summaries("method").add(
+    "dept", {"a short prompt and a low-rank offset of the embeddings by position", "2309.05173"});
 
 }  // namespace
 }  // namespace peft

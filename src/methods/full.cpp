@@ -7,6 +7,7 @@
 #include <set>
 
 #include "peft/base/error.h"
+#include "peft/base/summaries.h"
 #include "peft/methods/method.h"
 #include "src/methods/targets.h"
 
@@ -117,6 +118,9 @@ class Full : public Method {
 const bool full_registered = methods().add(
     "full", {[] { return std::make_unique<FullConfig>(); },
              [](Transformer& model, const BankSpec& bank) { return std::make_unique<Full>(model, bank); }, nullptr});
+
+[[maybe_unused]] const bool full_described =
+    summaries("method").add("full", {"every weight of the network: the upper baseline"});
 
 }  // namespace
 }  // namespace peft

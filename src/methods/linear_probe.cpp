@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "peft/base/error.h"
+#include "peft/base/summaries.h"
 #include "peft/methods/method.h"
 
 namespace peft {
@@ -104,6 +105,9 @@ const bool linear_probe_registered =
                   {[] { return std::make_unique<LinearProbeConfig>(); },
                    [](Transformer& model, const BankSpec& bank) { return std::make_unique<LinearProbe>(model, bank); },
                    recognise_linear_probe});
+
+[[maybe_unused]] const bool linear_probe_described =
+    summaries("method").add("linear_probe", {"the head alone on frozen features: the lower baseline"});
 
 }  // namespace
 }  // namespace peft

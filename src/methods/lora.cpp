@@ -12,6 +12,7 @@
 #include <set>
 
 #include "peft/base/error.h"
+#include "peft/base/summaries.h"
 #include "peft/kernels/low_rank.h"
 #include "peft/methods/method.h"
 #include "src/methods/targets.h"
@@ -287,6 +288,9 @@ const bool lora_registered =
     methods().add("lora", {[] { return std::make_unique<LoraConfig>(); },
                            [](Transformer& model, const BankSpec& bank) { return std::make_unique<Lora>(model, bank); },
                            recognise_lora});
+
+[[maybe_unused]] const bool lora_described =
+    summaries("method").add("lora", {"a low-rank addition to chosen linear maps", "2106.09685"});
 
 }  // namespace
 }  // namespace peft

@@ -14,6 +14,7 @@
 
 #include "peft/base/error.h"
 #include "peft/base/log.h"
+#include "peft/base/summaries.h"
 #include "src/methods/layers.h"
 #include "src/methods/ntk_compress.h"
 #include "src/methods/ntk_config.h"
@@ -266,6 +267,9 @@ const bool ntk_attention_registered =
                   {[] { return std::make_unique<NtkConfig>(); },
                    [](Transformer& model, const BankSpec& bank) { return std::make_unique<NtkAttention>(model, bank); },
                    recognise_ntk});
+
+[[maybe_unused]] const bool ntk_attention_described =
+    summaries("method").add("ntk_attention", {"a linear-attention state in place of a long prefix", "2406.14036"});
 
 }  // namespace
 }  // namespace peft

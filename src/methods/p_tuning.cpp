@@ -13,6 +13,7 @@
 #include <cmath>
 
 #include "peft/base/error.h"
+#include "peft/base/summaries.h"
 #include "peft/methods/method.h"
 #include "src/methods/p_tuning_network.h"
 #include "src/methods/prompt_rows.h"
@@ -193,6 +194,9 @@ const bool p_tuning_registered = methods().add(
     "p_tuning", {[] { return std::make_unique<PTuningConfig>(); },
                  [](Transformer& model, const BankSpec& bank) { return std::make_unique<PTuning>(model, bank); },
                  recognise_p_tuning});
+
+[[maybe_unused]] const bool p_tuning_described =
+    summaries("method").add("p_tuning", {"a small MLP or LSTM that writes rows in front of the text", "2103.10385"});
 
 }  // namespace
 }  // namespace peft

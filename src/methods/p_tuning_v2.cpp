@@ -5,6 +5,7 @@
 /// stays frozen. Counts, files and limits: prefix.cpp.
 
 #include "peft/base/error.h"
+#include "peft/base/summaries.h"
 #include "src/methods/prefix_method.h"
 
 namespace peft {
@@ -76,6 +77,9 @@ const bool p_tuning_v2_registered = methods().add(
     "p_tuning_v2",
     {[] { return std::make_unique<PTuningV2Config>(); },
      [](Transformer& model, const BankSpec& bank) { return std::make_unique<PrefixMethod>(model, bank); }, nullptr});
+
+[[maybe_unused]] const bool p_tuning_v2_described =
+    summaries("method").add("p_tuning_v2", {"prefix with the defaults of its own paper's code", "2110.07602"});
 
 }  // namespace
 }  // namespace peft

@@ -11,6 +11,7 @@
 /// Not the identity at the start: a zero prefix adds P keys of score 0. The file holds peft's prompt_embeddings [P, 2 L Y]: row 2l the
 /// keys of layer l, row 2l+1 its values, whatever made them.
 
+#include "peft/base/summaries.h"
 #include "src/methods/prefix_method.h"
 
 namespace peft {
@@ -22,6 +23,9 @@ const bool prefix_registered = methods().add(
                recognise_prefix,
                import_prefix,
                {"prompt_embeddings"}});
+
+[[maybe_unused]] const bool prefix_described =
+    summaries("method").add("prefix", {"key/value pairs in front of those of every layer", "2101.00190, 2410.02200"});
 
 }  // namespace
 }  // namespace peft

@@ -9,6 +9,7 @@
 #include <ATen/ATen.h>
 
 #include "peft/base/error.h"
+#include "peft/base/summaries.h"
 #include "src/methods/prompt_base.h"
 #include "src/methods/prompt_rows.h"
 
@@ -100,6 +101,9 @@ const bool prompt_registered = methods().add(
     "prompt",
     {[] { return std::make_unique<PromptConfig>(); },
      [](Transformer& model, const BankSpec& bank) { return std::make_unique<Prompt>(model, bank); }, recognise_prompt});
+
+[[maybe_unused]] const bool prompt_described = summaries("method").add(
+    "prompt", {"rows in front of the text, in the input or in every layer", "2104.08691, 2203.12119"});
 
 }  // namespace
 }  // namespace peft

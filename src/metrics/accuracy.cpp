@@ -1,5 +1,6 @@
 #include <numeric>
 
+#include "peft/base/summaries.h"
 #include "peft/metrics/metric.h"
 
 namespace peft {
@@ -20,6 +21,8 @@ Evaluate accuracy(const Scored& scored) {
 }
 
 [[maybe_unused]] const bool registered = metric_registry().add("accuracy", {.prepare = accuracy});
+
+[[maybe_unused]] const bool described = summaries("metric").add("accuracy", {"share of right answers"});
 
 }  // namespace
 }  // namespace peft

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "peft/base/summaries.h"
 #include "peft/metrics/metric.h"
 
 namespace peft {
@@ -133,6 +134,9 @@ Evaluate spearman(const Scored& scored) {
 [[maybe_unused]] const bool registered =
     metric_registry().add("pearson", {.input = Metric::Input::numbers, .prepare = pearson}) &&
     metric_registry().add("spearman", {.input = Metric::Input::numbers, .prepare = spearman});
+
+[[maybe_unused]] const bool described = summaries("metric").add("pearson", {"linear correlation of scores"}) &&
+                                        summaries("metric").add("spearman", {"rank correlation of scores"});
 
 }  // namespace
 }  // namespace peft

@@ -1,5 +1,6 @@
 #include "f1.h"
 
+#include "peft/base/summaries.h"
 #include "sets.h"
 
 namespace peft {
@@ -69,6 +70,10 @@ Evaluate macro_f1_all(const Scored& scored) {
     metric_registry().add("f1", {.prepare = binary_f1, .ordered = true}) &&
     metric_registry().add("macro_f1", {.prepare = macro_f1, .prepare_sets = macro_f1_of_sets}) &&
     metric_registry().add("macro_f1_all", {.prepare = macro_f1_all, .all_classes = true});
+
+[[maybe_unused]] const bool described = summaries("metric").add("f1", {"F1 of class 1"}) &&
+                                        summaries("metric").add("macro_f1", {"mean F1 of the classes that occur"}) &&
+                                        summaries("metric").add("macro_f1_all", {"mean F1 of all classes"});
 
 }  // namespace
 }  // namespace peft

@@ -1,6 +1,7 @@
 #include <unordered_map>
 
 #include "f1.h"
+#include "peft/base/summaries.h"
 
 namespace peft {
 namespace {
@@ -77,6 +78,12 @@ Evaluate gender_parity(const Scored& scored) {
     metric_registry().add("multirc_em", {.prepare = multirc_em, .groups = Metric::Groups::required}) &&
     metric_registry().add("multirc_f1m", {.prepare = multirc_f1m, .groups = Metric::Groups::required}) &&
     metric_registry().add("gender_parity", {.prepare = gender_parity, .groups = Metric::Groups::required});
+
+[[maybe_unused]] const bool described =
+    summaries("metric").add("multirc_f1a", {"F1 over all answers"}) &&
+    summaries("metric").add("multirc_em", {"share of questions whose answers are all right"}) &&
+    summaries("metric").add("multirc_f1m", {"mean F1 of the questions"}) &&
+    summaries("metric").add("gender_parity", {"share of pairs that are answered alike"});
 
 }  // namespace
 }  // namespace peft

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "f1.h"
+#include "peft/base/summaries.h"
 
 namespace peft {
 namespace {
@@ -30,6 +31,9 @@ Evaluate mcc(const Scored& scored) {
 }
 
 [[maybe_unused]] const bool registered = metric_registry().add("mcc", {.prepare = mcc});
+
+[[maybe_unused]] const bool described =
+    summaries("metric").add("mcc", {"Matthews correlation of classes: 0 for a constant answer"});
 
 }  // namespace
 }  // namespace peft

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "peft/base/summaries.h"
 #include "peft/metrics/metric.h"
 
 namespace peft {
@@ -24,6 +25,8 @@ Evaluate perplexity(const Scored& scored) {
 
 [[maybe_unused]] const bool registered = metric_registry().add(
     "perplexity", {.input = Metric::Input::numbers, .prepare = perplexity, .lower_is_better = true});
+
+[[maybe_unused]] const bool described = summaries("metric").add("perplexity", {"of texts, a token; lower is better"});
 
 }  // namespace
 }  // namespace peft

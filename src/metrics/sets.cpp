@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "peft/base/summaries.h"
+
 namespace peft {
 namespace {
 
@@ -78,6 +80,10 @@ namespace {
 
 [[maybe_unused]] const bool registered = metric_registry().add("micro_f1", {.prepare_sets = micro_f1}) &&
                                          metric_registry().add("subset_accuracy", {.prepare_sets = subset_accuracy});
+
+[[maybe_unused]] const bool described =
+    summaries("metric").add("micro_f1", {"F1 of all decisions of sets of classes"}) &&
+    summaries("metric").add("subset_accuracy", {"share of sets that are right as a whole"});
 
 }  // namespace
 }  // namespace peft

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "peft/base/error.h"
+#include "peft/base/summaries.h"
 #include "peft/models/spec.h"
 
 namespace peft {
@@ -69,6 +70,9 @@ ModelSpec parse_bert(const Json& config, const std::string& origin) {
 }
 
 const bool registered = architectures().add("bert", {parse_bert});
+
+[[maybe_unused]] const bool described =
+    summaries("architecture").add("bert", {"encoder with token types and learned positions", "1810.04805"});
 
 }  // namespace
 }  // namespace peft

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "peft/base/summaries.h"
 #include "peft/models/spec.h"
 
 namespace peft {
@@ -62,6 +63,9 @@ ModelSpec parse_distilbert(const Json& config, const std::string& origin) {
 }
 
 const bool registered = architectures().add("distilbert", {parse_distilbert});
+
+[[maybe_unused]] const bool described =
+    summaries("architecture").add("distilbert", {"bert in half the layers, without token types", "1910.01108"});
 
 }  // namespace
 }  // namespace peft

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "peft/base/error.h"
+#include "peft/base/summaries.h"
 #include "peft/models/spec.h"
 
 namespace peft {
@@ -67,6 +68,9 @@ ModelSpec parse_mpnet(const Json& config, const std::string& origin) {
 }
 
 const bool registered = architectures().add("mpnet", {parse_mpnet});
+
+[[maybe_unused]] const bool described =
+    summaries("architecture").add("mpnet", {"encoder with relative position biases", "2004.09297"});
 
 }  // namespace
 }  // namespace peft

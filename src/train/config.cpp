@@ -7,6 +7,7 @@
 #include "peft/base/error.h"
 #include "peft/data/task.h"
 #include "peft/methods/method.h"
+#include "src/train/config_paths.h"
 
 namespace peft {
 namespace {
@@ -24,10 +25,6 @@ void named(const std::string& origin, const Body& body) {
     const std::string message = error.what();
     throw ConfigError(message.starts_with(origin) ? message : origin + ": " + message);
   }
-}
-
-std::string absolute(const std::string& path) {
-  return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
 }
 
 void compare(const Json& a, const Json& b, const std::string& path, std::string& found) {
@@ -49,7 +46,9 @@ void compare(const Json& a, const Json& b, const std::string& path, std::string&
 }  // namespace
 
 void ModelConfig::visit(Fields& fields) {
-  fields.field("path", path, {.help = "folder of a pretrained model as Hugging Face saves it", .required = true});
+  fields.field("path", path,
+               {.help = "folder of a pretrained model as Hugging Face saves it, or its name in Hugging Face's cache",
+                .required = true});
   fields.field("dtype", dtype,
                {.help = "of the frozen weights and activations; auto: the folder's",
                 .choices = {"float32", "bfloat16", "auto"}});
@@ -146,9 +145,14 @@ void RunConfig::visit(Fields& fields) {
                {.help = "the run folder", .required = true, .per_job = true, .changes_numbers = false});
 }
 
-RunConfig RunConfig::from_json(const Json& json, const std::string& origin) {
+namespace {
+
+/// Checked, its paths as they are written.
+RunConfig parse_config(const Json& json, const std::string& origin) {
   RunConfig config;
-  named(origin, [&] { parse_fields([&](Fields& fields) { config.visit(fields); }, json, origin, {"provenance"}); });
+  named(origin, [&] {
+    parse_fields([&](Fields& fields) { config.visit(fields); }, json, origin, {"$schema", "provenance"});
+  });
   TrainConfig& train = config.train;
   require(!(train.batch_size && train.batch_tokens), origin,
           "train.batch_tokens: stands in place of train.batch_size, found both");
@@ -171,20 +175,28 @@ RunConfig RunConfig::from_json(const Json& json, const std::string& origin) {
   require(!config.model.path.empty(), origin, "model.path: found \"\", expected a folder");
   require(!config.output.empty(), origin, "output: found \"\", expected a folder");
   named(origin, [&] { config.method->validate(); });
-  config.model.path = absolute(config.model.path);
-  config.task.data = absolute(config.task.data);
-  for (auto& [split, file] : config.data.files) file = absolute(file);
-  for (std::optional<std::string>* path : config.method.paths()) {
-    if (*path) *path = absolute(**path);
-  }
-  config.output = absolute(config.output);
+  return config;
+}
+
+}  // namespace
+
+RunConfig RunConfig::from_json(const Json& json, const std::string& origin) {
+  RunConfig config = parse_config(json, origin);
+  resolve_paths(config, origin);
+  return config;
+}
+
+RunConfig read_run_config(const Json& json, const std::string& origin) {
+  RunConfig config = parse_config(json, origin);
+  check_paths(config, origin);
+  resolve_paths(config, origin);
   return config;
 }
 
 RunConfig RunConfig::read(const std::filesystem::path& file, const std::vector<std::string>& sets) {
   Json json = read_json_file<ConfigError>(file, JsonComments::allow);
   for (const std::string& assignment : sets) apply_set(json, assignment);
-  return from_json(json, file.string());
+  return read_run_config(json, file.string());
 }
 
 Json RunConfig::to_json(const FieldFilter& wanted) const {
@@ -195,6 +207,21 @@ Json RunConfig::to_json(const FieldFilter& wanted) const {
 bool outputs_from_file(const TaskConfig& task) {
   return task_registry().at(resolve_task_name(task.name)).labels_from_files();
 }
+
+namespace {
+
+/// Full names, and the short ones of benchmarks' tasks.
+std::vector<std::string> task_names() {
+  std::vector<std::string> names;
+  for (const std::string& name : task_registry().names()) {
+    names.push_back(name);
+    const std::string last = name.substr(name.find('/') + 1);
+    if (last != name && resolve_task_name(last) == name) names.push_back(last);
+  }
+  return names;
+}
+
+}  // namespace
 
 std::string first_difference(const Json& a, const Json& b) {
   std::string found;
@@ -214,6 +241,14 @@ Json run_config_schema() {
     alternatives.push_back(section);
   }
   schema["properties"]["method"] = {{"oneOf", alternatives}};
+  schema["properties"]["task"]["properties"]["name"]["enum"] = task_names();
+  const Json grid = {
+      {"type", "object"}, {"minProperties", 1}, {"additionalProperties", {{"type", "array"}, {"minItems", 1}}}};
+  schema["properties"]["sweep"] = {
+      {"description", "of peft-sweep alone: key path -> list of values, or a list of such grids"},
+      {"oneOf", Json::array({grid, {{"type", "array"}, {"minItems", 1}, {"items", grid}}})}};
+  schema["properties"]["$schema"] = {{"type", "string"},
+                                     {"description", "where an editor finds this schema; ignored on input"}};
   schema["properties"]["provenance"] = {{"type", "object"},
                                         {"description", "versions and fingerprints; ignored on input"}};
   schema["$schema"] = "https://json-schema.org/draft/2020-12/schema";

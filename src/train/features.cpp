@@ -9,7 +9,7 @@
 
 namespace peft {
 
-void FeatureCache::add(const Transformer& model, const EncodedSplit& split) {
+void FeatureCache::add(const Transformer& model, const EncodedSplit& split, std::size_t batches) {
   if (splits_.contains(&split)) return;
   const at::NoGradGuard no_grad;
   const DropoutContext no_dropout;
@@ -19,6 +19,7 @@ void FeatureCache::add(const Transformer& model, const EncodedSplit& split) {
   int64_t done = 0;
   for (const std::vector<int64_t>& batch : length_batches(split, 0)) {
     if (InterruptGuard::requested()) return;
+    if (parts.size() == batches) break;
     std::vector<BatchExample> examples;
     for (const int64_t example : batch) {
       examples.push_back({&split, example, 0, 0});

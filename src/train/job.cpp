@@ -1,8 +1,11 @@
 #include "src/train/job.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "peft/base/log.h"
+#include "peft/base/memory.h"
+#include "src/train/forecast.h"
 #include "src/train/job_reports.h"
 
 namespace peft {
@@ -32,9 +35,33 @@ Optimizer::Due Job::due_step() const {
   return {static_cast<std::size_t>(k_), progress_.state().step, progress_.state().updates};
 }
 
+int64_t Job::work(const Bank& bank, const Step& step) const {
+  int64_t sum = 0;
+  for (const auto& micro : step.micro_batches)
+    for (const int64_t example : micro) sum += work_of(bank, train_split(), example);
+  return sum;
+}
+
+double Job::total_work(const Bank& bank) const {
+  int64_t epoch = 0;
+  for (int64_t e = 0; e < train_split().size(); ++e) epoch += work_of(bank, train_split(), e);
+  return static_cast<double>(epoch) * static_cast<double>(progress_.total_steps()) /
+         static_cast<double>(std::max<int64_t>(1, progress_.steps_in_epoch()));
+}
+
+bool RunEstimate::add(double seconds, int64_t step_work) {
+  if (steps == kSteps) return false;
+  ++steps;
+  step_seconds += seconds;
+  work += step_work;
+  peak_memory_bytes = peft::peak_memory_bytes();
+  return true;
+}
+
 bool Job::finish_step(Bank& bank, const Step& step, const Optimizer::Report& report, double loss, int64_t tokens,
                       double seconds) {
   seconds_ += seconds;
+  estimate_.add(seconds, work(bank, step));
   if (!progress_.count(step, report.finite, loss, tokens))
     log_warning("{}: step {}: loss or gradient is not finite; the step is skipped", config_.output, this->step());
   const auto log_step = [&] {
@@ -129,6 +156,10 @@ void Job::complete(Bank& bank) {
   recorder_->save_adapter("last", store(bank), *bank.method, k_);
   if (data_.dev == nullptr) recorder_->save_adapter("best", store(bank), *bank.method, k_);
   Json metrics = training_metrics(config_, data_, progress_, *bank.method, k_, seconds_);
+  if (estimate_.steps > 0) {
+    metrics["estimated_peak_memory_bytes"] = estimate_.peak_memory_bytes;
+    metrics["estimated_train_runtime"] = estimate_.train_seconds(total_work(bank));
+  }
   if (data_.dev != nullptr) {
     if (!best_ && progress_.state().best_step != step())  // the bank's slice is free now: score what best/ holds
       recorder_->restore_adapter("best", store(bank), *bank.method, k_);

@@ -8,6 +8,22 @@
 
 namespace peft {
 
+/// What a run is expected to take, by the first steps of its process.
+struct RunEstimate {
+  static constexpr int64_t kSteps = 3;
+  int64_t steps = 0;
+  double step_seconds = 0.0, other_seconds = 0.0;  ///< of these steps; of what is done once
+  int64_t work = 0;                                ///< of these steps (work_of of forecast.h)
+  int64_t peak_memory_bytes = 0;
+
+  /// Notes a step, and the memory held until then; true: it was one of the first.
+  bool add(double seconds, int64_t step_work);
+  /// Of all training of a run with `total_work`.
+  double train_seconds(double total_work) const {
+    return other_seconds + (work > 0 ? step_seconds / static_cast<double>(work) * total_work : 0.0);
+  }
+};
+
 class Job {
  public:
   using OnEvaluation = std::function<Verdict(int64_t step, double score)>;
@@ -29,13 +45,19 @@ class Job {
   /// Opens what the recorder has and goes on from its checkpoint of `step` where there is one (0: the start), else from the newest.
   void open(Bank& bank, int64_t k, Json provenance, int64_t step);
   Optimizer::Due due_step() const;
+  /// Of a step, and of all steps of the run.
+  int64_t work(const Bank& bank, const Step& step) const;
+  double total_work(const Bank& bank) const;
   /// After the optimiser's step: counts, logs and evaluates as the config says; `seconds` is this job's share of the step. A guard or
   /// the caller's verdict may stop the job here. True: all jobs of the bank should save now, since the job is due to or ends, and rows
   /// depend in their last bits on the rows beside them.
   bool finish_step(Bank& bank, const Step& step, const Optimizer::Report& report, double loss, int64_t tokens,
                    double seconds);
   /// Adds to the time of training what was not a step.
-  void charge(double seconds) { seconds_ += seconds; }
+  void charge(double seconds) {
+    seconds_ += seconds;
+    estimate_.other_seconds += seconds;
+  }
   /// Writes the results of a job that has done its last step or stopped early. All jobs of a bank have saved by then.
   void complete_if_due(Bank& bank);
   void save(const Bank& bank) { recorder_->save(progress_.saved(), bank, k_, seconds_); }
@@ -61,6 +83,7 @@ class Job {
   int64_t k_ = 0;
   double seconds_ = 0.0;
   Description description_;
+  RunEstimate estimate_;
   std::optional<Evaluation> best_;  // the evaluation that best/ holds, when this process made it
   bool active_ = false;
 };

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "peft/metrics/metrics.h"
@@ -82,6 +83,11 @@ void JobProgress::keep_for_longer_run(int64_t log_bytes) {
 bool JobProgress::in_turn(const std::optional<int64_t>& every) const {
   if (!every) return sampler_.at(state_.step).epoch != epoch_;
   return *every > 0 && state_.step % *every == 0;
+}
+
+int64_t JobProgress::evaluations() const {
+  const int64_t total = total_steps(), every = config_.eval_steps.value_or(std::max<int64_t>(1, steps_in_epoch()));
+  return every == 0 ? 1 : (total + every - 1) / every;
 }
 
 bool JobProgress::checks_gradients_now() const { return state_.step == kGradientCheckStep; }

@@ -26,7 +26,8 @@ class JobProgress {
   /// Passes over the training rows so far. With a token budget the epochs differ in their number of steps.
   double epochs_done() const;
 
-  Step next() const { return sampler_.at(state_.step); }
+  Step at(int64_t step) const { return sampler_.at(step); }
+  Step next() const { return at(state_.step); }
   /// Counts the step that next() gave. `finite`: the optimiser applied it. False: the step is skipped, its loss counts nowhere.
   bool count(const Step& step, bool finite, double loss, int64_t tokens);
   /// What a guard says after the step just counted: too many skipped steps, or a diverged loss. Nothing: the job goes on.
@@ -40,6 +41,8 @@ class JobProgress {
   bool saves_now() const { return at_last_step() || in_turn(config_.save_steps); }
   /// Keeps the counters of a longer run, which does nothing out of turn at this step. `log_bytes`: of its log.
   void keep_for_longer_run(int64_t log_bytes);
+  /// Evaluations of a run that nothing stops early.
+  int64_t evaluations() const;
   bool checks_gradients_now() const;
   bool patience_ended() const;
   bool ended() const { return state_.step >= total_steps() || patience_ended(); }

@@ -2,22 +2,16 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "peft/base/memory.h"
 #include "peft/metrics/metrics.h"
 
 namespace peft {
 namespace {
-
-int64_t peak_memory_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss * 1024;
-}
 
 std::string pool_name(Pool pool) {
   switch (pool) {

@@ -4,6 +4,7 @@
 
 #include "peft/base/error.h"
 #include "peft/base/log.h"
+#include "peft/base/model_folder.h"
 
 namespace peft {
 
@@ -19,7 +20,8 @@ at::Device choose_device(const std::string& name, const std::string& key) {
 }
 
 OpenModel open_model(const ModelConfig& config, at::Device device) {
-  OpenModel open{Transformer::load(config.path, config.dtype, device), Tokenizer::load(config.path)};
+  const auto folder = find_model_folder(config.path);
+  OpenModel open{Transformer::load(folder, config.dtype, device), Tokenizer::load(folder)};
   if (config.dropout.is_number()) open.model.override_dropout(config.dropout.get<double>());
   const auto wish = attention_implementation(config.attn_implementation);
   const std::string backend = open.model.set_attention(wish);

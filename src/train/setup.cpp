@@ -11,6 +11,7 @@
 #include "peft/base/log.h"
 #include "peft/interop/adapter_folder.h"
 #include "peft/interop/labels.h"
+#include "peft/train/batch.h"
 #include "peft/train/open_model.h"
 
 namespace peft {
@@ -144,19 +145,24 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
   bank.optimizer = std::make_unique<Optimizer>(*bank.method, std::move(train), bank.model.execution().custom_kernels);
 }
 
-void cache_features(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
+double cache_features(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, std::size_t batches) {
   constexpr int64_t kLargest = int64_t{1} << 30;  // bytes of a split's features that are worth keeping unasked
   const FeatureCaching wanted = bank.method->feature_caching();
-  if (wanted == FeatureCaching::never || body_dropout(bank) > 0) return;
+  if (wanted == FeatureCaching::never || body_dropout(bank) > 0) return 1.0;
+  std::size_t all = 0, done = 0;
   const int64_t row_bytes = bank.model.spec().width() * static_cast<int64_t>(sizeof(float));
   for (const auto& job : jobs) {
     const auto add = [&](const EncodedSplit& split, bool gains) {
-      if (wanted == FeatureCaching::always || (gains && split.sequences() * row_bytes <= kLargest))
-        bank.features.add(bank.model, split);
+      if (wanted != FeatureCaching::always && (!gains || split.sequences() * row_bytes > kLargest)) return;
+      const std::size_t count = length_batches(split, 0).size();
+      all += count;
+      done += std::min(count, batches);
+      bank.features.add(bank.model, split, batches);
     };
     add(job->train_split(), job->progress().total_steps() > job->progress().steps_in_epoch());
     if (job->dev_split() != nullptr) add(*job->dev_split(), true);
   }
+  return all == 0 ? 1.0 : static_cast<double>(done) / static_cast<double>(all);
 }
 
 Json make_provenance(const Bank& bank) {

@@ -1,6 +1,8 @@
 #pragma once
 /// From configs to a bank that is ready to train. Private to src/train.
 
+#include <limits>
+
 #include "src/train/job.h"
 
 namespace peft {
@@ -14,7 +16,9 @@ Bank open_bank(const RunConfig& config);
 void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs);
 /// Fills the bank's feature cache when the method allows it and the jobs read their rows often enough to gain by it. Throws ConfigError
 /// when the config demands it of a network with dropout.
-void cache_features(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs);
+/// `batches`: of each split, as FeatureCache::add takes it. Returns the share of the work that was done.
+double cache_features(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs,
+                      std::size_t batches = std::numeric_limits<std::size_t>::max());
 /// Versions and fingerprints of code, model and tokenizer.
 Json make_provenance(const Bank& bank);
 

@@ -7,6 +7,7 @@
 
 #include "peft/base/fields.h"
 #include "peft/base/hash.h"
+#include "src/train/config_paths.h"
 #include "src/train/run_folder.h"
 #include "src/train/setup.h"
 
@@ -89,7 +90,7 @@ RunConfig config_of(Json json, const Json& point, const std::string& folder, con
     }
   }
   json["output"] = folder;
-  return RunConfig::from_json(json, origin);
+  return read_run_config(json, origin);
 }
 
 }  // namespace

@@ -123,7 +123,7 @@ def contents(folder):
 def metrics(folder):
     """metrics.json without times and memory."""
     values = json.loads((folder / "metrics.json").read_text())
-    return {k: v for k, v in values.items() if k not in ("train_runtime", "peak_memory_bytes") and not k.endswith("_per_second")}
+    return {k: v for k, v in values.items() if k not in ("train_runtime", "peak_memory_bytes") and not k.endswith("_per_second") and not k.startswith("estimated_")}
 
 
 def results(folder):

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 import signal
 
 import pytest
@@ -215,12 +216,15 @@ def test_a_dry_run_writes_nothing(world):
     backbone = sum(t.numel() for name, t in weights.items())
     trainable = 2 * 2 * (32 * 4 + 4 * 32) + head
     text = done.stdout
-    numbers = {line.rsplit("  ", 1)[0].strip(): line for line in text.splitlines()}
-    trained = next(line for line in numbers.values() if line.startswith("trainable parameters"))
-    frozen = next(line for line in numbers.values() if line.startswith("backbone parameters"))
-    assert int(trained.split()[2]) == trainable
-    assert int(frozen.split()[2]) in (backbone, backbone - head)
-    assert "75 (25 in an epoch)" in text and "200" in text and "60" in text
+    facts = dict(line.split(maxsplit=1) for line in text.split("\n\n")[0].splitlines())
+    assert list(facts) == ["model", "task", "train", "dev", "method", "steps", "memory", "time", "output"]
+    number = lambda text: int(text.replace(",", ""))
+    assert number(re.search(r"lora: ([\d,]+) trained", facts["method"])[1]) == trainable
+    assert number(re.search(r": ([\d,]+) numbers", facts["model"])[1]) in (backbone, backbone - head)
+    assert facts["steps"] == "75, 25 in an epoch, 8 examples a step; evaluations 3"
+    assert facts["train"].startswith("200 examples") and facts["dev"].startswith("60 examples")
+    resolved = json.loads(text.split("\nconfig:\n")[1])
+    assert resolved["train"]["max_steps"] == -1 and resolved["task"]["name"] == "classification"
     finished = world.finished(config | {"train": config["train"] | {"max_steps": 2}})
     assert metrics(finished)["trainable_parameters"] == trainable
     assert world.train(config, "--dry-run").returncode == 0  # also where a run is already
@@ -288,5 +292,7 @@ def test_metrics_have_the_names_of_the_trainer(world):
         assert isinstance(values[name], (int, float)) and math.isfinite(values[name]), name
     assert values["train_samples"] == 200 and values["eval_samples"] == 60 and values["peak_memory_bytes"] > 1 << 20
     assert values["train_samples_per_second"] == pytest.approx(24 / values["train_runtime"])
+    assert values["estimated_peak_memory_bytes"] == pytest.approx(values["peak_memory_bytes"], rel=0.1)
+    assert values["estimated_train_runtime"] == pytest.approx(values["train_runtime"], rel=0.5)
     stored = load_file(folder / "best" / "adapter_model.safetensors")
     assert values["stored_parameters"] == sum(t.numel() for t in stored.values())

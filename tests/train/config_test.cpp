@@ -42,6 +42,84 @@ TEST(RunConfig, ProvenanceIsIgnoredOnInput) {
   EXPECT_EQ(refusal(json), "accepted");
 }
 
+TEST(RunConfig, AnEditorsSchemaIsIgnoredOnInput) {
+  Json json = minimal();
+  json["$schema"] = "config.schema.json";
+  EXPECT_EQ(refusal(json), "accepted");
+  EXPECT_FALSE(RunConfig::from_json(json, "x.json").to_json().contains("$schema"));
+}
+
+/// A folder with a config file beside what it names.
+class ConfigPaths : public testing::Test {
+ protected:
+  ConfigPaths() : folder_(std::filesystem::path(testing::TempDir()) / "config_paths") {
+    std::filesystem::remove_all(folder_);
+    write_atomic(folder_ / "m" / "config.json", "{}");
+    write_atomic(folder_ / "d" / "train.tsv", "");
+  }
+  RunConfig read(const Json& json) const {
+    write_atomic(folder_ / "x.json", json.dump());
+    return RunConfig::read(folder_ / "x.json");
+  }
+  std::string refusal_of(const Json& json) const {
+    try {
+      read(json);
+    } catch (const DataError& error) {
+      return error.what();
+    }
+    return "accepted";
+  }
+  std::filesystem::path folder_;
+};
+
+TEST_F(ConfigPaths, AreTriedBesideTheFile) {
+  Json json = minimal();
+  json["data"]["files"] = {{"dev", "d/train.tsv"}};
+  json["method"]["init_from"] = "m";
+  const RunConfig config = read(json);
+  EXPECT_EQ(config.model.path, folder_ / "m");
+  EXPECT_EQ(config.task.data, folder_ / "d");
+  EXPECT_EQ(config.data.files.at("dev"), folder_ / "d" / "train.tsv");
+  EXPECT_EQ(config.method->init_from, (folder_ / "m").string());
+  EXPECT_EQ(config.output, std::filesystem::absolute("o"));
+}
+
+TEST_F(ConfigPaths, TheWorkingDirectoryComesFirst) {
+  const auto here = std::filesystem::current_path();
+  write_atomic(folder_ / "here" / "m" / "config.json", "{}");
+  std::filesystem::current_path(folder_ / "here");
+  const RunConfig config = read(minimal());
+  std::filesystem::current_path(here);
+  EXPECT_EQ(config.model.path, folder_ / "here" / "m");
+  EXPECT_EQ(config.task.data, folder_ / "d");
+}
+
+TEST_F(ConfigPaths, WhatIsNowhereNamesTheKeyAndThePlaces) {
+  const auto names = [&](const std::string& key, const std::string& path) {
+    return HasSubstr(fmt::format("x.json: {}: found \"{}\", but nothing lies at {} or {}", key, path,
+                                 std::filesystem::absolute(path).string(), (folder_ / path).string()));
+  };
+  Json json = minimal();
+  json["model"]["path"] = "org/none";
+  EXPECT_THAT(refusal_of(json), testing::AllOf(names("model.path", "org/none"), HasSubstr("hf download org/none")));
+  json = minimal();
+  json["task"]["data"] = "none";
+  EXPECT_THAT(refusal_of(json), names("task.data", "none"));
+  json = minimal();
+  json["data"]["files"] = {{"dev", "none.tsv"}};
+  EXPECT_THAT(refusal_of(json), names("data.files.dev", "none.tsv"));
+  json = minimal();
+  json["method"]["init_from"] = "none";
+  EXPECT_THAT(refusal_of(json), names("method.init_from", "none"));
+}
+
+TEST(RunConfigSchema, NamesTasksAndSweep) {
+  const Json keys = run_config_schema()["properties"];
+  const auto tasks = keys["task"]["properties"]["name"]["enum"].get<std::vector<std::string>>();
+  EXPECT_THAT(tasks, testing::IsSupersetOf({"glue/rte", "rte", "superglue/copa", "copa", "sst2", "classification"}));
+  EXPECT_TRUE(keys.contains("sweep") && keys.contains("$schema") && keys.contains("provenance"));
+}
+
 TEST(RunConfig, UnknownKeysSuggestTheNearest) {
   Json json = minimal();
   json["train"]["learning_rat"] = 1;

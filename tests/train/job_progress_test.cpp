@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "src/train/job.h"
 #include "src/train/job_reports.h"
 
 namespace peft {
@@ -37,6 +38,26 @@ class Progress : public testing::Test {
 };
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+TEST_F(Progress, CountsTheEvaluationsOfARun) {
+  EXPECT_EQ(JobProgress(config_, rows_).evaluations(), 10);  // 40 steps, 4 in an epoch
+  config_.eval_steps = 0;
+  EXPECT_EQ(JobProgress(config_, rows_).evaluations(), 1);
+  config_.eval_steps = 15;
+  EXPECT_EQ(JobProgress(config_, rows_).evaluations(), 3);  // at 15, 30 and the end
+}
+
+TEST(RunEstimate, ScalesTheFirstStepsByTheirTokens) {
+  RunEstimate estimate;
+  estimate.other_seconds = 1.0;
+  EXPECT_EQ(estimate.train_seconds(100.0), 1.0);
+  EXPECT_TRUE(estimate.add(2.0, 10));
+  EXPECT_TRUE(estimate.add(4.0, 30));
+  EXPECT_TRUE(estimate.add(3.0, 20));
+  EXPECT_FALSE(estimate.add(100.0, 1));
+  EXPECT_DOUBLE_EQ(estimate.train_seconds(600.0), 1.0 + 0.15 * 600.0);
+  EXPECT_GT(estimate.peak_memory_bytes, 1 << 20);
+}
 
 TEST_F(Progress, CountsStepsRowsAndTokens) {
   JobProgress progress(config_, rows_);

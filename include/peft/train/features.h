@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <limits>
 #include <map>
 #include <vector>
 
@@ -16,7 +17,9 @@ class FeatureCache {
  public:
   /// Reads all sequences of a split, in batches that depend on nothing else: a resumed run reads the same bits. A split that is there
   /// already is left alone, one that an InterruptGuard's signal cut short is not kept.
-  void add(const Transformer& model, const EncodedSplit& split);
+  /// `batches`: how many of them; a dry run reads one and lets its rows stand for the others.
+  void add(const Transformer& model, const EncodedSplit& split,
+           std::size_t batches = std::numeric_limits<std::size_t>::max());
   /// Whether every example is there.
   bool holds(const std::vector<BatchExample>& examples) const;
   at::Tensor features(const std::vector<BatchExample>& examples) const;  ///< [B,C], a row for each of their sequences

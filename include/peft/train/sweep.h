@@ -55,4 +55,7 @@ struct SweepSummary {
 };
 SweepSummary summarise(const std::vector<SweepRun>& runs, const std::vector<SweepOutcome>& outcomes);
 
+/// What --dry-run prints: runs, memory and time of the whole sweep, then of each bank, by a few steps on its real data. Writes nothing.
+std::string dry_run(const SweepConfig& sweep, const std::vector<std::vector<std::size_t>>& banks);
+
 }  // namespace peft

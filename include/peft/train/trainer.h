@@ -40,7 +40,8 @@ bool holds_run(const RunConfig& config);
 /// Runs with equal keys can train in one bank: equal but for what docs/methods.md#the-bank lets differ.
 std::string bank_key(const RunConfig& config);
 
-/// What --dry-run prints: everything resolved, parameter counts, data sizes, token statistics, a memory estimate. Trains nothing.
+/// What --dry-run prints: first a line each about model, task, data, method, steps, memory and time, by a few steps on the real data; then
+/// the data and the trained tensors; last the resolved config. Writes nothing.
 std::string dry_run(const RunConfig& config);
 
 }  // namespace peft

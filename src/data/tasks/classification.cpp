@@ -1,5 +1,7 @@
 #include "peft/data/task.h"
 
+#include "peft/base/summaries.h"
+
 namespace peft {
 namespace {
 
@@ -10,6 +12,8 @@ namespace {
                                               .own_files = true,
                                               .metrics = {"accuracy", "macro_f1"},
                                           });
+
+[[maybe_unused]] const bool described = summaries("task").add("classification", {"classes of your own texts or pairs"});
 
 }  // namespace
 }  // namespace peft

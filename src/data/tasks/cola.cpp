@@ -1,5 +1,7 @@
 #include "peft/data/task.h"
 
+#include "peft/base/summaries.h"
+
 namespace peft {
 namespace {
 
@@ -18,6 +20,8 @@ namespace {
                                     .labels = {"unacceptable", "acceptable"},
                                     .metrics = {"mcc", "accuracy"},
                                 });
+
+[[maybe_unused]] const bool described = summaries("task").add("cola", {"is the sentence acceptable English?"});
 
 }  // namespace
 }  // namespace peft

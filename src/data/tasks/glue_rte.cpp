@@ -1,5 +1,7 @@
 #include "peft/data/task.h"
 
+#include "peft/base/summaries.h"
+
 namespace peft {
 namespace {
 
@@ -16,6 +18,9 @@ namespace {
                                         .labels = {"entailment", "not_entailment"},
                                         .metrics = {"accuracy"},
                                     });
+
+[[maybe_unused]] const bool described =
+    summaries("task").add("glue/rte", {"does the first sentence entail the second?"});
 
 }  // namespace
 }  // namespace peft

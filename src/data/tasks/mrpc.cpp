@@ -1,5 +1,7 @@
 #include "peft/data/task.h"
 
+#include "peft/base/summaries.h"
+
 namespace peft {
 namespace {
 
@@ -17,6 +19,8 @@ namespace {
                                     .labels = {"not_equivalent", "equivalent"},
                                     .metrics = {"accuracy", "f1"},
                                 });
+
+[[maybe_unused]] const bool described = summaries("task").add("mrpc", {"do two sentences say the same?"});
 
 }  // namespace
 }  // namespace peft

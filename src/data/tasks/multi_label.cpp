@@ -1,5 +1,7 @@
 #include "peft/data/task.h"
 
+#include "peft/base/summaries.h"
+
 namespace peft {
 namespace {
 
@@ -12,6 +14,9 @@ namespace {
                                            .own_files = true,
                                            .metrics = {"micro_f1", "macro_f1", "subset_accuracy"},
                                        });
+
+[[maybe_unused]] const bool described =
+    summaries("task").add("multi_label", {"sets of classes of your own texts or pairs"});
 
 }  // namespace
 }  // namespace peft

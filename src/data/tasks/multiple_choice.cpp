@@ -1,5 +1,7 @@
 #include "peft/data/task.h"
 
+#include "peft/base/summaries.h"
+
 namespace peft {
 namespace {
 
@@ -12,6 +14,9 @@ namespace {
                                                .own_files = true,
                                                .metrics = {"accuracy"},
                                            });
+
+[[maybe_unused]] const bool described =
+    summaries("task").add("multiple_choice", {"the right one of the choices of your own questions"});
 
 }  // namespace
 }  // namespace peft

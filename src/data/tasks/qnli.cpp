@@ -1,5 +1,7 @@
 #include "peft/data/task.h"
 
+#include "peft/base/summaries.h"
+
 namespace peft {
 namespace {
 
@@ -16,6 +18,8 @@ namespace {
                                     .labels = {"entailment", "not_entailment"},
                                     .metrics = {"accuracy"},
                                 });
+
+[[maybe_unused]] const bool described = summaries("task").add("qnli", {"does the sentence answer the question?"});
 
 }  // namespace
 }  // namespace peft

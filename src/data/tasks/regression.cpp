@@ -1,5 +1,7 @@
 #include "peft/data/task.h"
 
+#include "peft/base/summaries.h"
+
 namespace peft {
 namespace {
 
@@ -12,6 +14,8 @@ namespace {
                                           .own_files = true,
                                           .metrics = {"pearson", "spearman"},
                                       });
+
+[[maybe_unused]] const bool described = summaries("task").add("regression", {"scores of your own texts or pairs"});
 
 }  // namespace
 }  // namespace peft

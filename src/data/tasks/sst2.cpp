@@ -1,5 +1,7 @@
 #include "peft/data/task.h"
 
+#include "peft/base/summaries.h"
+
 namespace peft {
 namespace {
 
@@ -17,6 +19,8 @@ namespace {
                                     .labels = {"negative", "positive"},
                                     .metrics = {"accuracy"},
                                 });
+
+[[maybe_unused]] const bool described = summaries("task").add("sst2", {"sentiment of film reviews"});
 
 }  // namespace
 }  // namespace peft

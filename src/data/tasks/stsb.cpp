@@ -1,5 +1,7 @@
 #include "peft/data/task.h"
 
+#include "peft/base/summaries.h"
+
 namespace peft {
 namespace {
 
@@ -20,6 +22,8 @@ namespace {
                                     .bounded = true,
                                     .metrics = {"pearson", "spearman"},
                                 });
+
+[[maybe_unused]] const bool described = summaries("task").add("stsb", {"how similar are two sentences, 0 to 5?"});
 
 }  // namespace
 }  // namespace peft

@@ -1,5 +1,7 @@
 #include "peft/data/task.h"
 
+#include "peft/base/summaries.h"
+
 namespace peft {
 namespace {
 
@@ -13,6 +15,9 @@ namespace {
                           .objective = "choice",
                           .metrics = {"accuracy"},
                       });
+
+[[maybe_unused]] const bool described =
+    summaries("task").add("superglue/copa", {"which of two choices is the cause or the effect of the premise?"});
 
 }  // namespace
 }  // namespace peft

@@ -1,5 +1,7 @@
 #include "peft/data/task.h"
 
+#include "peft/base/summaries.h"
+
 namespace peft {
 namespace {
 
@@ -17,6 +19,8 @@ namespace {
                                     .labels = {"not_entailment", "entailment"},
                                     .metrics = {"accuracy"},
                                 });
+
+[[maybe_unused]] const bool described = summaries("task").add("wnli", {"Winograd schemas as sentence pairs"});
 
 }  // namespace
 }  // namespace peft

@@ -1,0 +1,95 @@
+#include "peft/train/starter_config.h"
+
+#include <gmock/gmock.h>
+
+#include <regex>
+
+#include "peft/data/task.h"
+#include "peft/methods/method.h"
+#include "peft/train/trainer.h"
+#include "tests/support/tiny_task.h"
+
+namespace peft {
+namespace {
+
+using testing::HasSubstr;
+
+/// A record that the task's JSON Lines reader takes: every field that its sequences name, and a label.
+Json record(const TaskSpec& task, int64_t number) {
+  Json row{{task.idx, number}};
+  const std::regex field(R"(\{(\w+)([?*]?)\})");
+  for (const TaskSpec::Sequence& sequence : task.sequences) {
+    const std::string text = sequence.text + sequence.text_pair;
+    for (std::sregex_iterator it(text.begin(), text.end(), field), end; it != end; ++it) {
+      const std::string name = (*it)[1];
+      if ((*it)[2] == "?") continue;
+      const std::string words = "w" + std::to_string(number % 7) + " w" + std::to_string(number % 5);
+      const auto wording = task.wordings.find(name);
+      row[name] = (*it)[2] == "*"                  ? Json::array({words, "w1", "w2 w3"})
+                  : wording == task.wordings.end() ? Json(words)
+                                                   : Json(wording->second.begin()->first);
+    }
+  }
+  switch (task.target) {
+    case TargetKind::classes:
+      row[task.label] = number % 2 == 0 ? Json{"a"} : Json{"a", "b"};
+      break;
+    case TargetKind::class_id:
+      row[task.label] = task.labels.empty() ? Json(number % 2 == 0 ? "a" : "b") : Json(number % 2);
+      break;
+    default:
+      row[task.label] = number % 2;
+  }
+  return row;
+}
+
+class StarterConfig : public testing::Test {
+ protected:
+  StarterConfig() : task_("starter_config") {
+    TinyBert{.width = 16, .feed_forward = 32, .positions = 200, .labels = 0}.write(task_.folder / "model");
+  }
+
+  std::string write_data(const std::string& name) const {
+    const auto folder = task_.folder / "records" / name;
+    for (const char* split : {"train", "dev"}) {
+      std::string text;
+      for (int64_t i = 0; i < 6; ++i) text += record(task_registry().at(name), i).dump() + "\n";
+      write_atomic(folder / (std::string(split) + ".jsonl"), text);
+    }
+    return folder.string();
+  }
+
+  TinyTask task_;
+};
+
+TEST_F(StarterConfig, EveryMethodTrainsOnEveryTask) {
+  for (const std::string& task : task_registry().names()) {
+    const std::string data = write_data(task);
+    for (const std::string& method : methods().names()) {
+      const StarterOptions options{method, task, (task_.folder / "model").string(), data};
+      const Json json = parse_json(starter_config(options), "starter.json", JsonComments::allow);
+      RunConfig config = RunConfig::from_json(json, "starter.json");
+      EXPECT_EQ(config.method->type, method);
+      EXPECT_EQ(config.task.name, task);
+      config.train.num_threads = 1;
+      EXPECT_THAT(dry_run(config), HasSubstr(method + ": ")) << method << " on " << task;
+    }
+  }
+}
+
+TEST_F(StarterConfig, EveryLineSaysWhy) {
+  for (const std::string& method : methods().names()) {
+    std::istringstream text(starter_config({method, "rte"}));
+    for (std::string line; std::getline(text, line);) {
+      EXPECT_EQ(line.starts_with("    \""), line.find("  // ") != std::string::npos && !line.starts_with("  \"")) << line;
+    }
+  }
+}
+
+TEST_F(StarterConfig, UnknownNamesAreErrors) {
+  EXPECT_THROW(starter_config({"lroa", "rte"}), ConfigError);
+  EXPECT_THROW(starter_config({"lora", "ret"}), ConfigError);
+}
+
+}  // namespace
+}  // namespace peft
