@@ -61,8 +61,9 @@ struct BankForecast {
 };
 
 /// The first steps of all jobs, as a run would do them.
-RunEstimate probe_steps(Bank& bank, const Jobs& jobs) {
+RunEstimate probe_steps(Bank& bank, const Jobs& jobs, const Probe& probe) {
   RunEstimate estimate;
+  estimate.growth_bytes = probe.growth_bytes;
   DropoutContext dropout{.training = true, .seeds = {}, .steps = std::vector<int64_t>(jobs.size())};
   for (const auto& job : jobs) dropout.seeds.push_back(static_cast<uint64_t>(job->config().train.seed));
   for (int64_t s = 0; s < RunEstimate::kSteps; ++s) {
@@ -144,7 +145,7 @@ BankForecast forecast(const std::vector<RunConfig>& configs) {
   const double share = cache_features(bank, jobs, 1);
   const double caching = seconds_since(start) / share;
   const Probe probe = probe_longest(bank, jobs);
-  RunEstimate estimate = probe_steps(bank, jobs);
+  RunEstimate estimate = probe_steps(bank, jobs, probe);
   estimate.other_seconds = caching;
   double work = 0.0, evaluations = 0.0;
   for (const auto& job : jobs) {

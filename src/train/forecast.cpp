@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 
 #include "peft/objectives/objective.h"
 #include "peft/train/batch.h"
@@ -17,11 +18,18 @@ using Jobs = std::vector<std::unique_ptr<Job>>;
 
 constexpr int64_t kScannedSteps = 10'000;  // of a long run; its epochs repeat the same lengths in another order
 
+// In bfloat16 on a CPU, oneDNN compiles kernels for every number of rows that a product has, and keeps the latest
+// (docs/performance.md#memory).
+constexpr int64_t kKernelBytes = 512 << 10;
+constexpr int64_t kKernelsOfSize = 11;  // of the products of a step with one number of tokens
+constexpr int64_t kKeptKernels = 1024;  // oneDNN's default
+
 /// A micro-batch of all jobs, as a step of its own.
 struct Longest {
   std::vector<Step> steps;
   std::vector<int64_t> numbers;  // of the steps that they are from
   int64_t tokens = 0;
+  std::set<int64_t> sizes = {};  // of all micro-batches
 };
 
 Longest find_longest(const Bank& bank, const Jobs& jobs) {
@@ -43,8 +51,11 @@ Longest find_longest(const Bank& bank, const Jobs& jobs) {
         for (const int64_t example : steps[k].micro_batches[m])
           tokens += work_of(bank, jobs[k]->train_split(), example);
       }
+      longest.sizes.insert(tokens);
       if (tokens <= longest.tokens) continue;
-      longest = {std::vector<Step>(jobs.size()), std::vector<int64_t>(jobs.size()), tokens};
+      longest.steps.assign(jobs.size(), {});
+      longest.numbers.assign(jobs.size(), 0);
+      longest.tokens = tokens;
       for (std::size_t k = 0; k < jobs.size(); ++k) {
         if (m >= steps[k].micro_batches.size()) continue;
         longest.steps[k].micro_batches = {steps[k].micro_batches[m]};
@@ -88,6 +99,11 @@ Probe probe_longest(Bank& bank, const Jobs& jobs) {
   const Longest longest = find_longest(bank, jobs);
   if (longest.tokens == 0) return probe;
   probe.longest_tokens = longest.tokens;
+  if (bank.model.device().is_cpu() && bank.model.dtype() == at::kBFloat16 && bank.features.empty()) {
+    const auto seen = 1 + RunEstimate::kSteps;  // sizes, by the time that the memory is read
+    const auto sizes = std::min(static_cast<int64_t>(longest.sizes.size()), kKeptKernels / kKernelsOfSize);
+    probe.growth_bytes = std::max<int64_t>(0, sizes - seen) * kKernelsOfSize * kKernelBytes;
+  }
   DropoutContext dropout{.training = true, .seeds = {}, .steps = longest.numbers};
   for (const auto& job : jobs) dropout.seeds.push_back(static_cast<uint64_t>(job->config().train.seed));
   static_cast<void>(run_step(bank, jobs, longest.steps, dropout).means());

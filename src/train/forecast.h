@@ -8,6 +8,7 @@ namespace peft {
 /// What a first probe of a bank found.
 struct Probe {
   int64_t longest_tokens = 0;       ///< of the largest micro-batch of all steps, rows of a method included
+  int64_t growth_bytes = 0;         ///< that the rest of the run will add to the memory held
   double evaluation_seconds = 0.0;  ///< of an evaluation of the first job
 };
 

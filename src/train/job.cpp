@@ -54,7 +54,7 @@ bool RunEstimate::add(double seconds, int64_t step_work) {
   ++steps;
   step_seconds += seconds;
   work += step_work;
-  peak_memory_bytes = peft::peak_memory_bytes();
+  peak_memory_bytes = peft::peak_memory_bytes() + growth_bytes;
   return true;
 }
 

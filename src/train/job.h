@@ -14,9 +14,10 @@ struct RunEstimate {
   int64_t steps = 0;
   double step_seconds = 0.0, other_seconds = 0.0;  ///< of these steps; of what is done once
   int64_t work = 0;                                ///< of these steps (work_of of forecast.h)
+  int64_t growth_bytes = 0;                        ///< of memory, that later steps will add
   int64_t peak_memory_bytes = 0;
 
-  /// Notes a step, and the memory held until then; true: it was one of the first.
+  /// Notes a step, and the memory expected by then; true: it was one of the first.
   bool add(double seconds, int64_t step_work);
   /// Of all training of a run with `total_work`.
   double train_seconds(double total_work) const {
@@ -53,6 +54,8 @@ class Job {
   /// depend in their last bits on the rows beside them.
   bool finish_step(Bank& bank, const Step& step, const Optimizer::Report& report, double loss, int64_t tokens,
                    double seconds);
+  /// Of the process's memory, beyond what the first steps will have held.
+  void expect_growth(int64_t bytes) { estimate_.growth_bytes = bytes; }
   /// Adds to the time of training what was not a step.
   void charge(double seconds) {
     seconds_ += seconds;

@@ -134,7 +134,10 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
   cache_features(bank, jobs);
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   for (const auto& job : jobs) job->charge(seconds / static_cast<double>(jobs.size()));
-  if (!InterruptGuard::requested()) probe_longest(bank, jobs);
+  if (!InterruptGuard::requested()) {
+    const Probe probe = probe_longest(bank, jobs);
+    for (const auto& job : jobs) job->expect_growth(probe.growth_bytes);
+  }
   train_loop(bank, jobs, options);
   for (std::size_t k = 0; k < jobs.size(); ++k) results[open[k]] = jobs[k]->result();
   return results;

@@ -20,6 +20,7 @@ class FeatureCache {
   /// `batches`: how many of them; a dry run reads one and lets its rows stand for the others.
   void add(const Transformer& model, const EncodedSplit& split,
            std::size_t batches = std::numeric_limits<std::size_t>::max());
+  bool empty() const { return splits_.empty(); }
   /// Whether every example is there.
   bool holds(const std::vector<BatchExample>& examples) const;
   at::Tensor features(const std::vector<BatchExample>& examples) const;  ///< [B,C], a row for each of their sequences
