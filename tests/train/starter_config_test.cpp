@@ -46,7 +46,7 @@ Json record(const TaskSpec& task, int64_t number) {
 class StarterConfig : public testing::Test {
  protected:
   StarterConfig() : task_("starter_config") {
-    TinyBert{.width = 16, .feed_forward = 32, .positions = 200, .labels = 0}.write(task_.folder / "model");
+    TinyBert{.width = 32, .feed_forward = 32, .positions = 200, .labels = 0}.write(task_.folder / "model");
   }
 
   std::string write_data(const std::string& name) const {
