@@ -60,7 +60,7 @@ TEST_F(Sweep, AListOfGridsIsTheirUnionAndSectionsAreReplacedWhole) {
 TEST_F(Sweep, EqualNamesAreNumberedAndLongOnesCut) {
   EXPECT_THAT(names(read({{"train.learning_rate", {0.1, 0.1}}})),
               ElementsAre("learning_rate=0.1", "learning_rate=0.1-2"));
-  EXPECT_THAT(names(read({{"model.path", {"a/m", "b/m", "c/m-2"}}})), ElementsAre("path=m", "path=m-2", "path=m-2-2"));
+  EXPECT_THAT(names(read({{"model.path", {"/a/m", "/b/m", "/c/m-2"}}})), ElementsAre("path=m", "path=m-2", "path=m-2-2"));
   EXPECT_THAT(names(read({{"data", {Json::object(), {{"limit", {{"train", 9}}}}}}})),
               ElementsAre("data", "limit=train=9"));
   const std::string text(300, 'x');
