@@ -5,6 +5,7 @@
 
 #include "peft/base/files.h"
 #include "peft/base/log.h"
+#include "peft/train/find_rate.h"
 #include "peft/train/interrupt.h"
 #include "peft/train/sweep.h"
 #include "src/apps/main.h"
@@ -19,7 +20,7 @@ namespace fs = std::filesystem;
 struct SweepArguments {
   std::string config;
   std::vector<std::string> sets;
-  bool resume = false, dry_run = false;
+  bool resume = false, dry_run = false, find_rate = false;
   int64_t bank_size = 0;
 };
 
@@ -35,6 +36,9 @@ std::optional<SweepArguments> parse(int argc, char** argv) {
       "bank-size",
       "runs that train together at most; default: as many as fill a step with 256 examples or 16,384 tokens",
       cxxopts::value<int64_t>(), "N")(
+      "find-rate",
+      "of a run config without \"sweep\": train it for 100 steps at ten learning rates from 1e-5 to 0.3, in one bank, "
+      "print losses and scores and suggest one; in the folder OUTPUT-find-rate")(
       "dry-run",
       "print the runs and their banks, and how much memory and time they take (by a few steps on the real data); write "
       "nothing");
@@ -49,6 +53,7 @@ std::optional<SweepArguments> parse(int argc, char** argv) {
     if (argument.key() == "set") found.sets.push_back(argument.value());  // as given: cxxopts would split lists
   }
   found.resume = arguments->count("resume") > 0;
+  found.find_rate = arguments->count("find-rate") > 0;
   found.dry_run = arguments->count("dry-run") > 0;
   if (const auto size = given<int64_t>(*arguments, "bank-size")) {
     if (*size < 1) throw_error<ConfigError>("--bank-size {}; expected at least 1", *size);
@@ -87,7 +92,7 @@ void write_summary(const fs::path& folder, const SweepSummary& summary) {
 
 /// Fills `outcomes`. Returns the error of the last bank that could not begin. The progress line is gone when it returns or throws.
 std::optional<Error> train_banks(const SweepConfig& sweep, const std::vector<std::vector<std::size_t>>& banks,
-                                 std::vector<SweepOutcome>& outcomes) {
+                                 bool says_findings, std::vector<SweepOutcome>& outcomes) {
   SweepProgress progress(sweep.runs);
   std::optional<Error> refused;
   for (const auto& bank : banks) {
@@ -101,7 +106,9 @@ std::optional<Error> train_banks(const SweepConfig& sweep, const std::vector<std
     };
     std::vector<JobResult> results;
     try {
-      results = train_bank(configs, {.resume = true, .progress = on_progress, .on_evaluation = on_evaluation});
+      results = train_bank(
+          configs,
+          {.resume = true, .says_findings = says_findings, .progress = on_progress, .on_evaluation = on_evaluation});
     } catch (const Error& error) {
       // The model or the data refuse these runs; the others need not wait.
       if (error.code() != ExitCode::config && error.code() != ExitCode::data) throw;
@@ -132,8 +139,11 @@ std::optional<Error> train_banks(const SweepConfig& sweep, const std::vector<std
 int sweep_main(int argc, char** argv) {
   const auto arguments = parse(argc, argv);
   if (!arguments) return 0;
-  const SweepConfig sweep = SweepConfig::read(arguments->config, arguments->sets);
-  const auto banks = plan_banks(sweep.runs, arguments->bank_size);
+  const bool find_rate = arguments->find_rate;
+  const SweepConfig sweep = find_rate ? find_rate_sweep(arguments->config, arguments->sets)
+                                      : SweepConfig::read(arguments->config, arguments->sets);
+  const bool one_bank = find_rate && arguments->bank_size == 0;
+  const auto banks = plan_banks(sweep.runs, one_bank ? static_cast<int64_t>(sweep.runs.size()) : arguments->bank_size);
   check_folder(sweep, arguments->resume);
   if (arguments->dry_run) {
     print_result(dry_run(sweep, banks));
@@ -150,13 +160,18 @@ int sweep_main(int argc, char** argv) {
   write_atomic(folder / "sweep.json", to_pretty_string(sweep.json));
 
   std::vector<SweepOutcome> outcomes(sweep.runs.size());
-  const std::optional<Error> refused = train_banks(sweep, banks, outcomes);
+  const std::optional<Error> refused = train_banks(sweep, banks, !find_rate, outcomes);
   const SweepSummary summary = summarise(sweep.runs, outcomes);
   if (refused) {
     write_summary(folder, summary);
     throw *refused;
   }
-  print_result(summary.markdown());
+  std::string table = summary.markdown();
+  if (find_rate) {
+    table = find_rate_report(sweep, outcomes);
+    write_atomic(folder / "summary.md", table);
+  }
+  print_result(table);
   const auto failed = [](const SweepOutcome& outcome) { return !outcome.failure.empty(); };
   if (std::all_of(outcomes.begin(), outcomes.end(), failed))
     throw Error(fmt::format("{}: every run was stopped by a guard", sweep.output), ExitCode::guard);

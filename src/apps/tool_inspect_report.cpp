@@ -165,6 +165,27 @@ std::optional<Report> last_step(const fs::path& log) {
   return std::nullopt;
 }
 
+/// What the doctor found so far, by the lines of the log.
+Report findings_of(const fs::path& log) {
+  Report findings = Report::array();
+  const MappedFile file(log);
+  std::string_view text = file.text();
+  for (auto end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(end + 1);
+    if (!line.starts_with("{\"at_step\"")) continue;  // keys are sorted: most lines need no parsing
+    try {
+      const Json entry = parse_json(line, log.string());
+      if (entry.contains("finding"))
+        findings.push_back(
+            {{"name", entry["finding"]}, {"step", entry["at_step"]}, {"message", entry.value("message", "")}});
+    } catch (const std::invalid_argument& e) {
+      throw DataError(e.what());
+    }
+  }
+  return findings;
+}
+
 Report inspect_run(const fs::path& folder, const Json& config) {
   Report report = start("run", folder);
   const auto put = [&](const char* name, const char* section, const char* key) {
@@ -179,12 +200,18 @@ Report inspect_run(const fs::path& folder, const Json& config) {
   report["finished"] = finished;
   if (is_there(folder / "log.jsonl")) {
     if (const auto step = last_step(folder / "log.jsonl")) report["steps"] = *step;
+    report["findings"] = findings_of(folder / "log.jsonl");
   }
   report["folders"] = Report::array();
   for (const char* name : {"best", "last", "checkpoint", "predictions"}) {
     if (is_there(folder / name)) report["folders"].push_back(name);
   }
-  if (finished) report["metrics"] = Report(read_object(folder / "metrics.json"));
+  if (!finished) return report;
+  report["metrics"] = Report(read_object(folder / "metrics.json"));
+  if (report["metrics"].contains("findings")) {  // what the run ended with
+    report["findings"] = report["metrics"]["findings"];
+    report["metrics"].erase("findings");
+  }
   return report;
 }
 

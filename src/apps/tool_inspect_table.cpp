@@ -42,7 +42,11 @@ std::vector<Line> lines_of(const Report& report) {
   std::vector<Line> lines;
   for (const auto& [key, value] : report.items()) {
     if (key == "tensors") continue;
-    if (key == "dtypes") {
+    if (key == "findings") {
+      for (const Report& f : value)
+        lines.push_back(
+            {"finding", fmt::format("{}, step {}: {}", cell(f["name"]), f["step"].dump(), cell(f["message"]))});
+    } else if (key == "dtypes") {
       lines.push_back({key, dtype_counts(value)});
     } else if (value.is_object()) {  // metadata, config, metrics
       for (const auto& [name, inner] : value.items()) lines.push_back({key + "." + one_line(name), cell(inner)});

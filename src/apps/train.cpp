@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "peft/base/error.h"
+#include "peft/base/log.h"
 #include "peft/train/interrupt.h"
 #include "peft/train/trainer.h"
 #include "src/apps/main.h"
@@ -49,6 +50,9 @@ int train(int argc, char** argv) {
   const JobResult result = train_bank({config}, {.resume = resume}).front();
   if (result.code != ExitCode::done) throw Error(result.message, result.code);
   std::cout << to_pretty_string(result.metrics);
+  std::cout.flush();
+  for (const Json& finding : result.metrics.value("findings", Json::array()))  // again, where the end is read
+    log_warning("{}: {}: {}", config.output, finding.value("name", ""), finding.value("message", ""));
   return 0;
 }
 

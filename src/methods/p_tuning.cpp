@@ -119,6 +119,12 @@ class PTuning : public Method {
     return put_in_front(written_KPC_, *rows, {context_, "prompt.dropout", prompt_rates_});
   }
 
+  Signs measure(int64_t k, const ModelInput& /*probe*/) override {
+    const at::NoGradGuard no_grad;
+    return norm_beside_words(encoder_.slice(k).write()[0], model_,
+                             "method.encoder_variant: another network starts closer to words");
+  }
+
   bool stores_trained_values() const override { return !config_.folded; }
   AdapterFiles fold(int64_t k) const override {
     const at::NoGradGuard no_grad;

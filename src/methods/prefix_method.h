@@ -18,6 +18,8 @@ class PrefixMethod : public Method {
   Embedded embed(const at::Tensor& ids_T, const Batch& rows) override;
   PrefixKV prefix(const Attention& site) override { return pairs_.at(site.number); }
 
+  Signs measure(int64_t k, const ModelInput& probe) override;
+
   AdapterFiles fold(int64_t k) const override;
   void load(int64_t k, const AdapterFiles& files, bool head) override;
   bool stores_trained_values() const override { return config_.sharing != "none" || config_.through(); }

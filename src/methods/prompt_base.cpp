@@ -56,6 +56,15 @@ at::Tensor VirtualRows::add_prompt(std::vector<int64_t> shape) {
   });
 }
 
+Signs VirtualRows::measure(int64_t k, const ModelInput& /*probe*/) {
+  at::Tensor rows = parameter("prompt").value.detach()[k];
+  if (rows.dim() == 3) rows = rows[0];  // deep: those that stand beside words
+  return norm_beside_words(rows, model_,
+                           bank_.configs.at(k)->init_from
+                               ? "method.init_from: that adapter's rows have another scale; start afresh"
+                               : "method.prompt_tuning_init: \"SAMPLE_VOCAB\" and \"TEXT\" start from words");
+}
+
 Embedded VirtualRows::in_front(const at::Tensor& bank_KPC, const Batch& rows, at::Tensor x_TC) const {
   return put_in_front(bank_KPC, *rows, site("prompt.dropout"), std::move(x_TC));
 }

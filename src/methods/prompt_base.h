@@ -25,6 +25,7 @@ class VirtualRows : public Method {
  public:
   int64_t virtual_tokens() const override { return rows_config_.num_virtual_tokens; }
   Pool pool(Pool own) const override { return pool_with_rows(own, rows_config_.pooling); }
+  Signs measure(int64_t k, const ModelInput& probe) override;
 
  protected:
   VirtualRows(Transformer& model, const BankSpec& bank);

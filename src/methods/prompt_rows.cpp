@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "peft/base/error.h"
 #include "peft/kernels/grouped_matmul.h"
 
@@ -53,6 +55,16 @@ Embedded put_in_front(const at::Tensor& rows_KPC, const PackedBatch& sequences, 
                       at::Tensor x_TC) {
   const bool dropped = site.active();
   return {std::move(x_TC), dropped ? dropped_rows(rows_KPC, sequences, site) : rows_KPC, dropped};
+}
+
+Signs norm_beside_words(const at::Tensor& rows_PC, const Transformer& model, const std::string& cure) {
+  constexpr int64_t kWords = 1000;  // evenly spaced: their median is that of the table within a few percent
+  const int64_t vocabulary = model.word_table().size(0);
+  const at::Tensor ids = at::arange(0, vocabulary, std::max<int64_t>(1, vocabulary / kWords),
+                                    at::TensorOptions(model.device()).dtype(at::kLong));
+  const at::Tensor word = model.words(ids).to(at::kDouble).norm(2, 1).median();
+  const at::Tensor rows = rows_PC.detach().to(at::kDouble).norm(2, 1).mean();
+  return {{"prompt_norm", {(rows / word).item<double>(), cure}}};
 }
 
 }  // namespace peft

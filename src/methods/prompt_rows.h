@@ -5,7 +5,8 @@
 
 #include "peft/kernels/dropout.h"
 #include "peft/methods/adapter.h"
-#include "peft/models/sockets.h"
+#include "peft/methods/sign.h"
+#include "peft/models/transformer.h"
 
 namespace peft {
 
@@ -25,6 +26,9 @@ at::Tensor dropped_rows(const at::Tensor& rows_KPX, const PackedBatch& sequences
 /// The embedding socket of a prompt: rows [K,P,C] in front of every sequence, under its own dropout mask. `x_TC`: of the tokens.
 Embedded put_in_front(const at::Tensor& rows_KPC, const PackedBatch& sequences, const DropoutSite& site,
                       at::Tensor x_TC = {});
+
+/// The sign prompt_norm of one adapter's rows; `cure` helps where they start far from words.     rows_PC
+Signs norm_beside_words(const at::Tensor& rows_PC, const Transformer& model, const std::string& cure);
 
 /// What the classifier of a model reads with rows in front of the text: "first", as peft, the first of them in place of the text's first
 /// token; "cls" that token.

@@ -53,7 +53,8 @@ Json JobState::to_json() const {
           {"smoothed_loss", smoothed_loss},
           {"samples", samples},
           {"tokens", tokens},
-          {"log_bytes", log_bytes}};
+          {"log_bytes", log_bytes},
+          {"doctor", doctor}};
 }
 
 JobState JobState::from_json(const Json& json, const std::string& origin) {
@@ -74,6 +75,7 @@ JobState JobState::from_json(const Json& json, const std::string& origin) {
     json.at("samples").get_to(state.samples);
     json.at("tokens").get_to(state.tokens);
     json.at("log_bytes").get_to(state.log_bytes);
+    if (const auto doctor = json.find("doctor"); doctor != json.end()) state.doctor = *doctor;
   } catch (const Json::exception& error) {
     throw_error<DataError>("{}: metadata \"state\": {}", origin, error.what());
   }

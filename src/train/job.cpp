@@ -5,6 +5,7 @@
 
 #include "peft/base/log.h"
 #include "peft/base/memory.h"
+#include "src/train/doctor_measure.h"
 #include "src/train/forecast.h"
 #include "src/train/job_reports.h"
 
@@ -15,6 +16,10 @@ Job::Job(RunConfig config, const Tokenizer& tokenizer, Datasets& datasets, std::
     : config_(std::move(config)),
       data_(load_job_data(config_, tokenizer, datasets)),
       progress_(config_.train, *data_.train),
+      doctor_({.learning_rate = config_.train.learning_rate,
+               .total_steps = progress_.total_steps(),
+               .warmup_steps = progress_.schedule().warmup_steps(),
+               .fresh = !config_.method->init_from}),
       recorder_(std::move(recorder)),
       on_evaluation_(std::move(on_evaluation)) {}
 
@@ -24,10 +29,16 @@ void Job::open(Bank& bank, int64_t k, Json provenance, int64_t step) {
   description_ = description_of(config_, bank, provenance.at("model"));
   const RunRecorder::Start start = recorder_->open(config_, provenance, bank, k, {step, progress_.total_steps()});
   progress_.resume(start.state);
+  doctor_.resume(start.state.doctor);
   seconds_ = start.seconds;
   active_ = true;
   if (data_.dev == nullptr)
     log_warning("{}: no dev split with labels: nothing is evaluated, best/ is the last state", config_.output);
+  if (this->step() == 0) {
+    doctor_.begin(facts_of(data_, config_.task), sample_values(*bank.method, k_));
+    doctor_.look_at(0, measure_signs(bank, k_, data_));
+    say_findings();
+  }
   complete_if_due(bank);  // killed between its last step and its results
 }
 
@@ -64,6 +75,7 @@ bool Job::finish_step(Bank& bank, const Step& step, const Optimizer::Report& rep
   estimate_.add(seconds, work(bank, step));
   if (!progress_.count(step, report.finite, loss, tokens))
     log_warning("{}: step {}: loss or gradient is not finite; the step is skipped", config_.output, this->step());
+  doctor_.count(this->step(), loss, report.finite);
   const auto log_step = [&] {
     Json line = progress_.take_log_line();
     line["grad_norm"] = std::isfinite(report.gradient_norm) ? Json(report.gradient_norm) : Json();
@@ -74,10 +86,12 @@ bool Job::finish_step(Bank& bank, const Step& step, const Optimizer::Report& rep
     if (progress_.at_last_step() && !progress_.logs_in_turn()) log_step();
     return true;
   }
+  if (doctor_.judges_rate_at(this->step())) doctor_.judge_rate(this->step(), sample_values(*bank.method, k_));
+  say_findings();
   if (progress_.checks_gradients_now()) check_gradients(bank);
   if (progress_.evaluates_in_turn() && data_.dev != nullptr) evaluate_now(bank);
   if (progress_.at_last_step()) {  // what a longer run does not do here comes last, so that it can be undone
-    progress_.keep_for_longer_run(recorder_->log_bytes());
+    progress_.keep_for_longer_run(recorder_->log_bytes(), doctor_.to_json());
     if (!progress_.logs_in_turn()) log_step();
     if (!progress_.evaluates_in_turn() && data_.dev != nullptr) evaluate_now(bank);
   }
@@ -100,8 +114,26 @@ void Job::interrupt() {
 bool Job::stopped_by_guard(const Bank& bank) {
   std::optional<std::string> why = progress_.guard();
   if (!why && (progress_.evaluates_now() || progress_.ended())) why = useless_values(*bank.method, k_);
-  if (why) stop(*why);
+  if (why) {
+    doctor_.stopped(step(), *why);
+    say_findings();
+    stop(*why);
+  }
   return why.has_value();
+}
+
+/// Each finding once, when it is new.
+void Job::say_findings() {
+  for (const Finding& finding : doctor_.take_new()) {
+    if (says_findings_) log_warning("{}: step {}: {}: {}", config_.output, finding.step, finding.name, finding.message);
+    recorder_->log({{"finding", finding.name}, {"at_step", finding.step}, {"message", finding.message}});
+  }
+}
+
+void Job::save(const Bank& bank) {
+  SavedState saved = progress_.saved();
+  saved.state.doctor = doctor_.to_json();
+  recorder_->save(saved, bank, k_, seconds_);
 }
 
 void Job::check_gradients(const Bank& bank) {
@@ -121,15 +153,15 @@ void Job::evaluate_now(Bank& bank) {
   line.update(evaluation.facts);
   recorder_->log(line);
   recorder_->flush();
-  if (evaluation.collapsed) {
-    log_warning("{}: step {}: every example of dev is predicted alike", config_.output, step());
-    recorder_->log({{"alarm", "collapsed_predictions"}, {"at_step", step()}});
-  }
+  if (evaluation.collapsed) recorder_->log({{"alarm", "collapsed_predictions"}, {"at_step", step()}});
   if (evaluation.nonfinite > 0) {
     log_warning("{}: step {}: {} examples of dev have logits that are not finite", config_.output, step(),
                 evaluation.nonfinite);
     recorder_->log({{"alarm", "nonfinite_logits"}, {"examples", evaluation.nonfinite}, {"at_step", step()}});
   }
+  doctor_.look_at(step(), measure_signs(bank, k_, data_));
+  doctor_.evaluated(step(), evaluation.collapsed);
+  say_findings();
   const std::string& metric = *config_.train.metric_for_best_model;
   const double score = score_of(line, metric);
   if (progress_.note_score(score)) {
@@ -172,6 +204,7 @@ void Job::complete(Bank& bank) {
     description_.scores["ci95"] = score_intervals(evaluation, *data_.dev, data().task);
     recorder_->describe_adapter("best", store(bank));
   }
+  metrics["findings"] = doctor_.findings_json();
   recorder_->save_metrics(metrics);
   active_ = false;
   result_ = {ExitCode::done, "", metrics};

@@ -2,6 +2,7 @@
 /// One run inside a bank: leads its progress, its rows and its recorder through the steps. Private to src/train.
 
 #include "peft/train/trainer.h"
+#include "src/train/doctor.h"
 #include "src/train/job_data.h"
 #include "src/train/job_progress.h"
 #include "src/train/run_recorder.h"
@@ -45,6 +46,8 @@ class Job {
 
   /// Opens what the recorder has and goes on from its checkpoint of `step` where there is one (0: the start), else from the newest.
   void open(Bank& bank, int64_t k, Json provenance, int64_t step);
+  /// Whether the doctor's findings go to the log for people, too.
+  void says_findings(bool says) { says_findings_ = says; }
   Optimizer::Due due_step() const;
   /// Of a step, and of all steps of the run.
   int64_t work(const Bank& bank, const Step& step) const;
@@ -63,7 +66,7 @@ class Job {
   }
   /// Writes the results of a job that has done its last step or stopped early. All jobs of a bank have saved by then.
   void complete_if_due(Bank& bank);
-  void save(const Bank& bank) { recorder_->save(progress_.saved(), bank, k_, seconds_); }
+  void save(const Bank& bank);
   /// A stop on a signal, after save(): --resume goes on.
   void interrupt();
   /// A stop for good, after the others have saved: --resume does not try it again.
@@ -73,6 +76,7 @@ class Job {
   bool stopped_by_guard(const Bank& bank);
   void stop(const std::string& why);
   void check_gradients(const Bank& bank);
+  void say_findings();
   void evaluate_now(Bank& bank);
   void complete(Bank& bank);
   AdapterStore store(const Bank& bank) const { return {bank.model, data_.dataset->task.labels, description_}; }
@@ -80,6 +84,7 @@ class Job {
   RunConfig config_;
   JobData data_;
   JobProgress progress_;
+  Doctor doctor_;
   std::unique_ptr<RunRecorder> recorder_;
   OnEvaluation on_evaluation_;
   JobResult result_;
@@ -88,7 +93,7 @@ class Job {
   Description description_;
   RunEstimate estimate_;
   std::optional<Evaluation> best_;  // the evaluation that best/ holds, when this process made it
-  bool active_ = false;
+  bool active_ = false, says_findings_ = true;
 };
 
 }  // namespace peft

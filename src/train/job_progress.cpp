@@ -75,9 +75,10 @@ std::optional<std::string> JobProgress::guard() const {
   return std::nullopt;
 }
 
-void JobProgress::keep_for_longer_run(int64_t log_bytes) {
+void JobProgress::keep_for_longer_run(int64_t log_bytes, Json doctor) {
   of_longer_run_ = state_;
   of_longer_run_->log_bytes = log_bytes;
+  of_longer_run_->doctor = std::move(doctor);
 }
 
 bool JobProgress::in_turn(const std::optional<int64_t>& every) const {

@@ -39,8 +39,9 @@ class JobProgress {
   bool at_last_step() const { return state_.step == total_steps(); }
   bool evaluates_now() const { return at_last_step() || evaluates_in_turn(); }
   bool saves_now() const { return at_last_step() || in_turn(config_.save_steps); }
-  /// Keeps the counters of a longer run, which does nothing out of turn at this step. `log_bytes`: of its log.
-  void keep_for_longer_run(int64_t log_bytes);
+  /// Keeps the counters of a longer run, which does nothing out of turn at this step. `log_bytes`: of its log; `doctor`: what its doctor has
+  /// seen.
+  void keep_for_longer_run(int64_t log_bytes, Json doctor);
   /// Evaluations of a run that nothing stops early.
   int64_t evaluations() const;
   bool checks_gradients_now() const;

@@ -96,10 +96,14 @@ RunConfig config_of(Json json, const Json& point, const std::string& folder, con
 }  // namespace
 
 SweepConfig SweepConfig::read(const std::filesystem::path& file, const std::vector<std::string>& sets) {
+  Json json = read_json_file<ConfigError>(file, JsonComments::allow);
+  for (const std::string& assignment : sets) apply_set(json, assignment);
+  return from_json(std::move(json), file.string());
+}
+
+SweepConfig SweepConfig::from_json(Json json, const std::string& origin) {
   SweepConfig sweep;
-  sweep.json = read_json_file<ConfigError>(file, JsonComments::allow);
-  for (const std::string& assignment : sets) apply_set(sweep.json, assignment);
-  const std::string origin = file.string();
+  sweep.json = std::move(json);
   if (!sweep.json.is_object() || !sweep.json.contains("sweep"))
     throw_error<ConfigError>("{}: sweep: missing, but required (peft-train runs a config without it)", origin);
   Json base = sweep.json;

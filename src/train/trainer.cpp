@@ -129,6 +129,7 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
     const int64_t saved = job->recorder().saved_step();
     if (!begun || saved > 0) step = std::min(step, saved);
   }
+  for (const auto& job : jobs) job->says_findings(options.says_findings);
   for (std::size_t k = 0; k < jobs.size(); ++k) jobs[k]->open(bank, static_cast<int64_t>(k), provenance, step);
   const auto start = Clock::now();
   cache_features(bank, jobs);

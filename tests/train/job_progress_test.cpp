@@ -170,7 +170,7 @@ TEST_F(Progress, WhatALongerRunDoesNotDoAtTheLastStepCanBeUndone) {
   EXPECT_FALSE(run.logs_in_turn());
   EXPECT_FALSE(run.evaluates_in_turn());
   EXPECT_EQ(run.saved().of_longer_run, std::nullopt);
-  run.keep_for_longer_run(123);
+  run.keep_for_longer_run(123, {});
   run.take_log_line();
   run.note_score(0.9);
   const SavedState saved = run.saved();

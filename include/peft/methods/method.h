@@ -17,6 +17,7 @@
 #include "peft/methods/adapter.h"
 #include "peft/methods/config.h"
 #include "peft/methods/released.h"
+#include "peft/methods/sign.h"
 #include "peft/models/sockets.h"
 #include "peft/models/transformer.h"
 #include "peft/text/tokenizer.h"
@@ -68,6 +69,10 @@ class Method : public Sockets {
 
   /// Once after the last pass of an evaluation: warns where it has to; an object of facts for the log.
   virtual Json end_evaluation() { return Json::object(); }
+
+  /// What the doctor should know of adapter k's values. `probe`: a few texts of that adapter. Without gradients and dropout; ends a pass
+  /// that has begun.
+  virtual Signs measure(int64_t /*k*/, const ModelInput& /*probe*/) { return {}; }
 
   const TrainedLinear* trained_module(const std::string& module) override;
 

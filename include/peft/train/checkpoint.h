@@ -20,6 +20,7 @@ struct JobState {
   int64_t window_steps = 0;
   double first_losses = 0.0, smoothed_loss = 0.0;  ///< of the divergence guard
   int64_t samples = 0, tokens = 0, log_bytes = 0;
+  Json doctor = {};  ///< what it has seen and found, as it writes that itself; null in checkpoints that are older
 
   Json to_json() const;
   static JobState from_json(const Json& json, const std::string& origin);

@@ -28,6 +28,7 @@ struct SweepConfig {
   /// Throws ConfigError naming the file and the key: no sweep section, an empty list, an unknown key, a value out of range. Every run is
   /// checked before any starts.
   static SweepConfig read(const std::filesystem::path& file, const std::vector<std::string>& sets = {});
+  static SweepConfig from_json(Json json, const std::string& origin);
 };
 
 /// Throws ConfigError when the folder of a run holds a run of another config, or something else than a run. Writes nothing.

@@ -16,6 +16,7 @@ enum class Verdict { keep, drop };
 struct TrainOptions {
   bool resume = false;  ///< go on from each run folder's checkpoint; from the start where there is none; nothing where
                         ///< it is finished and not to be longer
+  bool says_findings = true;  ///< the doctor's, when they are new; false: they stand in the run folders alone
   /// Called after every step with the share of the bank's work that is done and a note; empty: a progress line of its own.
   std::function<void(double done, const std::string& note)> progress = {};
   /// Called after every evaluation but a job's last one, with the job's place in the list of configs and the score that chooses best/.
