@@ -17,9 +17,11 @@ constexpr int64_t kStartLosses = 10;
 constexpr double kNoise = 3.0;          // standard errors that a fall of the loss must exceed
 constexpr double kBarelyMoved = 0.002;  // relative change of trained values over the window
 constexpr double kStill = 1e-5;         // of the head, while others moved: below what one step of a usual rate does
-constexpr double kRise = 1.5;           // of the first loss: a peak, after which it has not come back
+constexpr double kRise = 1.5;           // of the loss at the start: a peak, after which it has not come back
 constexpr int kPeak = 5;                // losses in the mean that is a peak
-constexpr double kWildSteps = 1.0;      // of the first loss: noise from one step to the next
+constexpr double kWildExample = 4.0;    // of the loss at the start: noise of one example; of a batch, by its root
+constexpr double kSmallLoss = 0.3;      // losses as small as this may rise and jump: a batch of few mistakes
+constexpr int64_t kReliableBatch = 8;   // examples; the first loss of fewer is luck, and the first ten stand for it
 constexpr int64_t kSkippedSteps = 3;    // not finite, in the window
 constexpr int64_t kFirstVerdict = 100,
                   kEarlyVerdict = 500;   // steps at which a loss should have fallen: at the end, before it
@@ -143,14 +145,15 @@ void Doctor::judge_rate(int64_t step, const Sample& values) {
   const double noise = noise_of(squares, count - 1);
   const int64_t half = count / 2;
   const double end = std::accumulate(losses.end() - half, losses.end(), 0.0) / static_cast<double>(half);
-  const std::string seen =
-      fmt::format("in {} steps the loss went from {} to {}", step, number(first_loss_), number(end));
+  const double first = setting_.batch >= kReliableBatch ? std::abs(first_loss_) : std::abs(start_losses_.mean());
   double peak = 0.0;  // of means over kPeak losses
   for (std::size_t i = kPeak; i <= losses.size(); ++i)
     peak = std::max(peak, std::accumulate(losses.begin() + i - kPeak, losses.begin() + i, 0.0) / kPeak);
-  if (end > first_loss_ && peak > kRise * first_loss_) {
+  const double wild = kWildExample / std::sqrt(static_cast<double>(std::max<int64_t>(setting_.batch, 1)));
+  const std::string seen = fmt::format("in {} steps the loss went from {} to {}", step, number(first), number(end));
+  if (end > first && peak > std::max(kRise * first, first + kSmallLoss)) {
     add("rate_too_high", step, lower_rate(fmt::format("{}, by way of {}", seen, number(peak))));
-  } else if (noise > kWildSteps * std::abs(first_loss_)) {
+  } else if (noise > std::max(wild * first, kSmallLoss)) {
     add("rate_too_high", step,
         lower_rate(fmt::format("{}, and jumps by {} from one step to the next", seen, number(noise))));
   }
@@ -215,7 +218,7 @@ void Doctor::evaluated(int64_t step, bool collapsed) {
                       step, number(since.mean()), number(beginning_.mean()), kWindow, number(setting_.learning_rate)));
     }
   }
-  if (collapsed_ >= kCollapsedInARow || (collapsed && last)) {
+  if (step >= kWindow && (collapsed_ >= kCollapsedInARow || (collapsed && last))) {
     add("one_prediction", step,
         fmt::format("train.learning_rate: every example of dev is predicted alike; {} may be too low or too high, "
                     "peft-sweep --find-rate tells; more steps may help (train.num_train_epochs)",

@@ -32,6 +32,7 @@ class Doctor {
   struct Setting {
     double learning_rate = 0.0;
     int64_t total_steps = 0, warmup_steps = 0;
+    int64_t batch = 1;  ///< examples of a step
     bool fresh = true;  ///< false: values of init_from, which may have little left to learn
   };
   /// Values of trained tensors by learning-rate group: a few of each, always the same ones.

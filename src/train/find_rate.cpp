@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numeric>
 
 #include "peft/base/fields.h"
 #include "peft/base/files.h"
@@ -13,7 +15,7 @@ namespace peft {
 namespace {
 
 constexpr double kRisen = 1.2;      // times the first loss: a run that ends there has diverged, if slowly
-constexpr int64_t kLossParts = 10;  // first and last loss are means over this part of the steps
+constexpr int64_t kLossParts = 10;  // first and last loss are means over a tenth of the steps
 
 /// Steps of the whole run.
 int64_t planned_steps(RunConfig config) {
@@ -24,30 +26,28 @@ int64_t planned_steps(RunConfig config) {
   return JobProgress(config.train, *data.train).total_steps();
 }
 
-double mean(const std::vector<double>& values, std::size_t begin, std::size_t count) {
-  double sum = 0.0;
-  for (std::size_t i = begin; i < begin + count; ++i) sum += values[i];
-  return sum / static_cast<double>(count);
+/// Mean over the first or the last part of a run; nothing where there is none, or where it is not a number.
+std::optional<double> mean(const std::vector<double>& losses, bool last) {
+  if (losses.empty()) return std::nullopt;
+  const std::size_t part = std::max<std::size_t>(1, losses.size() / kLossParts);
+  const auto begin = last ? losses.end() - static_cast<std::ptrdiff_t>(part) : losses.begin();
+  const double sum = std::accumulate(begin, begin + static_cast<std::ptrdiff_t>(part), 0.0);
+  return std::isfinite(sum) ? std::optional(sum / static_cast<double>(part)) : std::nullopt;
 }
 
-/// First and last loss of a log that has a line for every step.
-void read_losses(const std::filesystem::path& log, RateResult& result) {
-  if (!std::filesystem::exists(log)) return;
-  const MappedFile file(log);
+/// Of a log that has a line for every step; NaN where a step was skipped.
+std::vector<double> losses_of(const std::filesystem::path& log) {
   std::vector<double> losses;
-  bool finite = true;
+  if (!std::filesystem::exists(log)) return losses;
+  const MappedFile file(log);
   std::string_view text = file.text();
   for (auto end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
     const Json line = Json::parse(text.substr(0, end), nullptr, /*allow_exceptions=*/false);
     text.remove_prefix(end + 1);
     if (!line.is_object() || !line.contains("loss")) continue;
-    finite = line["loss"].is_number();
-    if (finite) losses.push_back(line["loss"].get<double>());
+    losses.push_back(line["loss"].is_number() ? line["loss"].get<double>() : std::numeric_limits<double>::quiet_NaN());
   }
-  if (losses.empty()) return;
-  const std::size_t part = std::max<std::size_t>(1, losses.size() / kLossParts);
-  result.first = losses.front();
-  if (finite) result.loss = mean(losses, losses.size() - part, part);
+  return losses;
 }
 
 /// What a better result is longer in.
@@ -65,6 +65,7 @@ SweepConfig find_rate_sweep(const std::filesystem::path& file, const std::vector
     throw_error<ConfigError>("{}: sweep: --find-rate takes the config of one run, without this section", file.string());
   const RunConfig config = RunConfig::from_json(json, file.string());
   const int64_t all = planned_steps(config), steps = std::min(all, kFindRateSteps);
+  if (!json.contains("train")) json["train"] = Json::object();
   Json& train = json["train"];
   if (config.train.warmup_steps > 0) {
     const double part = static_cast<double>(config.train.warmup_steps) / static_cast<double>(all);
@@ -154,9 +155,13 @@ std::string find_rate_report(const SweepConfig& sweep, const std::vector<SweepOu
   std::vector<RateResult> results;
   std::string metric;
   int64_t examples = 0;
+  std::optional<double> start;
   for (std::size_t i = 0; i < sweep.runs.size(); ++i) {
     RateResult result{.rate = sweep.runs[i].config.train.learning_rate, .failure = outcomes[i].failure};
-    read_losses(std::filesystem::path(sweep.runs[i].config.output) / "log.jsonl", result);
+    const auto losses = losses_of(std::filesystem::path(sweep.runs[i].config.output) / "log.jsonl");
+    if (!start) start = mean(losses, false);  // of the lowest rate: before anything is learned
+    result.first = start;
+    result.loss = mean(losses, true);
     const Json& metrics = outcomes[i].metrics;
     if (metrics.contains("best_metric")) {
       metric = metrics["best_metric"].get<std::string>();

@@ -19,6 +19,7 @@ Job::Job(RunConfig config, const Tokenizer& tokenizer, Datasets& datasets, std::
       doctor_({.learning_rate = config_.train.learning_rate,
                .total_steps = progress_.total_steps(),
                .warmup_steps = progress_.schedule().warmup_steps(),
+               .batch = progress_.next().examples,
                .fresh = !config_.method->init_from}),
       recorder_(std::move(recorder)),
       on_evaluation_(std::move(on_evaluation)) {}

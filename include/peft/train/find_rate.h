@@ -22,7 +22,8 @@ SweepConfig find_rate_sweep(const std::filesystem::path& file, const std::vector
 /// How a short run went.
 struct RateResult {
   double rate = 0.0;
-  std::optional<double> first, loss;  ///< training loss of its first steps and of its last; nothing: not a number
+  std::optional<double> first, loss;  ///< training loss before anything is learned, and of the last steps; nothing: not
+                                      ///< a number
   std::optional<double> score;        ///< of dev; nothing: none, or undefined
   std::string failure = {};           ///< why it stopped before its end
   bool diverged() const;              ///< stopped, not a number, or worse than at its start
