@@ -17,7 +17,8 @@ constexpr int64_t kStartLosses = 10;
 constexpr double kNoise = 3.0;          // standard errors that a fall of the loss must exceed
 constexpr double kBarelyMoved = 0.002;  // relative change of trained values over the window
 constexpr double kStill = 1e-5;         // of the head, while others moved: below what one step of a usual rate does
-constexpr double kRise = 1.5;           // of the loss at the start: a peak, after which it has not come back
+constexpr double kRise = 1.5;           // of the loss at the start: a peak, from which it has not come back
+constexpr double kThrown = 0.1;         // relative change of trained values, without which no loss rises by itself
 constexpr int kPeak = 5;                // losses in the mean that is a peak
 constexpr double kWildExample = 4.0;    // of the loss at the start: noise of one example; of a batch, by its root
 constexpr double kSmallLoss = 0.3;      // losses as small as this may rise and jump: a batch of few mistakes
@@ -149,16 +150,17 @@ void Doctor::judge_rate(int64_t step, const Sample& values) {
   double peak = 0.0;  // of means over kPeak losses
   for (std::size_t i = kPeak; i <= losses.size(); ++i)
     peak = std::max(peak, std::accumulate(losses.begin() + i - kPeak, losses.begin() + i, 0.0) / kPeak);
+  double most = 0.0;
+  for (const auto& [group, change] : changes) most = std::max(most, change);
   const double wild = kWildExample / std::sqrt(static_cast<double>(std::max<int64_t>(setting_.batch, 1)));
   const std::string seen = fmt::format("in {} steps the loss went from {} to {}", step, number(first), number(end));
-  if (end > first && peak > std::max(kRise * first, first + kSmallLoss)) {
+  const double chance = kNoise * noise * std::sqrt(1.0 + 1.0 / kPeak);  // of a peak over a first loss
+  if (most >= kThrown && end > first && peak > first + std::max({(kRise - 1.0) * first, kSmallLoss, chance})) {
     add("rate_too_high", step, lower_rate(fmt::format("{}, by way of {}", seen, number(peak))));
-  } else if (noise > std::max(wild * first, kSmallLoss)) {
+  } else if (most >= kThrown && noise > std::max(wild * first, kSmallLoss)) {
     add("rate_too_high", step,
         lower_rate(fmt::format("{}, and jumps by {} from one step to the next", seen, number(noise))));
   }
-  double most = 0.0;
-  for (const auto& [group, change] : changes) most = std::max(most, change);
   const double start = start_losses_.mean();
   const double error =
       noise * std::sqrt(1.0 / static_cast<double>(start_losses_.count) + 1.0 / static_cast<double>(half));

@@ -22,8 +22,8 @@ struct Finding {
 /// What a training split is like.
 struct DataFacts {
   int64_t examples = 0, truncated = 0, lost_tokens = 0, max_length = 0;
-  std::vector<int64_t> label_counts;  ///< empty: there are no classes
-  std::vector<std::string> labels;    ///< may be empty: numbers then
+  std::vector<int64_t> label_counts = {};  ///< empty: there are no classes
+  std::vector<std::string> labels = {};    ///< may be empty: numbers then
 };
 
 /// Looks at one job. Its state goes with the checkpoint, so that a resumed run finds the same.

@@ -24,7 +24,7 @@ class DoctorTest : public testing::Test {
   Doctor::Setting setting_{.learning_rate = 1e-2, .total_steps = 400, .warmup_steps = 10, .batch = 16};
   DataFacts data_{.examples = 1000, .max_length = 64, .label_counts = {500, 500}, .labels = {"no", "yes"}};
   Doctor::Sample start_{{"adapter", {1.0, -1.0}}, {"head", {0.5, 0.5}}};
-  double moved_ = 0.1, head_moved_ = 0.1;  // of the values, by the time the rate is judged
+  double moved_ = 0.5, head_moved_ = 0.5;  // of the values, by the time the rate is judged
 
   Doctor::Sample moved() const {
     Doctor::Sample values = start_;
@@ -111,6 +111,14 @@ TEST_F(DoctorTest, ARateIsTooHighWhereTheLossRises) {
   EXPECT_THAT(names_after(60, [](int64_t step) { return step == 1 ? 0.7 : 1.2 + 0.02 * noise(step); }),
               ElementsAre("rate_too_high"));
   EXPECT_THAT(names_after(60, [](int64_t step) { return step == 1 ? 0.7 : 0.9 + 0.02 * noise(step); }), IsEmpty());
+}
+
+TEST_F(DoctorTest, AFirstBatchMayBeLuckOrTheRestOfTheEpochHarder) {
+  const auto harder = [](int64_t step) { return step == 1 ? 0.56 : 0.9 + 0.02 * noise(step); };
+  EXPECT_THAT(names_after(60, harder), ElementsAre("rate_too_high"));
+  EXPECT_THAT(names_after(60, [](int64_t step) { return step == 1 ? 0.56 : 0.75 + 0.2 * noise(step); }), IsEmpty());
+  moved_ = head_moved_ = 0.05;  // what has hardly moved is not to blame
+  EXPECT_THAT(names_after(60, harder), IsEmpty());
 }
 
 TEST_F(DoctorTest, ALossThatPeaksAndComesBackIsNoFinding) {

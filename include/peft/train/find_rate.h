@@ -22,11 +22,11 @@ SweepConfig find_rate_sweep(const std::filesystem::path& file, const std::vector
 /// How a short run went.
 struct RateResult {
   double rate = 0.0;
-  std::optional<double> first, loss;  ///< training loss before anything is learned, and of the last steps; nothing: not
-                                      ///< a number
-  std::optional<double> score;        ///< of dev; nothing: none, or undefined
-  std::string failure = {};           ///< why it stopped before its end
-  bool diverged() const;              ///< stopped, not a number, or worse than at its start
+  std::optional<double> first = {}, loss = {};  ///< training loss before anything is learned, and of the last steps;
+                                                ///< nothing: not a number
+  std::optional<double> score = {};  ///< of dev; nothing: none, or undefined
+  std::string failure = {};          ///< why it stopped before its end
+  bool diverged() const;             ///< stopped, not a number, or worse than at its start
 };
 
 struct RateChoice {
