@@ -87,6 +87,10 @@ void Doctor::begin(const DataFacts& data, Sample values) {
   watching_ = true;
   start_ = std::move(values);
   const auto all = static_cast<double>(std::max<int64_t>(data.examples, 1));
+  for (const int64_t count : data.label_counts) {
+    const double share = static_cast<double>(count) / all;
+    if (share > 0) uninformed_ -= share * std::log(share);
+  }
   if (static_cast<double>(data.truncated) > kManyTruncated * all) {
     add("truncated", 0,
         fmt::format("task.max_length: {} cuts {} of the training examples, which lose {:.0f} tokens on average; raise "
@@ -146,14 +150,16 @@ void Doctor::judge_rate(int64_t step, const Sample& values) {
   const double noise = noise_of(squares, count - 1);
   const int64_t half = count / 2;
   const double end = std::accumulate(losses.end() - half, losses.end(), 0.0) / static_cast<double>(half);
-  const double first = setting_.batch >= kReliableBatch ? std::abs(first_loss_) : std::abs(start_losses_.mean());
+  const double seen_first = setting_.batch >= kReliableBatch ? first_loss_ : start_losses_.mean();
+  const double first = std::max(std::abs(seen_first), uninformed_);
   double peak = 0.0;  // of means over kPeak losses
   for (std::size_t i = kPeak; i <= losses.size(); ++i)
     peak = std::max(peak, std::accumulate(losses.begin() + i - kPeak, losses.begin() + i, 0.0) / kPeak);
   double most = 0.0;
   for (const auto& [group, change] : changes) most = std::max(most, change);
   const double wild = kWildExample / std::sqrt(static_cast<double>(std::max<int64_t>(setting_.batch, 1)));
-  const std::string seen = fmt::format("in {} steps the loss went from {} to {}", step, number(first), number(end));
+  const std::string seen =
+      fmt::format("in {} steps the loss went from {} to {}", step, number(seen_first), number(end));
   const double chance = kNoise * noise * std::sqrt(1.0 + 1.0 / kPeak);  // of a peak over a first loss
   if (most >= kThrown && end > first && peak > first + std::max({(kRise - 1.0) * first, kSmallLoss, chance})) {
     add("rate_too_high", step, lower_rate(fmt::format("{}, by way of {}", seen, number(peak))));
@@ -252,6 +258,7 @@ Json Doctor::to_json() const {
           {"start_values", start_},
           {"first_loss", first_loss_},
           {"skipped", skipped_},
+          {"uninformed", uninformed_},
           {"start_losses", losses(start_losses_)},
           {"window", window_},
           {"beginning", losses(beginning_)},
@@ -273,6 +280,7 @@ void Doctor::resume(const Json& state) {
   state.at("start_values").get_to(start_);
   state.at("first_loss").get_to(first_loss_);
   state.at("skipped").get_to(skipped_);
+  state.at("uninformed").get_to(uninformed_);
   start_losses_ = losses(state.at("start_losses"));
   state.at("window").get_to(window_);
   beginning_ = losses(state.at("beginning"));

@@ -84,8 +84,9 @@ class Doctor {
   bool judged_ = false;
   Sample start_;
   double first_loss_ = 0.0;
-  int64_t skipped_ = 0;                ///< steps that were not finite, until the rate is judged
-  Losses start_losses_;                ///< of the first steps
+  double uninformed_ = 0.0;  ///< cross entropy of answering with the labels' frequencies; 0 where there are no classes
+  int64_t skipped_ = 0;      ///< steps that were not finite, until the rate is judged
+  Losses start_losses_;      ///< of the first steps
   std::vector<double> window_;         ///< losses since the warm-up, until the rate is judged
   Losses beginning_;                   ///< of the first kWindow losses
   double squares_ = 0.0, last_ = 0.0;  ///< of their differences, and the loss before

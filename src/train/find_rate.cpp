@@ -111,6 +111,11 @@ RateChoice choose_rate(const std::vector<RateResult>& results, bool lower_is_bet
     return *results[a].loss < *results[b].loss;  // the first of equal ones
   });
   if (at_the_edge) why += "; the next higher rate diverged";
+  if (const std::size_t top = steady.back();
+      top + 1 < results.size() && top != lowest && scored(top) && scored(lowest) &&
+      (lower_is_better ? *results[top].score < *results[lowest].score : *results[top].score > *results[lowest].score)) {
+    why += fmt::format("; {:g} scored better, but the next rate diverged", results[top].rate);
+  }
   if (lowest + 1 == results.size()) why += "; it is the highest tried, a higher one may be better still";
   if (lowest == 0) why += "; it is the lowest tried, a lower one may be better still";
   return {lowest, why};

@@ -40,7 +40,9 @@ TEST(ChooseRate, OfEqualResultsTheLowestRateWins) {
 }
 
 TEST(ChooseRate, DoesNotStandNextToDivergence) {
-  EXPECT_EQ(chosen({result(1e-4, 1.0, 0.5), result(1e-3, 0.5, 0.9), stopped(1e-2)}), 1e-4);
+  const std::vector<RateResult> better{result(1e-4, 1.0, 0.5), result(1e-3, 0.5, 0.9), stopped(1e-2)};
+  EXPECT_EQ(chosen(better), 1e-4);
+  EXPECT_THAT(choose_rate(better, false, 100).why, HasSubstr("0.001 scored better, but the next rate diverged"));
   EXPECT_EQ(chosen({result(1e-4, 1.0, 0.5), result(1e-3, 0.5, 0.9), result(1e-2, 2.5, 0.95)}), 1e-4);  // a risen loss
   const std::vector<RateResult> only{result(1e-4, 1.0, 0.5), stopped(1e-3), stopped(1e-2)};
   EXPECT_EQ(chosen(only), 1e-4);  // there is no other
@@ -72,7 +74,7 @@ TEST(ChooseRate, SaysWhereTheBestStandsAtAnEnd) {
 TEST(RateCurve, HasARowForEachRateAndMarksOne) {
   const std::string text =
       rate_curve({result(1e-4, 1.9, 0.25), result(1e-3, 1.0, 0.75), stopped(1e-2)}, "accuracy", 100);
-  EXPECT_THAT(text, HasSubstr("|        0.0001 |   1.9000 |   0.2500 | ##"));
+  EXPECT_THAT(text, HasSubstr("|        0.0001 |   1.9000 |   0.2500 | # "));
   EXPECT_THAT(text, HasSubstr("|         0.001 |   1.0000 |   0.7500 | ############################## |"));
   EXPECT_THAT(text, HasSubstr("| diverged |"));
   EXPECT_THAT(text, HasSubstr("Suggested: train.learning_rate 0.0001"));
