@@ -24,9 +24,9 @@ struct RateResult {
   double rate = 0.0;
   std::optional<double> first = {}, loss = {};  ///< training loss before anything is learned, and of the last steps;
                                                 ///< nothing: not a number
-  std::optional<double> score = {};  ///< of dev; nothing: none, or undefined
-  std::string failure = {};          ///< why it stopped before its end
-  bool diverged() const;             ///< stopped, not a number, or worse than at its start
+  std::optional<double> score = {};             ///< of dev; nothing: none, or undefined
+  std::string failure = {};                     ///< why it stopped before its end
+  bool diverged() const;                        ///< stopped, not a number, or worse than at its start
 };
 
 struct RateChoice {
