@@ -6,14 +6,18 @@
 
 #include "peft/base/error.h"
 #include "peft/base/fields.h"
+#include "peft/base/ordered_map.h"
 #include "src/base/field_text.h"
 
 namespace peft {
 namespace {
 
-Json value_of(const std::string& text) {
+/// The value of `key`, which says whether the order of an object counts.
+Json value_of(const std::string& text, const std::string& key) {
   try {
-    return parse_json(text, "--set");
+    Json value = parse_json(text, "--set");
+    if (!value.is_object() || kept_order(key) == KeptOrder::none) return value;
+    return parse_json("{" + Json(key).dump() + ":" + text + "}", "--set").at(key);
   } catch (const std::invalid_argument&) {
     return text;
   }
@@ -66,7 +70,7 @@ void apply_set(Json& config, std::string_view assignment) {
     value = &(*value)[key];
     reached = joined_path(reached, key);
   }
-  *value = value_of(std::string(assignment.substr(equals + 1)));
+  *value = value_of(std::string(assignment.substr(equals + 1)), keys.back());
 }
 
 }  // namespace peft

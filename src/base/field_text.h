@@ -18,6 +18,9 @@ std::string range_words(const FieldInfo& info);
 /// `"adamw", "sgd"`
 std::string quoted_list(const std::vector<std::string>& names);
 
+/// Lower case, `-` as `_`: differences that people do not see as such.
+std::string folded_name(std::string_view name);
+
 /// JSON on one line, cut to a length that suits a message.
 std::string short_json(const Json& value);
 
@@ -35,6 +38,8 @@ struct TypeWords {
   std::string operator()(const std::map<std::string, double>*) const { return "an object of numbers"; }
   std::string operator()(const std::map<std::string, int64_t>*) const { return "an object of integers"; }
   std::string operator()(const std::map<std::string, std::string>*) const { return "an object of strings"; }
+  std::string operator()(const OrderedMap<double>*) const { return "an object of numbers"; }
+  std::string operator()(const OrderedMap<int64_t>*) const { return "an object of integers"; }
   std::string operator()(const Json*) const { return "any value"; }
   template <class T>
   std::string operator()(const std::optional<T>*) const {

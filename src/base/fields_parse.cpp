@@ -1,12 +1,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <type_traits>
 #include <utility>
 
 #include "peft/base/error.h"
 #include "peft/base/fields.h"
+#include "peft/base/peer_names.h"
 #include "src/base/field_text.h"
 
 namespace peft {
@@ -48,8 +50,10 @@ class LeafReader {
     if (!json.is_string()) refuse(path, json, info_.choices.empty() ? expected(&out) : choice_words());
     out = json.get<std::string>();
     if (info_.choices.empty() || std::count(info_.choices.begin(), info_.choices.end(), out) > 0) return;
-    const std::string near = nearest_name(out, info_.choices);
-    refuse(path, json, choice_words() + (near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+    std::string hint = peer_value_answer(path, out);
+    if (const std::string near = nearest_name(out, info_.choices); hint.empty() && !near.empty())
+      hint = fmt::format("did you mean \"{}\"?", near);
+    refuse(path, json, choice_words() + (hint.empty() ? "" : "; " + hint));
   }
 
   template <class T>
@@ -65,6 +69,16 @@ class LeafReader {
     if (!json.is_object()) refuse(path, json, expected(&out));
     std::map<std::string, T> values;
     for (const auto& [key, value] : json.items()) read(values[key], value, joined_path(path, key));
+    out = std::move(values);
+  }
+
+  template <class T>
+  void read(OrderedMap<T>& out, const Json& json, const std::string& path) const {
+    const auto members = ordered_members(json);
+    if (!members) refuse(path, json, expected(&out));
+    OrderedMap<T> values;
+    for (const auto& [key, value] : *members)
+      read(values.members.emplace_back(key, T{}).second, *value, joined_path(path, key));
     out = std::move(values);
   }
 
@@ -174,13 +188,24 @@ class Parser final : public Fields {
 
   [[noreturn]] void refuse_unknown(const std::string& section, const std::vector<std::string>& known,
                                    const std::string& key) const {
-    std::string hint = nearest_name(key, known);
-    for (const auto& [path, other] : sections_) {  // a key put into the wrong section
-      if (hint.empty() && std::count(other.known.begin(), other.known.end(), key) > 0) hint = joined_path(path, key);
+    const std::string path = joined_path(section, key);
+    std::string hint = peer_key_answer(path);
+    if (hint.empty()) {
+      const std::string near = nearest_name(key, known), elsewhere = near.empty() ? in_another_section(key) : near;
+      hint = elsewhere.empty() ? "known keys: " + quoted_list(known) : fmt::format("did you mean \"{}\"?", elsewhere);
     }
-    throw_error<ConfigError>(
-        "{}: {}: unknown key; {}", origin_, joined_path(section, key),
-        hint.empty() ? "known keys: " + quoted_list(known) : fmt::format("did you mean \"{}\"?", hint));
+    throw_error<ConfigError>("{}: {}: unknown key; {}", origin_, path, hint);
+  }
+
+  /// The path of a key put into the wrong section. Names that mean something else in each section tell nothing.
+  std::string in_another_section(const std::string& key) const {
+    constexpr std::array<std::string_view, 12> general{"type",  "name", "path", "data", "text", "label",
+                                                       "train", "dev",  "test", "head", "init", "dropout"};
+    if (std::count(general.begin(), general.end(), key) > 0) return {};
+    for (const auto& [path, other] : sections_) {
+      if (std::count(other.known.begin(), other.known.end(), key) > 0) return joined_path(path, key);
+    }
+    return {};
   }
 
   std::string origin_;

@@ -34,6 +34,10 @@ struct TypeSchema {
     return {{"type", "object"}, {"additionalProperties", (*this)(static_cast<const T*>(nullptr))}};
   }
   template <class T>
+  Json operator()(const OrderedMap<T>*) const {
+    return (*this)(static_cast<const std::map<std::string, T>*>(nullptr));
+  }
+  template <class T>
   Json operator()(const std::optional<T>*) const {
     Json schema = (*this)(static_cast<const T*>(nullptr));
     schema["type"] = Json::array({schema["type"], "null"});

@@ -7,6 +7,7 @@
 
 #include "peft/base/error.h"
 #include "peft/base/files.h"
+#include "peft/base/ordered_map.h"
 
 namespace peft {
 namespace {
@@ -103,9 +104,11 @@ class Builder final : public nlohmann::json_sax<Json> {
   bool end_array() override { return close(); }
 
   bool key(string_t& name) override {
-    const auto [at, inserted] = open_.back()->emplace(name, nullptr);
+    const auto [at, inserted] = open_.back().json->emplace(name, nullptr);
     if (!inserted) return fail("duplicate key " + Json(name).dump(), start_of_string());
     member_ = &*at;
+    member_kept_ = kept_order(name);
+    if (open_.back().kept == KeptOrder::itself) open_.back().names.push_back(name);
     return true;
   }
 
@@ -145,30 +148,49 @@ class Builder final : public nlohmann::json_sax<Json> {
       root_ = std::move(value);
       return &root_;
     }
-    if (open_.back()->is_array()) {
-      open_.back()->push_back(std::move(value));
-      return &open_.back()->back();
+    if (Json& around = *open_.back().json; around.is_array()) {
+      around.push_back(std::move(value));
+      return &around.back();
     }
     *member_ = std::move(value);
     return member_;
   }
 
+  /// An object below such a key keeps its order, or those in the list below one.
+  KeptOrder order_of(bool object) const {
+    if (open_.empty()) return KeptOrder::none;
+    const bool in_object = open_.back().json->is_object();
+    if (in_object) return (member_kept_ == KeptOrder::itself) == object ? member_kept_ : KeptOrder::none;
+    return object && open_.back().kept == KeptOrder::elements ? KeptOrder::itself : KeptOrder::none;
+  }
+
   bool open(Json container) {
     if (open_.size() == max_depth) return fail(fmt::format("nested deeper than {}", max_depth), offset() - 1);
-    open_.push_back(place(std::move(container)));
+    const KeptOrder kept = order_of(container.is_object());
+    open_.push_back({place(std::move(container)), kept, {}});
     return true;
   }
 
   bool close() {
+    const Open closed = std::move(open_.back());
     open_.pop_back();
+    if (!closed.names.empty()) *closed.json = ordered_object(closed.names, std::move(*closed.json));
     return true;
   }
+
+  /// An object or a list that is being read.
+  struct Open {
+    Json* json;
+    KeptOrder kept;                  // of the object, or of the objects in the list
+    std::vector<std::string> names;  // of an object whose order is kept
+  };
 
   std::string_view text_;
   const char* reached_;
   Json root_;
-  std::vector<Json*> open_;  // objects and arrays from the root to the innermost
-  Json* member_ = nullptr;   // the value of the key just read
+  std::vector<Open> open_;  // from the root to the innermost
+  Json* member_ = nullptr;  // the value of the key just read
+  KeptOrder member_kept_ = KeptOrder::none;
   std::string error_;
   std::size_t error_offset_ = 0;
 };
@@ -215,9 +237,5 @@ Json read_json_file(const std::filesystem::path& path, JsonComments comments) {
 }
 template Json read_json_file<ConfigError>(const std::filesystem::path& path, JsonComments comments);
 template Json read_json_file<DataError>(const std::filesystem::path& path, JsonComments comments);
-
-std::string to_pretty_string(const Json& value) {
-  return value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-}
 
 }  // namespace peft

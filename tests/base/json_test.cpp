@@ -174,18 +174,5 @@ TEST(ToPrettyString, RoundTripsDoubles) {
   }
 }
 
-TEST(NearestName, FindsTyposOnly) {
-  const std::vector<std::string> known = {"learning_rate", "lora", "r", "full", "optim"};
-  EXPECT_EQ(nearest_name("learning_rat", known), "learning_rate");
-  EXPECT_EQ(nearest_name("learning-rate", known), "learning_rate");
-  EXPECT_EQ(nearest_name("lroa", known), "lora");
-  EXPECT_EQ(nearest_name("LoRA", known), "lora");
-  EXPECT_EQ(nearest_name("optm", known), "optim");
-  EXPECT_EQ(nearest_name("x", known), "");
-  EXPECT_EQ(nearest_name("weight_decay", known), "");
-  EXPECT_EQ(nearest_name("", known), "");
-  EXPECT_EQ(nearest_name("lora", {}), "");
-}
-
 }  // namespace
 }  // namespace peft

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "peft/base/json.h"
+#include "peft/base/ordered_map.h"
 
 namespace peft {
 
@@ -58,7 +59,8 @@ class Fields {
   using Leaf =
       std::variant<bool*, int64_t*, double*, std::string*, std::vector<std::string>*, std::vector<int64_t>*,
                    std::map<std::string, double>*, std::map<std::string, int64_t>*, std::map<std::string, std::string>*,
-                   std::optional<bool>*, std::optional<int64_t>*, std::optional<double>*, std::optional<std::string>*,
+                   OrderedMap<double>*, OrderedMap<int64_t>*, std::optional<bool>*, std::optional<int64_t>*,
+                   std::optional<double>*, std::optional<std::string>*,
                    Json* /* any JSON value; the owner checks it in its own visit() or validate() */>;
 
   template <class T>

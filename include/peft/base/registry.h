@@ -9,6 +9,7 @@
 
 #include "peft/base/error.h"
 #include "peft/base/json.h"
+#include "peft/base/peer_names.h"
 
 namespace peft {
 
@@ -29,11 +30,13 @@ class Registry {
   /// Throws ConfigError: `unknown method "lroa"; did you mean "lora"? (known: full, lora, ...)`.
   const Entry& at(const std::string& name) const {
     if (const Entry* entry = find(name)) return *entry;
-    const std::string near = nearest_name(name, names());
+    std::string hint = peer_value_answer(kind_, name);
+    if (const std::string near = nearest_name(name, names()); hint.empty() && !near.empty())
+      hint = "did you mean \"" + near + "\"?";
     std::string known;
     for (const auto& n : names()) known += (known.empty() ? "" : ", ") + n;
-    throw ConfigError("unknown " + kind_ + " \"" + name + "\"" +
-                      (near.empty() ? "" : "; did you mean \"" + near + "\"?") + " (known: " + known + ")");
+    throw ConfigError("unknown " + kind_ + " \"" + name + "\"" + (hint.empty() ? "" : "; " + hint) +
+                      " (known: " + known + ")");
   }
   std::vector<std::string> names() const {
     std::vector<std::string> out;

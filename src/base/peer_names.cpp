@@ -1,0 +1,39 @@
+#include "peft/base/peer_names.h"
+
+#include <fmt/format.h>
+
+#include "src/base/field_text.h"
+
+namespace peft {
+namespace {
+
+const PeerName* find(std::span<const PeerName> names, std::string_view name) {
+  for (const PeerName& peer : names) {
+    if (peer.name == name) return &peer;
+  }
+  return nullptr;
+}
+
+std::string answer(const PeerName& peer) {
+  if (peer.ours.empty()) return std::string(peer.note);
+  return fmt::format("here it is \"{}\"{}", peer.ours, peer.note.empty() ? "" : fmt::format(" ({})", peer.note));
+}
+
+}  // namespace
+
+std::string peer_key_answer(std::string_view path) {
+  const std::string folded = folded_name(path);
+  const std::string_view view = folded, name = view.substr(view.rfind('.') + 1);  // npos + 1 = 0
+  for (const std::string_view spelling : {view, name}) {
+    const PeerName* peer = find(peer_keys(), spelling);
+    if (peer != nullptr && peer->ours != path) return answer(*peer);
+  }
+  return {};
+}
+
+std::string peer_value_answer(std::string_view kind, std::string_view value) {
+  const PeerName* peer = find(peer_values(kind), folded_name(value));
+  return peer == nullptr ? std::string() : answer(*peer);
+}
+
+}  // namespace peft
