@@ -22,6 +22,11 @@ void BadRows::report(std::string_view kind, int64_t line, std::string_view messa
   if (!policy_.quiet && count <= examples_per_kind) log_warning("{}:{}: {} (row skipped)", file_, line, message);
 }
 
+void BadRows::doubt(int64_t line, std::string_view message) {
+  if (!policy_.quiet && !doubted_) log_warning("{}:{}: {}", file_, line, message);
+  doubted_ = true;
+}
+
 int64_t BadRows::total() const {
   int64_t sum = 0;
   for (const auto& [kind, count] : counts_) sum += count;

@@ -31,8 +31,8 @@ void ColumnsConfig::visit(Fields& fields) {
   fields.field("label", label, {.help = "column of the label or score (default: label)"});
   fields.field(
       "idx", idx,
-      {.help =
-           "column of the example's own integer id (default: idx where there is one, else its number in the file)"});
+      {.help = "column of the example's own integer id (default: idx where there is one, else its number in the file; "
+               "\"\": none)"});
 }
 
 void LimitConfig::visit(Fields& fields) {

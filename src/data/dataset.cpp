@@ -1,6 +1,7 @@
 #include "peft/data/dataset.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "encode_split.h"
@@ -94,6 +95,14 @@ void warn_of_one_class(const EncodedSplit& train, const std::vector<std::string>
   const auto used = std::find_if(counts.begin(), counts.end(), [](int64_t n) { return n > 0; });
   if (train.target_kind == TargetKind::classes || used == counts.end() || *used != train.size()) return;
   const auto id = static_cast<std::size_t>(used - counts.begin());
+  const auto& skipped = train.statistics.skipped;
+  const int64_t lost = std::accumulate(skipped.begin(), skipped.end(), int64_t{0},
+                                       [](int64_t sum, const auto& kind) { return sum + kind.second; });
+  if (lost > 0 && labels.size() > 1)
+    throw_error<DataError>(
+        "{}: data.on_bad_row \"skip\" left out {} rows, and all other examples have the label {}: no row of another of "
+        "the classes {} is left",
+        train.statistics.files.front(), lost, labels[id], join_names(labels));
   log_warning("{}: all {} examples have the label {}", train.statistics.files.front(), train.size(),
               labels.empty() ? std::to_string(id) : labels[id]);
 }

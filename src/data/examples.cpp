@@ -1,7 +1,6 @@
 #include "peft/data/examples.h"
 
 #include <algorithm>
-#include <charconv>
 #include <set>
 
 #include "label_parser.h"
@@ -47,6 +46,12 @@ class ExampleReader::Parser {
     return read_label(row.cells[fields], row, bad, example) &&
            read_idx(row.cells[fields + 1], row, rows, bad, example, has_idx) &&
            (layout_.group.name.empty() || read_group(row.cells[fields + 2], row, rows, bad, example));
+  }
+
+  /// For a column that has the name of the ids and holds something else.
+  std::string idx_advice() const {
+    return fmt::format("; the column {} holds the ids of predictions files: {}", layout_.idx.name,
+                       spec_.own_files ? "for none, set data.columns.idx to \"\"" : "rename one that holds no ids");
   }
 
  private:
@@ -112,8 +117,10 @@ class ExampleReader::Parser {
       return false;
     }
     if (is_hidden(parsed.value) && split_ != "test") {
+      const bool minus_one = spec_.labels_from_files() && integer_of(cell) == -1;
       bad.report("no_label", row.line,
-                 fmt::format("no {}; expected one in every row of {}", layout_.label.name, split_));
+                 fmt::format("no {}; expected one in every row of {}{}", layout_.label.name, split_,
+                             minus_one ? fmt::format(" ({})", minus_one_advice) : ""));
       return false;
     }
     example.target = std::move(parsed.value);
@@ -145,7 +152,9 @@ class ExampleReader::Parser {
     const std::string found = cell.kind == Cell::Kind::field
                                   ? fmt::format("\"{}\"", shortened(cell.text, longest_quote))
                                   : std::string(kind_name(cell.kind));
-    bad.report("type", row.line, fmt::format("{} is {}, expected an integer", column.name, found));
+    bad.report("type", row.line,
+               fmt::format("{} is {}, expected an integer{}", column.name, found,
+                           &column == &layout_.idx ? idx_advice() : ""));
     return false;
   }
 
@@ -192,24 +201,45 @@ void ExampleReader::check_idx_unique() const {
   std::sort(sorted.begin(), sorted.end());
   for (std::size_t i = 1; i < sorted.size(); ++i)
     if (sorted[i].first == sorted[i - 1].first)
-      throw_error<DataError>("{}:{}: {} {} already stands in line {}", bad_.file(), sorted[i].second,
-                             parser_->layout().idx.name, sorted[i].first, sorted[i - 1].second);
+      throw_error<DataError>("{}:{}: {} {} already stands in line {}{}", bad_.file(), sorted[i].second,
+                             parser_->layout().idx.name, sorted[i].first, sorted[i - 1].second, parser_->idx_advice());
 }
+
+namespace {
+
+/// -1 and 1 alone are the two classes of many a file. Beside other labels -1 may be a class or a missing label, and so it may where rows
+/// without label are to be skipped: a guess would lose a class or invent one.
+void settle_minus_one(const std::set<std::string>& names, const ExampleSource& train) {
+  const auto means = [](const std::string& name, int64_t value) { return whole_number(name) == value; };
+  if (std::none_of(names.begin(), names.end(), [&](const auto& name) { return means(name, -1); })) return;
+  const bool two = train.spec.target == TargetKind::class_id && names.size() == 2 &&
+                   std::any_of(names.begin(), names.end(), [&](const auto& name) { return means(name, 1); });
+  if (two && train.data.on_bad_row != "skip") return;
+  throw_error<DataError>(
+      "{}: rows have the label -1 (labels found: {}); list it in data.labels where it is a class; without it in that "
+      "list a row with -1 has no label",
+      train.file.path.string(), join_names({names.begin(), names.end()}));
+}
+
+/// 1 and 1.0 are one class, called 1.
+void join_spellings(std::set<std::string>& names) {
+  std::erase_if(names, [&](const std::string& name) {
+    const auto value = whole_number(name);
+    return value && name.find('.') != std::string::npos && names.contains(std::to_string(*value));
+  });
+}
+
+}  // namespace
 
 std::vector<std::string> infer_labels(const ExampleSource& train) {
   const Layout layout = layout_of(train, SequencePlan(train.spec));
   BadRows bad(train.file.path.string(), policy_of(train, /*quiet=*/true));
   const auto rows = open_rows(train.file.path, layout.format, {layout.label}, bad);
   std::set<std::string> names;
-  bool integers = true;
   const auto add = [&](const Cell& cell) {
     std::string problem;
     std::string name = label_name(cell, problem);
-    if (name.empty() || name == "-1") return;  // hidden or bad: reported when the examples are read
-    int64_t value = 0;
-    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), value);
-    integers = integers && error == std::errc() && end == name.data() + name.size();
-    names.insert(std::move(name));
+    if (!name.empty()) names.insert(std::move(name));  // else hidden or bad: reported when the examples are read
   };
   Row row;
   while (rows->next(row)) {
@@ -220,10 +250,12 @@ std::vector<std::string> infer_labels(const ExampleSource& train) {
     }
   }
   if (rows->rows() == 0) throw_error<DataError>("{}: no examples", bad.file());
+  settle_minus_one(names, train);
+  join_spellings(names);
   std::vector<std::string> labels(names.begin(), names.end());
-  if (integers)
+  if (std::all_of(labels.begin(), labels.end(), [](const auto& label) { return whole_number(label).has_value(); }))
     std::stable_sort(labels.begin(), labels.end(),
-                     [](const auto& a, const auto& b) { return std::stoll(a) < std::stoll(b); });
+                     [](const auto& a, const auto& b) { return *whole_number(a) < *whole_number(b); });
   return labels;
 }
 

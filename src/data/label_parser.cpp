@@ -36,6 +36,15 @@ std::optional<int64_t> integer_of(const Cell& cell) {
   return std::nullopt;
 }
 
+std::optional<int64_t> whole_number(std::string_view label) {
+  const std::size_t dot = label.find('.');
+  if (dot != std::string_view::npos) {
+    if (dot + 1 == label.size() || label.find_first_not_of('0', dot + 1) != std::string_view::npos) return std::nullopt;
+    label = label.substr(0, dot);
+  }
+  return parse_whole<int64_t>(label);
+}
+
 std::string label_name(const Cell& cell, std::string& problem) {
   switch (cell.kind) {
     case Cell::Kind::missing:
@@ -72,11 +81,14 @@ std::optional<std::vector<Cell>> list_members(const Cell& cell) {
 LabelParser::LabelParser(const TaskSpec& spec, const std::vector<std::string>& labels, bool dump)
     : target_(spec.target), bounded_(spec.bounded) {
   const auto& spellings = dump && !spec.dump.spellings.empty() ? spec.dump.spellings : labels;
-  bool numbers = false;
+  bool numbers = false, twice = false;
   for (std::size_t id = 0; id < spellings.size(); ++id) {
     ids_.emplace(spellings[id], static_cast<int64_t>(id));
-    numbers = numbers || parse_whole<int64_t>(spellings[id]).has_value();
+    const auto value = whole_number(spellings[id]);
+    numbers = numbers || value.has_value();
+    if (value && !dump) twice = !ids_by_value_.emplace(*value, static_cast<int64_t>(id)).second || twice;
   }
+  if (twice) ids_by_value_.clear();
   // Numbers index the names, unless a name is a number itself: "2" of the classes "1" to "5" is that class, not the
   // third one.
   if (!numbers && !dump) by_number_ = static_cast<int64_t>(labels.size());
@@ -108,6 +120,9 @@ ParsedLabel LabelParser::class_id(const Cell& cell) const {
     return parsed;
   }
   if (const auto known = ids_.find(name); known != ids_.end()) return {known->second, {}, {}};
+  if (const auto value = whole_number(name)) {  // 1.0 where the class is spelled 1, or the other way round
+    if (const auto known = ids_by_value_.find(*value); known != ids_by_value_.end()) return {known->second, {}, {}};
+  }
   if (const auto number = integer_of(cell)) {
     if (*number == -1) return {};
     if (*number >= 0 && *number < by_number_) return {*number, {}, {}};

@@ -39,16 +39,24 @@ class LabelParser {
   TargetKind target_;
   bool bounded_;
   std::map<std::string, int64_t, std::less<>> ids_;
-  int64_t by_number_ = 0;  // integers 0..by_number_-1 are class ids
-  std::string expected_;   // for messages
+  std::map<int64_t, int64_t> ids_by_value_;  // of names that are whole numbers, where no two have one value
+  int64_t by_number_ = 0;                    // integers 0..by_number_-1 are class ids
+  std::string expected_;                     // for messages
 };
 
 /// A whole cell as an integer, also 3.0 of JSON; nothing where it is none.
 std::optional<int64_t> integer_of(const Cell& cell);
 
+/// The whole number that a label is, spelled 1 or, as pandas does in columns with a missing value, 1.0; nothing for other labels.
+std::optional<int64_t> whole_number(std::string_view label);
+
 /// The name that the label of a user's file has before class ids are known; empty where the label is hidden. Sets `problem` when the
 /// cell cannot be a label.
 std::string label_name(const Cell& cell, std::string& problem);
+
+/// What to tell where -1 stands for no label but may be meant as a class.
+inline constexpr const char* minus_one_advice =
+    "-1 stands for a hidden label; where it is a class, data.labels must name it, as in [\"-1\", \"1\"]";
 
 /// Members of a JSON list, or of a csv or tsv field, where "|" stands between them and an empty field has none; nothing where the cell
 /// is no list.

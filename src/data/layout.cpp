@@ -34,7 +34,8 @@ Layout own_layout(const ExampleSource& source, const SequencePlan& plan) {
     layout.texts.push_back({named ? **name : field.name, named || field.count != Count::optional});
   }
   layout.label = {names.label.value_or(source.spec.label), source.split != "test"};
-  layout.idx = {names.idx.value_or(source.spec.idx), names.idx.has_value()};
+  const std::string idx = names.idx.value_or(source.spec.idx);
+  layout.idx = {idx, names.idx.has_value() && !idx.empty()};
   return layout;
 }
 

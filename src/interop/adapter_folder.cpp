@@ -267,6 +267,12 @@ LoadedAdapter load_adapter(Transformer& model, const fs::path& path, const Token
   const AdapterFiles folded = loaded.method->fold(0);
   apply_strays(model, *loaded.method, folded, files);
   warn_of_unknown_keys(*loaded.config, folded.config, files);
+  try {
+    for (const std::string& entry : loaded.method->idle_entries(files))
+      log_warning("{}/{}: {}", files.origin, kConfig, entry);
+  } catch (const ConfigError& error) {  // an expression that nothing here depends on
+    log_warning("{}/{}: {}", files.origin, kConfig, error.what());
+  }
   return loaded;
 }
 

@@ -25,8 +25,8 @@ struct LoraConfig : MethodConfig {
   double lora_alpha = 8.0, lora_dropout = 0.0;
   bool use_rslora = false;
   Json target_modules, exclude_modules, layers_to_transform, init_lora_weights = true;
-  std::map<std::string, int64_t> rank_pattern;
-  std::map<std::string, double> alpha_pattern;
+  OrderedMap<int64_t> rank_pattern;
+  OrderedMap<double> alpha_pattern;
 
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<LoraConfig>(*this); }
   void visit(Fields& fields) override {
@@ -46,14 +46,12 @@ struct LoraConfig : MethodConfig {
                  {.help = "index or indices of the layers whose targets count; null: all"});
     fields.field("init_lora_weights", init_lora_weights,
                  {.help = "true: A uniform in +-1/sqrt(C); \"gaussian\": A normal, std 1/r"});
-    fields.field(
-        "rank_pattern", rank_pattern,
-        {.help = "module name or regular expression -> r; of several that match the first in alphabetical order",
-         .min = 1});
+    fields.field("rank_pattern", rank_pattern,
+                 {.help = "module name or regular expression -> r; of several that match the first in the file's order",
+                  .min = 1});
     fields.field(
         "alpha_pattern", alpha_pattern,
-        {.help =
-             "module name or regular expression -> lora_alpha; of several that match the first in alphabetical order",
+        {.help = "module name or regular expression -> lora_alpha; of several that match the first in the file's order",
          .min = 0,
          .min_exclusive = true,
          .per_job = true});
@@ -124,6 +122,7 @@ class Lora : public Method {
         site.scales.push_back(dynamic_cast<const LoraConfig&>(*each).scaling(map->module));
       site.scale_K = at::tensor(site.scales).to(model.device(), at::kFloat);
     }
+    if (!bank.from_files) check_patterns();
     add_trained_head();
   }
 
@@ -134,6 +133,23 @@ class Lora : public Method {
   }
 
   bool has_read(const std::string& tensor) const override { return taken_in_.contains(tensor); }
+
+  std::vector<std::string> idle_entries(const AdapterFiles& files) const override {
+    const auto targets = config_.target_modules.get<std::vector<std::string>>();  // the tensors'
+    std::vector<std::string> idle;
+    const auto tell = [&](const std::string& key, const std::vector<std::string>& names, const char* what) {
+      for (const std::string& name : names) idle.push_back(fmt::format("{}: \"{}\" {}", key, name, what));
+    };
+    const char* no_target = "matches none of the adapted maps";
+    tell("rank_pattern", idle_keys(config_.rank_pattern, "rank_pattern", targets), no_target);
+    tell("alpha_pattern", idle_keys(config_.alpha_pattern, "alpha_pattern", targets), no_target);
+    Json named = files.config.value("target_modules", Json());
+    if (is_all_linear(named)) named = Json();
+    tell("target_modules", idle_names(named, targets, "target_modules"), no_target);
+    const Json excluded = files.config.value("exclude_modules", Json());
+    tell("exclude_modules", idle_names(excluded, all_maps(model_), "exclude_modules"), "matches no linear map");
+    return idle;
+  }
 
   AdapterFiles fold(int64_t k) const override {
     const auto& own = dynamic_cast<const LoraConfig&>(*bank_.configs.at(k));
@@ -191,6 +207,14 @@ class Lora : public Method {
   }
 
  private:
+  void check_patterns() const {
+    std::vector<std::string> targets;
+    for (const auto& [module, site] : sites_) targets.push_back(module);
+    check_pattern(config_.rank_pattern, "rank_pattern", targets);
+    for (const MethodConfig* each : bank_.configs)
+      check_pattern(dynamic_cast<const LoraConfig&>(*each).alpha_pattern, "alpha_pattern", targets);
+  }
+
   std::vector<const Linear*> chosen_maps() const {
     Targets targets{config_.target_modules, config_.exclude_modules, config_.layers_to_transform, trained_modules()};
     if (!bank_.from_files) return match_targets(model_, targets);
@@ -236,6 +260,7 @@ std::unique_ptr<MethodConfig> recognise_lora(const AdapterFiles& files) {
   files.read("use_rslora", config->use_rslora);
   files.read("rank_pattern", config->rank_pattern);
   files.read("alpha_pattern", config->alpha_pattern);
+  for (const char* key : {"target_modules", "exclude_modules"}) check_names(json.value(key, Json()), key);
   // Base weights that change while loading, or tensors that this method has no place for: never guessed at
   // (docs/formats.md#lora).
   for (const char* key :

@@ -7,6 +7,7 @@
 #include "peft/base/error.h"
 #include "peft/data/task.h"
 #include "peft/methods/method.h"
+#include "src/train/config_file.h"
 #include "src/train/config_paths.h"
 
 namespace peft {
@@ -194,8 +195,9 @@ RunConfig read_run_config(const Json& json, const std::string& origin) {
 }
 
 RunConfig RunConfig::read(const std::filesystem::path& file, const std::vector<std::string>& sets) {
-  Json json = read_json_file<ConfigError>(file, JsonComments::allow);
-  for (const std::string& assignment : sets) apply_set(json, assignment);
+  const Json json = read_config_file(file, sets);
+  require(!json.is_object() || !json.contains("sweep"), file.string(),
+          "sweep: this is a sweep config; peft-sweep --config trains its runs");
   return read_run_config(json, file.string());
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "peft/base/error.h"
+#include "peft/base/peer_names.h"
 
 namespace peft {
 namespace {
@@ -19,6 +20,19 @@ std::shared_ptr<const Dataset> shared_dataset(RunConfig& config, const Tokenizer
   return data;
 }
 
+/// For the names of other programs: "eval_loss" is loss, "acc" accuracy.
+std::string metric_advice(const std::string& metric, std::vector<std::string> known) {
+  known.emplace_back("loss");
+  for (const std::string prefix : {"eval_", "dev_", "val_", "validation_"}) {
+    const std::string name = metric.starts_with(prefix) ? metric.substr(prefix.size()) : "";
+    if (std::find(known.begin(), known.end(), name) != known.end())
+      return fmt::format("; names have no \"{}\" in front here: \"{}\"", prefix, name);
+  }
+  if (const std::string answer = peer_value_answer("metric", metric); !answer.empty()) return "; " + answer;
+  const std::string near = nearest_name(metric, known);
+  return near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near);
+}
+
 }  // namespace
 
 JobData load_job_data(RunConfig& config, const Tokenizer& tokenizer, Datasets& datasets) {
@@ -31,8 +45,8 @@ JobData load_job_data(RunConfig& config, const Tokenizer& tokenizer, Datasets& d
   const auto& known = data.dataset->task.metrics;
   const std::string metric = config.train.metric_for_best_model.value_or(known.front());
   if (metric != "loss" && std::find(known.begin(), known.end(), metric) == known.end()) {
-    throw_error<ConfigError>("train.metric_for_best_model: found \"{}\", expected loss, {}", metric,
-                             fmt::join(known, ", "));
+    throw_error<ConfigError>("train.metric_for_best_model: found \"{}\", expected loss, {}{}", metric,
+                             fmt::join(known, ", "), metric_advice(metric, known));
   }
   config.train.metric_for_best_model = metric;
   return data;

@@ -7,6 +7,7 @@
 
 #include "peft/base/fields.h"
 #include "peft/base/hash.h"
+#include "src/train/config_file.h"
 #include "src/train/config_paths.h"
 #include "src/train/run_folder.h"
 #include "src/train/setup.h"
@@ -96,9 +97,7 @@ RunConfig config_of(Json json, const Json& point, const std::string& folder, con
 }  // namespace
 
 SweepConfig SweepConfig::read(const std::filesystem::path& file, const std::vector<std::string>& sets) {
-  Json json = read_json_file<ConfigError>(file, JsonComments::allow);
-  for (const std::string& assignment : sets) apply_set(json, assignment);
-  return from_json(std::move(json), file.string());
+  return from_json(read_config_file(file, sets), file.string());
 }
 
 SweepConfig SweepConfig::from_json(Json json, const std::string& origin) {

@@ -21,6 +21,9 @@ class BadRows {
   /// Throws DataError `FILE:LINE: message`, or counts the row under `kind` and prints the first five of a kind.
   void report(std::string_view kind, int64_t line, std::string_view message);
 
+  /// A doubt about a row that is good by the rules; only the first of a file is told.
+  void doubt(int64_t line, std::string_view message);
+
   /// At the end of the file, with the number of its rows, bad ones included. Throws DataError when too many are bad.
   void finish(int64_t rows) const;
 
@@ -32,6 +35,7 @@ class BadRows {
   std::string file_;
   Policy policy_;
   std::map<std::string, int64_t> counts_;
+  bool doubted_ = false;
 };
 
 }  // namespace peft

@@ -68,7 +68,8 @@ class ExampleReader {
   std::vector<std::pair<int64_t, int64_t>> idx_lines_;       // (idx, line) where the file has an idx column
 };
 
-/// The labels that occur in a file of the user: sorted as numbers when all are integers, else by bytes.
+/// The labels that occur in a file of the user: sorted as numbers when all are whole numbers, else by bytes. Throws DataError naming
+/// data.labels where -1 may be a class or a missing label (docs/tasks.md#your-own-files).
 std::vector<std::string> infer_labels(const ExampleSource& train);
 
 }  // namespace peft

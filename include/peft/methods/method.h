@@ -82,6 +82,8 @@ class Method : public Sockets {
   virtual void load(int64_t k, const AdapterFiles& files, bool head) = 0;
   /// Whether load() has used a tensor of its files that fold() does not write.
   virtual bool has_read(const std::string& /*tensor*/) const { return false; }
+  /// Entries of adapter_config.json that mean nothing in this network, each with its key and the reason, for a warning.
+  virtual std::vector<std::string> idle_entries(const AdapterFiles& /*files*/) const { return {}; }
   /// True when fold() leaves out trained values (a reparameterisation network): the run folder then keeps trained.safetensors beside
   /// the folded files, and only that can be trained on.
   virtual bool stores_trained_values() const { return false; }
