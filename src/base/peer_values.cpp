@@ -9,7 +9,7 @@ constexpr std::string_view two_optimisers = R"(not supported: "adamw" and "sgd" 
                            no_shape = R"(not supported: "linear" and "cosine" fall to 0)", no_method = "not supported",
                            no_half = R"(not supported: float16 overflows; "bfloat16" has the same size)",
                            no_quantisation = "not supported: no quantised weights",
-                           own_files = R"(has no table here: name "classification" and data.columns read its files)",
+                           own_files = R"(it has no table here; "classification" with data.columns reads its files)",
                            no_metric = "not supported";
 
 constexpr std::array optimisers{

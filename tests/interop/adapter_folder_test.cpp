@@ -367,6 +367,25 @@ TEST_F(OneAdapter, BadPatternsAreErrorsOfTheFile) {
   refused("adapter_config.json: method.alpha_pattern: \"");
 }
 
+TEST_F(OneAdapter, EntriesThatMatchNothingAreNamed) {
+  write("lora", [](AdapterFiles& files) {
+    files.config["rank_pattern"]["qurey"] = 9;
+    files.config["alpha_pattern"]["key"] = 9;
+    files.config["target_modules"] = {"query", "value", "k_proj"};
+    files.config["exclude_modules"] = {"poolr", "classifier"};
+  });
+  Transformer fresh = load();
+  testing::internal::CaptureStderr();
+  load_adapter(fresh, adapter_);
+  const std::string told = testing::internal::GetCapturedStderr();
+  for (const char* entry : {"rank_pattern: \"qurey\" matches none of the adapted maps",
+                            "alpha_pattern: \"key\" matches none of the adapted maps",
+                            "target_modules: \"k_proj\" matches none of the adapted maps",
+                            "exclude_modules: \"poolr\" matches no linear map"})
+    EXPECT_THAT(told, HasSubstr(std::string("adapter_config.json: ") + entry));
+  EXPECT_THAT(told, testing::Not(HasSubstr("classifier")));
+}
+
 TEST_F(OneAdapter, OfAnotherWidthIsRefused) {
   write("lora");
   Transformer wider = Transformer::load(TinyBert{.width = 12}.write(folder_ / "wider"), "float32");

@@ -160,6 +160,80 @@ TEST_F(Lora, BadPatternsAreNamedByTheirKey) {
   refused({{"type", "lora"}, {"alpha_pattern", {{"(a", 2}}}}, "method.alpha_pattern: \"");
 }
 
+/// Ranks of the queries of both layers and of the values of the first.
+std::vector<int64_t> ranks(Transformer& model, const std::string& rank_pattern) {
+  Json config = parse_json("{\"rank_pattern\": " + rank_pattern + "}", "test");
+  config.update({{"type", "lora"}, {"r", 1}});
+  MethodBank bank(model, config);
+  std::vector<int64_t> found;
+  for (const std::string& module :
+       {kLayer0 + "attention.self.query", kLayer1 + "attention.self.query", kLayer0 + "attention.self.value"})
+    found.push_back(bank->parameter(module + ".lora_A").value.size(2));
+  return found;
+}
+
+TEST_F(Lora, TheFirstPatternOfTheFileThatMatchesWins) {
+  using Ranks = std::vector<int64_t>;
+  EXPECT_EQ(ranks(model_, R"({"self.query": 3, "layer.0.attention.self.value": 4})"), (Ranks{3, 3, 4}));
+  EXPECT_EQ(ranks(model_, R"({"layer.0.attention.self.query": 4, "attention.self.query": 3})"), (Ranks{4, 3, 1}));
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(ranks(model_, R"({"self.query": 3, "layer.0.attention.self.query": 4})"), (Ranks{3, 3, 1}));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              testing::HasSubstr("method.rank_pattern: \"layer.0.attention.self.query\" has no effect"));
+}
+
+TEST_F(Lora, PatternsMeanWhatPythonMeans) {
+  using Ranks = std::vector<int64_t>;
+  EXPECT_EQ(ranks(model_, R"({"layer\\.0\\..*(?P<what>query)": 4
+})"), (Ranks{4, 1, 1}));
+  EXPECT_EQ(ranks(model_, R"({"q{,1}uery": 4})"), (Ranks{4, 4, 1}));
+EXPECT_EQ(ranks(model_, R"({"^bert.encoder.layer.1.*query": 4})"), (Ranks{1, 4, 1}));
+EXPECT_EQ(ranks(model_, R"({"uery|value": 4})"), (Ranks{1, 1, 4}));  // from a point on, or from the start
+refused({{"type", "lora"}, {"target_modules", "(?<x>.*)query"}},
+        "method.target_modules: \"(?<x>.*)query\" is not a regular expression (unknown extension");
+}
+
+TEST_F(Lora, PatternsAreWrittenInTheirOrder) {
+  Json config = parse_json(R"({"alpha_pattern": {"value": 2, "layer.0.*": 3, "query": 5}})", "test");
+  config.update({{"type", "lora"}, {"r", 1}});
+  MethodBank bank(model_, config);
+  const std::string text = to_pretty_string(bank->fold(0).config);
+  EXPECT_LT(text.find("\"value\": 2.0"), text.find("\"layer.0.*\": 3.0"));
+  EXPECT_LT(text.find("\"layer.0.*\": 3.0"), text.find("\"query\": 5.0"));
+  AdapterFiles files = bank->fold(0);
+  files.config = parse_json(text, "test");
+  const auto again = recognise_adapter(files);
+  EXPECT_EQ(print_fields([&](Fields& fields) { again->visit(fields); })["alpha_pattern"],
+            files.config["alpha_pattern"]);
+}
+
+TEST_F(Lora, PatternsThatMatchNoTargetAreRefused) {
+  const auto with = [](const char* key, const char* name, int value) {
+    return Json{{"type", "lora"}, {key, {{name, value}}}};
+  };
+  refused(with("rank_pattern", "qurey", 4),
+          "method.rank_pattern: \"qurey\" matches none of the targets (known: query, value)");
+  refused(with("rank_pattern", "^query", 4), "method.rank_pattern: \"^query\" matches none");
+  refused(with("alpha_pattern", "key", 9), "method.alpha_pattern: \"key\" matches none");
+  refused(with("alpha_pattern", "", 9), "method.alpha_pattern: \"\" matches none");
+}
+
+TEST_F(Lora, AnExclusionThatMatchesNothingIsRefused) {
+  const Json all{{"type", "lora"}, {"r", 1}, {"target_modules", "all-linear"}};
+  const auto with = [&](const Json& excluded) {
+    Json config = all;
+    config["exclude_modules"] = excluded;
+    return config;
+  };
+  refused(with({"query", "poolr"}),
+          "method.exclude_modules: no linear map is called \"poolr\" (known: classifier, dense, key, query, value)");
+  refused(with("poolr"), "method.exclude_modules: no linear map is called \"poolr\"");
+  testing::internal::CaptureStderr();
+  MethodBank(model_, with({"classifier"}));  // never a target, and a map all the same
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              testing::HasSubstr("method.exclude_modules: [\"classifier\"] excludes none of the targets"));
+}
+
 TEST_F(Lora, BiasesOfAFileCannotBeTrainedOn) {
   MethodBank bank(model_, {{"type", "lora"}, {"r", 1}});
   AdapterFiles files = bank->fold(0);

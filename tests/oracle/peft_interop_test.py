@@ -29,6 +29,12 @@ LORA = {
         rank_pattern={"value": 2, r"0\.attention\.self\.query": 1}, alpha_pattern={r"layer\.0\..*": 3, "pooler.dense": 40},
     ),
     "patterns with rslora": dict(r=4, use_rslora=True, target_modules="all-linear", rank_pattern={"dense": 3}, alpha_pattern={"key": 1}),
+    "the first pattern of the file wins": dict(
+        r=4, lora_alpha=8, target_modules=["query", "value"],
+        rank_pattern={"self.query": 3, "layer.0.attention.self.query": 2, "layer.1.attention.self.value": 1},
+        alpha_pattern={r"layer\.1\.(?P<rest>.*)": 30, "attention.self.query": 1, "layer.1.attention.self.query": 2},
+    ),
+    "the special pattern first": dict(r=4, lora_alpha=8, target_modules=["query"], rank_pattern={"layer.1.attention.self.query": 2, "[a-z.]*query": 3, "query": 1}),
     "dropout": dict(r=4, lora_dropout=0.5, target_modules=["query"]),
     "gaussian": dict(r=4, init_lora_weights="gaussian", target_modules=["query"]),
     "one layer": dict(r=4, target_modules=["query", "value"], layers_to_transform=[0]),

@@ -2,9 +2,13 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <map>
 #include <set>
 
 #include "peft/base/error.h"
+#include "peft/base/peer_names.h"
+#include "peft/kernels/attention_implementation.h"
 #include "peft/methods/method.h"
 #include "tests/support/tiny_task.h"
 
@@ -127,6 +131,52 @@ TEST(RunConfig, UnknownKeysSuggestTheNearest) {
   json = minimal();
   json["method"]["lora_alpa"] = 1;
   EXPECT_THAT(refusal(json), HasSubstr("method.lora_alpa: unknown key; did you mean \"lora_alpha\"?"));
+}
+
+/// Whether the schema of a run config has a key at this path; of `method` in any of the methods.
+bool has_key(const Json& schema, std::string_view path) {
+  if (path.empty()) return true;
+  if (schema.contains("oneOf")) {
+    return std::any_of(schema["oneOf"].begin(), schema["oneOf"].end(),
+                       [&](const Json& one) { return has_key(one, path); });
+  }
+  const std::string_view key = path.substr(0, path.find('.')),
+                         rest = path.substr(std::min(key.size() + 1, path.size()));
+  const Json& properties = schema.value("properties", Json::object());
+  return properties.contains(key) && has_key(properties.at(std::string(key)), rest);
+}
+
+TEST(RunConfig, AnswersToNamesOfOtherProgramsNameKeysThatExist) {
+  const Json schema = run_config_schema();
+  for (const PeerName& peer : peer_keys()) {
+    EXPECT_TRUE(peer.ours.empty() || has_key(schema, peer.ours)) << peer.name << " -> " << peer.ours;
+    EXPECT_TRUE(!peer.ours.empty() || !peer.note.empty()) << peer.name;
+  }
+  const std::map<std::string, std::vector<std::string>> choices{
+      {"train.optim", {"adamw", "sgd"}},
+      {"train.device", {"auto", "cpu", "cuda"}},
+      {"model.dtype", {"float32", "bfloat16", "auto"}},
+      {"train.lr_scheduler_type", {"linear", "cosine", "constant", "constant_with_warmup"}},
+      {"model.attn_implementation", {kAttentionImplementations.begin(), kAttentionImplementations.end()}},
+      {"method", methods().names()},
+      {"task", {"classification", "multi_label", "stsb"}},
+      {"metric", {"accuracy", "mcc", "macro_f1", "micro_f1", "f1", "pearson", "spearman", "subset_accuracy", "loss"}}};
+  for (const auto& [kind, values] : choices) {
+    for (const PeerName& peer : peer_values(kind))
+      EXPECT_TRUE(peer.ours.empty() || std::count(values.begin(), values.end(), peer.ours) > 0) << peer.name;
+  }
+}
+
+TEST(RunConfig, NamesOfOtherProgramsAreAnswered) {
+  Json json = minimal();
+  json["train"]["lr"] = 1;
+  EXPECT_EQ(refusal(json), "x.json: train.lr: unknown key; here it is \"train.learning_rate\"");
+  json = minimal();
+  json["method"]["use_dora"] = true;
+  EXPECT_THAT(refusal(json), HasSubstr("method.use_dora: unknown key; not supported: "));
+  json = minimal();
+  json["task"]["name"] = "mnli";
+  EXPECT_THAT(refusal(json), testing::Not(HasSubstr("did you mean")));
 }
 
 TEST(RunConfig, UnknownMethodListsTheKnown) {
