@@ -16,6 +16,7 @@
 
 #include "peft/base/error.h"
 #include "peft/base/json.h"
+#include "peft/base/peer_names.h"
 #include "src/apps/version.h"
 
 namespace peft {
@@ -89,9 +90,11 @@ std::optional<cxxopts::ParseResult> parse_command_line(cxxopts::Options& options
 
 void check_choice(const std::string& option, const std::string& value, const std::vector<std::string>& choices) {
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return;
-  const std::string near = nearest_name(value, choices);
+  std::string hint = peer_value_answer("model." + option, value);
+  if (const std::string near = nearest_name(value, choices); hint.empty() && !near.empty())
+    hint = fmt::format("did you mean \"{}\"?", near);
   throw_error<ConfigError>("--{}: found \"{}\", expected one of {}{}", option, value, fmt::join(choices, ", "),
-                           near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near));
+                           hint.empty() ? "" : "; " + hint);
 }
 
 }  // namespace peft

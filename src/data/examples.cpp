@@ -221,11 +221,11 @@ void settle_minus_one(const std::set<std::string>& names, const ExampleSource& t
       train.file.path.string(), join_names({names.begin(), names.end()}));
 }
 
-/// 1 and 1.0 are one class, called 1.
+/// 1, 1.0 and +1 are one class, called 1.
 void join_spellings(std::set<std::string>& names) {
   std::erase_if(names, [&](const std::string& name) {
     const auto value = whole_number(name);
-    return value && name.find('.') != std::string::npos && names.contains(std::to_string(*value));
+    return value && name != std::to_string(*value) && names.contains(std::to_string(*value));
   });
 }
 

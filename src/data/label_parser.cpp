@@ -42,7 +42,10 @@ std::optional<int64_t> whole_number(std::string_view label) {
     if (dot + 1 == label.size() || label.find_first_not_of('0', dot + 1) != std::string_view::npos) return std::nullopt;
     label = label.substr(0, dot);
   }
-  return parse_whole<int64_t>(label);
+  std::string_view digits = label;
+  if (digits.starts_with('-') || digits.starts_with('+')) digits.remove_prefix(1);
+  if (digits.size() > 1 && digits.front() == '0') return std::nullopt;  // 007 is a code, not the number 7
+  return parse_whole<int64_t>(label.starts_with('+') ? digits : label);
 }
 
 std::string label_name(const Cell& cell, std::string& problem) {

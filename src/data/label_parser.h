@@ -47,7 +47,7 @@ class LabelParser {
 /// A whole cell as an integer, also 3.0 of JSON; nothing where it is none.
 std::optional<int64_t> integer_of(const Cell& cell);
 
-/// The whole number that a label is, spelled 1 or, as pandas does in columns with a missing value, 1.0; nothing for other labels.
+/// The whole number that a label is, spelled 1, +1 or, as pandas does in columns with a missing value, 1.0; nothing for other labels.
 std::optional<int64_t> whole_number(std::string_view label);
 
 /// The name that the label of a user's file has before class ids are known; empty where the label is hidden. Sets `problem` when the

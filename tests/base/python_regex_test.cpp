@@ -50,8 +50,8 @@ TEST(PythonRegex, RefusesWhatPythonRefuses) {
 }
 
 TEST(PythonRegex, AnExplosiveExpressionIsAnError) {
-  const std::string text(60, 'a');
-  EXPECT_THROW(match("(a+)+b", text.c_str()), std::invalid_argument);
+  const std::string text = std::string(60, 'a') + "!";
+  EXPECT_THROW(match("(a+)+$", text.c_str()), std::invalid_argument);
 }
 
 }  // namespace

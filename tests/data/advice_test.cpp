@@ -90,6 +90,13 @@ TEST_F(Advice, AWholeNumberNeverIndexesNamesThatAreNumbers) {
   EXPECT_EQ(dataset.splits.at("dev").labels[1], 1);
 }
 
+TEST_F(Advice, SignsAreNumbersAndCodesAreNot) {
+  write("train.csv", "text,label\na,+1\nb,-1\n");
+  EXPECT_EQ(labels(), (std::vector<std::string>{"-1", "+1"}));
+  write("train.csv", "text,label\na,7\nb,007\n");
+  EXPECT_EQ(labels(), (std::vector<std::string>{"007", "7"}));
+}
+
 TEST_F(Advice, DecimalsStayNames) {
   write("train.csv", "text,label\na,1.5\nb,1.0\nc,2.\n");
   EXPECT_EQ(labels(), (std::vector<std::string>{"1.0", "1.5", "2."}));
