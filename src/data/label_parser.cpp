@@ -32,8 +32,9 @@ std::optional<int64_t> integer_of(const Cell& cell) {
   if (cell.kind == Cell::Kind::integer) return cell.integer;
   if (cell.kind == Cell::Kind::real && cell.number == std::floor(cell.number) && std::abs(cell.number) < 0x1p53)
     return static_cast<int64_t>(cell.number);
-  if (cell.kind == Cell::Kind::field) return parse_whole<int64_t>(cell.text);
-  return std::nullopt;
+  if (cell.kind != Cell::Kind::field) return std::nullopt;
+  const auto plain = parse_whole<int64_t>(cell.text);
+  return plain ? plain : whole_number(cell.text);
 }
 
 std::optional<int64_t> whole_number(std::string_view label) {

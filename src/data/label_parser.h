@@ -44,7 +44,7 @@ class LabelParser {
   std::string expected_;                     // for messages
 };
 
-/// A whole cell as an integer, also 3.0 of JSON; nothing where it is none.
+/// A whole cell as an integer, also 3.0; nothing where it is none.
 std::optional<int64_t> integer_of(const Cell& cell);
 
 /// The whole number that a label is, spelled 1, +1 or, as pandas does in columns with a missing value, 1.0; nothing for other labels.
