@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <stdexcept>
+#include <vector>
 
 #include "peft/base/python_regex.h"
 
@@ -28,6 +30,10 @@ class Translator {
           break;
         case '(':
           group();
+          break;
+        case ')':
+          if (!open_.empty()) open_.pop_back();
+          copy(1);
           break;
         case '{':
           repetition();
@@ -85,7 +91,9 @@ class Translator {
       refuse(fmt::format("bad escape \\{}", peek(1)));
     } else {
       if (is_digit(peek(2))) digits = 2;
-      out_ += fmt::format("\\g{{{}}}", in_.substr(at_ + 1, digits));
+      const std::string group(in_.substr(at_ + 1, digits));
+      refuse_open(group);
+      out_ += fmt::format("\\g{{{}}}", group);
     }
     at_ += 1 + digits;
   }
@@ -132,12 +140,18 @@ class Translator {
 
   void group() {
     if (peek(1) == '*') refuse("nothing to repeat");  // a verb of PCRE2
-    if (peek(1) != '?') return copy(1);
+    if (peek(1) != '?') {
+      open_.push_back({std::to_string(++groups_), {}});
+      return copy(1);
+    }
     const char kind = peek(2);
     const bool named = kind == 'P' && (peek(3) == '<' || peek(3) == '=');
     const bool behind = kind == '<' && (peek(3) == '=' || peek(3) == '!');
     if (kind == '#') return copy_through(')');
     if (kind == '(') return condition();
+    if (named && peek(3) == '=') refuse_open(std::string(name_at(4, ')')));
+    const bool captures = named && peek(3) == '<';
+    open_.push_back(captures ? Group{std::to_string(++groups_), std::string(name_at(4, '>'))} : Group{});
     if (kind == ':' || kind == '=' || kind == '!' || kind == '>' || named || behind) return copy(3);
     if (kind == '-' || is_letter(kind)) return flags();
     refuse(fmt::format("unknown extension ?{}", kind));
@@ -147,7 +161,8 @@ class Translator {
   void condition() {
     const auto end = in_.find(')', at_);
     if (end == std::string_view::npos) refuse("missing ), unterminated name");
-    const std::string_view name = in_.substr(at_ + 3, end - at_ - 3);
+    const std::string_view name = name_at(3, ')');
+    open_.emplace_back();
     const bool is_number = name.find_first_not_of("0123456789") == std::string_view::npos;
     out_ += fmt::format("(?({}{}{})", is_number ? "" : "<", name, is_number ? "" : ">");
     at_ = end + 1;
@@ -169,6 +184,19 @@ class Translator {
     out_ += kept;
   }
 
+  /// A name from `ahead` to the character `end`.
+  std::string_view name_at(std::size_t ahead, char end) const {
+    const std::string_view rest = in_.substr(std::min(at_ + ahead, in_.size()));
+    return rest.substr(0, rest.find(end));
+  }
+
+  /// A group cannot repeat itself: PCRE2 would find nothing.
+  void refuse_open(const std::string& wanted) const {
+    for (const Group& group : open_) {
+      if (!wanted.empty() && (group.number == wanted || group.name == wanted)) refuse("cannot refer to an open group");
+    }
+  }
+
   /// `{,n}` begins at 0.
   void repetition() {
     std::size_t ahead = 2;
@@ -178,8 +206,14 @@ class Translator {
     ++at_;
   }
 
+  struct Group {
+    std::string number = {}, name = {};  // empty: captures nothing, has no name
+  };
+
   std::string_view in_;
   std::size_t at_ = 0;
+  std::vector<Group> open_;
+  int groups_ = 0;
   std::string out_;
   bool verbose_ = false;
 };
