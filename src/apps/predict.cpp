@@ -131,6 +131,4 @@ int predict(int argc, char** argv) {
 }  // namespace
 }  // namespace peft
 
-int main(int argc, char** argv) {
-  return peft::run_program("peft-predict", argc, argv, peft::predict);
-}
+int main(int argc, char** argv) { return peft::run_program("peft-predict", argc, argv, peft::predict); }

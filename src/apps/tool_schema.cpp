@@ -41,7 +41,8 @@ std::string method_tables() {
     const auto config = methods().at(name).config();
     common = document_fields([&](Fields& fields) { config->MethodConfig::visit(fields); });
     const std::string head = common.substr(0, common.find("| `"));
-    own += fmt::format("\n### method.type = \"{}\"\n\n{}{}", name, head, table(*config).substr(common.size()));
+    own += fmt::format("\n### method.type = \"{}\"\n\nIts own `train.learning_rate`: {}.\n\n{}{}", name,
+                       config->learning_rate(), head, table(*config).substr(common.size()));
   }
   return "### Common keys\n\n" + common + own;
 }

@@ -39,6 +39,8 @@ struct AdeptConfig : VirtualRowsConfig {
     prompt_tuning_init = "TEXT";
   }
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<AdeptConfig>(*this); }
+  double learning_rate() const override { return 1e-2; }
+  std::map<std::string, double> learning_rates() const override { return {{"offset", 1e-3}}; }
   void visit(Fields& fields) override {
     VirtualRowsConfig::visit(fields);
     fields.field("r", r, {.help = "width of the network", .min = 1});

@@ -22,6 +22,7 @@ struct BitfitConfig : MethodConfig {
   std::optional<std::set<std::string>> biases;  // no key: those of a file without `subset`
 
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<BitfitConfig>(*this); }
+  double learning_rate() const override { return 3e-3; }
   void visit(Fields& fields) override {
     MethodConfig::visit(fields);
     fields.field("subset", subset,

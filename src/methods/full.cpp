@@ -19,6 +19,7 @@ struct FullConfig : MethodConfig {
   bool train_embeddings = true;
 
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<FullConfig>(*this); }
+  double learning_rate() const override { return 5e-5; }
   bool shares_bank() const override { return false; }
   bool writes_model_folder() const override { return true; }
   void visit(Fields& fields) override {

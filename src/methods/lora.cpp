@@ -29,6 +29,7 @@ struct LoraConfig : MethodConfig {
   OrderedMap<double> alpha_pattern;
 
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<LoraConfig>(*this); }
+  double learning_rate() const override { return 2e-3; }
   void visit(Fields& fields) override {
     MethodConfig::visit(fields);
     fields.field("r", r, {.help = "rank", .min = 1});

@@ -68,7 +68,7 @@ void ModelConfig::visit(Fields& fields) {
 
 void TrainConfig::visit(Fields& fields) {
   fields.field("learning_rate", learning_rate,
-               {.help = "peak rate of every parameter group", .min = 0, .per_job = true});
+               {.help = "peak rate of every parameter group; absent: the method's own", .min = 0, .per_job = true});
   fields.field("learning_rates", learning_rates,
                {.help = fmt::format("group ({}) -> peak rate, wins over learning_rate", fmt::join(kRateGroups, ", ")),
                 .min = 0,
@@ -132,7 +132,7 @@ void TrainConfig::visit(Fields& fields) {
 
 double TrainConfig::rate_of(const std::string& group) const {
   const auto it = learning_rates.find(group);
-  return it == learning_rates.end() ? learning_rate : it->second;
+  return it == learning_rates.end() ? learning_rate.value() : it->second;
 }
 
 void RunConfig::visit(Fields& fields) {
@@ -176,6 +176,10 @@ RunConfig parse_config(const Json& json, const std::string& origin) {
   require(!config.model.path.empty(), origin, "model.path: found \"\", expected a folder");
   require(!config.output.empty(), origin, "output: found \"\", expected a folder");
   named(origin, [&] { config.method->validate(); });
+  if (!train.learning_rate) {
+    train.learning_rate = config.method->learning_rate();
+    if (train.learning_rates.empty()) train.learning_rates = config.method->learning_rates();
+  }
   return config;
 }
 

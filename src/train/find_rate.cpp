@@ -8,6 +8,7 @@
 #include "peft/base/fields.h"
 #include "peft/base/files.h"
 #include "peft/metrics/metrics.h"
+#include "src/train/config_file.h"
 #include "src/train/job_data.h"
 #include "src/train/job_progress.h"
 
@@ -59,8 +60,7 @@ double height(const RateResult& result, bool scored, bool lower) {
 }  // namespace
 
 SweepConfig find_rate_sweep(const std::filesystem::path& file, const std::vector<std::string>& sets) {
-  Json json = read_json_file<ConfigError>(file, JsonComments::allow);
-  for (const std::string& assignment : sets) apply_set(json, assignment);
+  Json json = read_config_file(file, sets);
   if (json.is_object() && json.contains("sweep"))
     throw_error<ConfigError>("{}: sweep: --find-rate takes the config of one run, without this section", file.string());
   const RunConfig config = RunConfig::from_json(json, file.string());
@@ -162,7 +162,7 @@ std::string find_rate_report(const SweepConfig& sweep, const std::vector<SweepOu
   int64_t examples = 0;
   std::optional<double> start;
   for (std::size_t i = 0; i < sweep.runs.size(); ++i) {
-    RateResult result{.rate = sweep.runs[i].config.train.learning_rate, .failure = outcomes[i].failure};
+    RateResult result{.rate = sweep.runs[i].config.train.learning_rate.value(), .failure = outcomes[i].failure};
     const auto losses = losses_of(std::filesystem::path(sweep.runs[i].config.output) / "log.jsonl");
     if (!start) start = mean(losses, false);  // of the lowest rate: before anything is learned
     result.first = start;

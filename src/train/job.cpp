@@ -16,7 +16,7 @@ Job::Job(RunConfig config, const Tokenizer& tokenizer, Datasets& datasets, std::
     : config_(std::move(config)),
       data_(load_job_data(config_, tokenizer, datasets)),
       progress_(config_.train, *data_.train),
-      doctor_({.learning_rate = config_.train.learning_rate,
+      doctor_({.learning_rate = config_.train.learning_rate.value(),
                .total_steps = progress_.total_steps(),
                .warmup_steps = progress_.schedule().warmup_steps(),
                .batch = progress_.next().examples,

@@ -102,7 +102,7 @@ Json JobProgress::take_log_line() {
   Json line = {{"step", state_.step},
                {"epoch", epochs_done()},
                {"loss", Json()},
-               {"learning_rate", config_.learning_rate * schedule_.factor(state_.step - 1)}};
+               {"learning_rate", *config_.learning_rate * schedule_.factor(state_.step - 1)}};
   if (state_.window_steps > 0) line["loss"] = state_.window_loss / static_cast<double>(state_.window_steps);
   state_.window_loss = 0.0;
   state_.window_steps = 0;

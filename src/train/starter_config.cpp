@@ -17,40 +17,25 @@ struct Line {
   std::string why;
 };
 
-/// What to write for a method: rates that learned on MiniLM-L6 (docs/results.md), and the keys worth a thought.
-struct MethodStart {
-  std::string rate;
-  std::string offset_rate = {};  // of the group "offset"
-  std::vector<Line> keys = {};
-};
-
 const Line kRows{"num_virtual_tokens", "20", "rows in front of the text; each takes a position of it"};
 const Line kFromWords{"prompt_tuning_init", "\"SAMPLE_VOCAB\"", "rows start as embeddings of random words"};
 const Line kPairs{"num_virtual_tokens", "20", "key/value pairs in front of each layer's"};
 
-MethodStart start_of(const std::string& method) {
-  if (method == "full") return {"5e-5"};
-  if (method == "linear_probe") return {"3e-2"};
-  if (method == "bitfit") return {"1e-3"};
-  if (method == "lora")
-    return {"2e-3",
-            "",
-            {{"r", "8", "rank of the additions"},
-             {"lora_alpha", "16", "they are scaled by lora_alpha / r"},
-             {"target_modules", "\"all-linear\"", "better than query and value alone, at three times the numbers"}}};
+/// Keys of a method that are worth a thought; others keep their defaults.
+std::vector<Line> keys_of(const std::string& method) {
+  if (method == "lora") {
+    return {{"r", "8", "rank of the additions"},
+            {"lora_alpha", "16", "they are scaled by lora_alpha / r"},
+            {"target_modules", "\"all-linear\"", "better than query and value alone, at three times the numbers"}};
+  }
   if (method == "prompt")
-    return {"1e-2",
-            "",
-            {kRows, kFromWords, {"pooling", "\"cls\"", "reads the text's own first token; \"first\" is as in peft"}}};
-  if (method == "p_tuning") return {"1e-2", "", {kRows}};
-  if (method == "p_tuning_v2") return {"5e-3", "", {kPairs}};
-  if (method == "prefix") return {"1e-2", "", {kPairs}};
+    return {kRows, kFromWords, {"pooling", "\"cls\"", "reads the text's own first token; \"first\" is as in peft"}};
+  if (method == "p_tuning") return {kRows};
+  if (method == "p_tuning_v2" || method == "prefix") return {kPairs};
   if (method == "dept")
-    return {"3e-2", "1e-3", {kRows, {"r", "30", "rank of the offsets, which make up for a short prompt"}, kFromWords}};
-  if (method == "adept")
-    return {"1e-2", "1e-3", {kRows, {"r", "19", "width of the network on the embeddings"}, kFromWords}};
-  if (method == "ntk_attention") return {"5e-3"};
-  return {"1e-3"};  // as train.learning_rate
+    return {kRows, {"r", "30", "rank of the offsets, which make up for a short prompt"}, kFromWords};
+  if (method == "adept") return {kRows, {"r", "19", "width of the network on the embeddings"}, kFromWords};
+  return {};
 }
 
 /// By the number of training rows, so that a run has hundreds of steps.
@@ -90,12 +75,12 @@ std::string section(const std::string& name, const std::vector<Line>& lines) {
 }
 
 std::vector<Line> train_lines(const std::string& method, const TaskSpec& task) {
-  const MethodStart start = start_of(method);
+  const auto defaults = methods().at(method).config();
   const int64_t rows = train_rows(task);
-  std::vector<Line> lines{{"learning_rate", start.rate, "of " + method + " on MiniLM-L6; a third for a larger model"}};
-  if (!start.offset_rate.empty())
-    lines.push_back({"learning_rates", fmt::format("{{\"offset\": {}}}", start.offset_rate),
-                     "the offsets learn more slowly than the prompt"});
+  std::vector<Line> lines{{"learning_rate", Json(defaults->learning_rate()).dump(), "the method's own default"}};
+  if (!defaults->learning_rates().empty())
+    lines.push_back(
+        {"learning_rates", Json(defaults->learning_rates()).dump(), "of groups of its tensors that learn otherwise"});
   lines.push_back({"num_train_epochs", epochs(rows),
                    rows > 0 ? fmt::format("passes over the {} training rows", rows) : "passes over the training rows"});
   const bool choices = task.target == TargetKind::choice;
@@ -121,7 +106,7 @@ std::string starter_config(const StarterOptions& options) {
   const std::string folder = task.dump.folder.empty() ? last : task.dump.folder;
 
   std::vector<Line> method_lines{text_line("type", options.method, method.text)};
-  for (const Line& line : start_of(options.method).keys) method_lines.push_back(line);
+  for (const Line& line : keys_of(options.method)) method_lines.push_back(line);
   const Line dropout =
       options.method == "full"
           ? Line{"dropout", "\"checkpoint\"", "the model's own rates"}

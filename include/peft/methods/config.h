@@ -2,6 +2,7 @@
 /// The section `method` of a run config. `type` chooses the method; the other keys are its own and read like an adapter_config.json.
 
 #include <array>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +28,9 @@ struct MethodConfig {
   virtual ~MethodConfig() = default;
   virtual std::unique_ptr<MethodConfig> clone() const = 0;
   virtual void visit(Fields& fields);  ///< the common keys; overriders call it
+  /// train.learning_rate and train.learning_rates where a config leaves them out (docs/results.md#rates-of-their-own).
+  virtual double learning_rate() const { return 1e-3; }
+  virtual std::map<std::string, double> learning_rates() const { return {}; }
   /// False for a method that trains one adapter at a time.
   virtual bool shares_bank() const { return true; }
   /// True for a method that trains the network itself: its folders are whole models, not adapter files.

@@ -22,7 +22,7 @@ struct ModelConfig {
 };
 
 struct TrainConfig {
-  double learning_rate = 1e-3;
+  std::optional<double> learning_rate;           ///< absent only until the method's own is known
   std::map<std::string, double> learning_rates;  ///< group -> rate, wins over learning_rate
   std::string lr_scheduler_type = "linear";
   int64_t warmup_steps = 0;
