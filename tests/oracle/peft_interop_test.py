@@ -29,12 +29,6 @@ LORA = {
         rank_pattern={"value": 2, r"0\.attention\.self\.query": 1}, alpha_pattern={r"layer\.0\..*": 3, "pooler.dense": 40},
     ),
     "patterns with rslora": dict(r=4, use_rslora=True, target_modules="all-linear", rank_pattern={"dense": 3}, alpha_pattern={"key": 1}),
-    "the first pattern of the file wins": dict(
-        r=4, lora_alpha=8, target_modules=["query", "value"],
-        rank_pattern={"self.query": 3, "layer.0.attention.self.query": 2, "layer.1.attention.self.value": 1},
-        alpha_pattern={r"layer\.1\.(?P<rest>.*)": 30, "attention.self.query": 1, "layer.1.attention.self.query": 2},
-    ),
-    "the special pattern first": dict(r=4, lora_alpha=8, target_modules=["query"], rank_pattern={"layer.1.attention.self.query": 2, "[a-z.]*query": 3, "query": 1}),
     "dropout": dict(r=4, lora_dropout=0.5, target_modules=["query"]),
     "gaussian": dict(r=4, init_lora_weights="gaussian", target_modules=["query"]),
     "one layer": dict(r=4, target_modules=["query", "value"], layers_to_transform=[0]),
@@ -80,6 +74,26 @@ def test_lora_of_peft_loads_here(make_bert, our_logits, tmp_path, name):
     folder = make_bert(seed, labels, num_hidden_layers=2, hidden_size=24, num_attention_heads=3)
     write_adapter(folder, tmp_path / "adapter", LoraConfig(task_type="SEQ_CLS", **LORA[name]), seed, labels)
     assert_peft_loads_here(folder, tmp_path / "adapter", our_logits, seed, labels)
+
+
+ORDERS = [
+    {"self.query": 3, "layer.0.attention.self.query": 2, "layer.1.attention.self.value": 1},
+    {"layer.1.attention.self.query": 2, "[a-z.]*value": 3, "attention.self.query": 1},
+    {r"layer\.1\.(?P<rest>.*)": 4, "q{,1}uery": 1, "value": 2},
+]
+
+
+@pytest.mark.parametrize("index", range(len(ORDERS)))
+def test_the_first_pattern_of_the_file_wins(make_bert, our_logits, tmp_path, index):
+    """peft sorts the keys when it saves, so the file gets their order back here."""
+    seed, ranks = 150 + index, ORDERS[index]
+    alphas = {key: 3 * value for key, value in reversed(ranks.items())}
+    folder = make_bert(seed, 2, num_hidden_layers=2, hidden_size=24, num_attention_heads=3)
+    config = LoraConfig(task_type="SEQ_CLS", r=5, lora_alpha=8, target_modules=["query", "value"], rank_pattern=ranks, alpha_pattern=alphas)
+    write_adapter(folder, tmp_path / "adapter", config, seed, 2)
+    file = tmp_path / "adapter" / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"rank_pattern": ranks, "alpha_pattern": alphas}))
+    assert_peft_loads_here(folder, tmp_path / "adapter", our_logits, seed, 2)
 
 
 @pytest.mark.parametrize("kind, index", [(PromptTuningConfig, i) for i in range(3)] + [(PrefixTuningConfig, i) for i in range(4)])
