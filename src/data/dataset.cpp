@@ -90,7 +90,8 @@ std::optional<int64_t> limit_of(const LimitConfig& limits, const std::string& sp
   return split == "train" ? limits.train : split == "dev" ? limits.dev : limits.test;
 }
 
-void warn_of_one_class(const EncodedSplit& train, const std::vector<std::string>& labels) {
+/// One class alone is a warning; it is an error where skipped rows may have held the others of a user's file.
+void check_classes(const TaskSpec& spec, const EncodedSplit& train, const std::vector<std::string>& labels) {
   const auto& counts = train.statistics.label_counts;
   const auto used = std::find_if(counts.begin(), counts.end(), [](int64_t n) { return n > 0; });
   if (train.target_kind == TargetKind::classes || used == counts.end() || *used != train.size()) return;
@@ -98,7 +99,7 @@ void warn_of_one_class(const EncodedSplit& train, const std::vector<std::string>
   const auto& skipped = train.statistics.skipped;
   const int64_t lost = std::accumulate(skipped.begin(), skipped.end(), int64_t{0},
                                        [](int64_t sum, const auto& kind) { return sum + kind.second; });
-  if (lost > 0 && labels.size() > 1)
+  if (lost > 0 && spec.labels_from_files() && labels.size() > 1)
     throw_error<DataError>(
         "{}: data.on_bad_row \"skip\" left out {} rows, and all other examples have the label {}: no row of another of "
         "the classes {} is left",
@@ -153,7 +154,7 @@ Dataset load_dataset(const TaskConfig& task, const DataConfig& data, const Token
     EncodedFile encoded = encode_split(source, tokenizer, task.max_length, limit_of(data.limit, split));
     hasher.add(split).add(encoded.content_hash);
     if (split == "train") {
-      warn_of_one_class(encoded.split, dataset.task.labels);
+      check_classes(spec, encoded.split, dataset.task.labels);
       train_texts = std::move(encoded.text_hashes);
       std::sort(train_texts.begin(), train_texts.end());
     } else if (!train_texts.empty()) {

@@ -31,7 +31,8 @@ class ExampleReader::Parser {
   explicit Parser(const ExampleSource& source)
       : plan_(source.spec),
         layout_(layout_of(source, plan_)),
-        parse_label_(source.spec, source.labels, source.file.format == FileFormat::glue_tsv),
+        dump_(source.file.format == FileFormat::glue_tsv),
+        parse_label_(source.spec, source.labels, dump_),
         spec_(source.spec),
         split_(source.split) {}
 
@@ -50,6 +51,7 @@ class ExampleReader::Parser {
 
   /// For a column that has the name of the ids and holds something else.
   std::string idx_advice() const {
+    if (dump_) return {};
     return fmt::format("; the column {} holds the ids of predictions files: {}", layout_.idx.name,
                        spec_.own_files ? "for none, set data.columns.idx to \"\"" : "rename one that holds no ids");
   }
@@ -160,6 +162,7 @@ class ExampleReader::Parser {
 
   SequencePlan plan_;
   Layout layout_;
+  bool dump_;  // the benchmark's own files
   LabelParser parse_label_;
   const TaskSpec& spec_;
   std::string split_;

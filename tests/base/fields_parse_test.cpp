@@ -128,8 +128,9 @@ TEST(ParseFields, NumbersOutOfRangeNameTheRange) {
 }
 
 TEST(ParseFields, ChoicesAreListed) {
-  EXPECT_EQ(error_with(R"("train": {"optim": "adam"})"),
-            "configs/x.json: train.optim: found \"adam\", expected one of \"adamw\", \"sgd\"; did you mean \"adamw\"?");
+  EXPECT_EQ(
+      error_with(R"("train": {"optim": "adamww"})"),
+      "configs/x.json: train.optim: found \"adamww\", expected one of \"adamw\", \"sgd\"; did you mean \"adamw\"?");
   EXPECT_EQ(error_with(R"("train": {"schedule": 1})"),
             "configs/x.json: train.schedule: found 1, expected one of \"constant\", \"linear\"");
 }

@@ -200,7 +200,9 @@ TEST_F(Sequences, BadSetsNameFileAndLine) {
   EXPECT_EQ(message("[[\"red\"]]"), "train.jsonl:2: label is an array, expected a string, an integer or a boolean");
   EXPECT_EQ(message("[\"red\", \"red\"]"), "train.jsonl:2: a label occurs twice in the list");
   EXPECT_EQ(message("[-1]"), "train.jsonl:2: an empty label or -1 in a list; expected some of red, blue");
-  EXPECT_EQ(message("-1"), "train.jsonl:2: no label; expected one in every row of train");
+  EXPECT_EQ(message("-1"),
+            "train.jsonl:2: no label; expected one in every row of train (-1 stands for a hidden label; where it is a "
+            "class, data.labels must name it, as in [\"-1\", \"1\"])");
   EXPECT_EQ(message("[1, 0]"), "") << "numbers index the names";
 }
 
