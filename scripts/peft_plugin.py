@@ -30,7 +30,7 @@ import pathlib
 import sys
 
 if __name__ == "__main__" and not {"-h", "--help"}.isdisjoint(sys.argv[1:]):
-    sys.exit(print(__doc__))  # needs none of the packages below
+    sys.exit(print("usage: peft_plugin.py --model DIR --adapter DIR TEXT...\n\n" + __doc__))  # needs none of the packages below
 
 import torch  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402

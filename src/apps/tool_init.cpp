@@ -4,7 +4,6 @@
 
 #include "peft/base/error.h"
 #include "peft/base/files.h"
-#include "peft/base/log.h"
 #include "peft/base/model_folder.h"
 #include "peft/train/config.h"
 #include "peft/train/starter_config.h"
@@ -51,6 +50,7 @@ int tool_init(int argc, char** argv) {
   } else {
     if (fs::exists(file)) throw_error<ConfigError>("--output {}: already exists", file);
     write_atomic(file, text);
+    print_result(fmt::format("{}: written; peft-train --config {} --dry-run tells what it does\n", file, file));
   }
   return static_cast<int>(ExitCode::done);
 }

@@ -6,6 +6,7 @@
 #include "peft/base/error.h"
 #include "peft/base/files.h"
 #include "peft/base/json.h"
+#include "peft/interop/description.h"
 #include "peft/tensor/safetensors.h"
 
 namespace peft {
@@ -139,6 +140,16 @@ Report inspect_adapter(const fs::path& folder) {
 
   Report report = start("adapter", folder);
   report["peft_type"] = config["peft_type"];
+  const bool known = known_to_peft(config["peft_type"].get<std::string>());
+  report["in_peft"] = !known                                  ? "is refused"
+                      : config.value("peft_compatible", true) ? "gives the same logits"
+                                                              : "gives other logits";
+  if (const auto labels = file.metadata().find("labels"); labels != file.metadata().end())
+    report["labels"] = labels->second;
+  if (const auto told = read_description(folder)) {
+    for (const auto& [key, value] : Json::parse(to_text(*told)).items())
+      if (value.is_object()) report[key] = value;
+  }
   report["config"] = Report::object();
   for (const auto& [key, value] : config.items()) {
     if (key != "peft_type" && !value.is_null()) report["config"][key] = value;

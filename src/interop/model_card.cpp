@@ -7,11 +7,6 @@
 namespace peft {
 namespace {
 
-/// Types of peft's, which it computes as we do. Others are ours, and it refuses them.
-bool known_to_peft(const std::string& peft_type) {
-  return peft_type == "LORA" || peft_type == "PROMPT_TUNING" || peft_type == "P_TUNING" || peft_type == "PREFIX_TUNING";
-}
-
 /// "accuracy 0.9266 (95 % interval 0.9083 to 0.9427)", a metric a part.
 std::string scores_text(const Json& scores) {
   std::vector<std::string> parts;
@@ -27,6 +22,10 @@ std::string scores_text(const Json& scores) {
 }
 
 }  // namespace
+
+bool known_to_peft(const std::string& peft_type) {
+  return peft_type == "LORA" || peft_type == "PROMPT_TUNING" || peft_type == "P_TUNING" || peft_type == "PREFIX_TUNING";
+}
 
 std::string model_card(const Description& of, const std::vector<std::string>& labels, const std::string& peft_type) {
   const bool whole = peft_type.empty(), named = of.base_model.find('/') != std::string::npos;

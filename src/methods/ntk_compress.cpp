@@ -24,7 +24,7 @@ PrefixPairs read_prefix_pairs(const AdapterFiles& files, const StackSpec& stack)
   const int64_t width = stack.key_width();
   if (!files.has_type("PREFIX_TUNING"))
     throw_error<ConfigError>("method.prefix_from: {} has peft_type {}, expected PREFIX_TUNING", files.origin,
-                             files.config.value("peft_type", Json()).dump());
+                             files.config.value("peft_type", ""));
   expect_key<std::string>(files, "prefix_bias", "none");  // a bias by query position cannot be folded
   expect_key<int64_t>(files, "num_layers", stack.depth());
   expect_key<int64_t>(files, "token_dim", width);

@@ -107,6 +107,7 @@ Probe probe_longest(Bank& bank, const Jobs& jobs) {
   DropoutContext dropout{.training = true, .seeds = {}, .steps = longest.numbers};
   for (const auto& job : jobs) dropout.seeds.push_back(static_cast<uint64_t>(job->config().train.seed));
   static_cast<void>(run_step(bank, jobs, longest.steps, dropout).means());
+  bank.optimizer->discard_gradients();
   if (jobs.front()->dev_split() != nullptr) probe.evaluation_seconds = probe_evaluation(bank, *jobs.front(), 0);
   return probe;
 }

@@ -125,6 +125,14 @@ void Optimizer::zero_gradients() {
   }
 }
 
+void Optimizer::discard_gradients() {
+  for (const Parameter& p : method_.parameters()) {
+    at::Tensor value = p.value;
+    if (value.mutable_grad().defined())
+      value.mutable_grad().zero_();  // in place: the kernel of a bank holds their addresses
+  }
+}
+
 bool Optimizer::moved(std::size_t parameter, int64_t k) const {
   const auto nonzero = [&](const std::vector<at::Tensor>& state) {
     return !state.empty() && state.at(parameter)[k].any().item<bool>();

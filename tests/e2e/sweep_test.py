@@ -71,7 +71,7 @@ def test_killed_at_ten_moments_ends_in_the_same_table(world, whole):
     before = {}
     while kills < 10:
         process = start("peft-sweep", "--config", config, *(["--resume"] if (folder / "sweep.json").exists() else []))
-        time.sleep(rng.uniform(0.2, 0.9))
+        time.sleep(rng.uniform(0.1, 0.5))
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
         if process.returncode == 0:

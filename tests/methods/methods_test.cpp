@@ -356,7 +356,8 @@ TEST_P(AdapterMethods, NonFiniteAdapterIsContained) {
     Transformer model = load();
     MethodBank bank(model, config(), {11, 12, 13});
     bank.perturb();
-    const TrainConfig train;
+    TrainConfig train;
+    train.learning_rate = 1e-3;
     const Optimizer::Hyperparameters job{&train, Schedule(train, 100)};
     Optimizer optimizer(*bank.method, {job, job, job});
     std::vector<at::Tensor> before;

@@ -213,7 +213,7 @@ TEST_F(PTuning, FilesAreRows) {
     MethodBank bank(model_, with({{"encoder_reparameterization_type", type}, {"pooling", "cls"}}));
     bank.perturb();
     const AdapterFiles files = bank->fold(0);
-    EXPECT_EQ(files.config.at("peft_type"), "P_TUNING");
+    EXPECT_EQ(files.config.at("peft_type"), "PEFT_CPP_P_TUNING");
     EXPECT_EQ(files.config.at("encoder_reparameterization_type"), type);
     const auto config = recognise_adapter(files);
     EXPECT_EQ(config->type, "p_tuning");

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 
 import pytest
 
@@ -158,18 +159,19 @@ def test_what_cannot_be_merged_is_one_line(make_bert, trained, program, tmp_path
     folder, adapter = make_bert(1090, 2, name="small"), tmp_path / "adapter"
     get_peft_model(folder.model(), PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=3)).save_pretrained(adapter)
     _, linear = trained(dict(type="linear_probe", head="linear"), 3)
-    (tmp_path / "full").mkdir()
+    shutil.copytree(folder.path, tmp_path / "full" / "best")
     run = json.loads((linear / "config.json").read_text()) | {"method": {"type": "full"}}
     (tmp_path / "full" / "config.json").write_text(json.dumps(run))
     model = ["--model", folder.path]
     for arguments, code, parts in [
         ([adapter, *model, "--output", tmp_path / "out"], 2, [str(adapter), '"prompt" adapter does not change weights']),
         ([linear, "--output", tmp_path / "out"], 2, ["linear", "cannot be merged"]),
-        ([tmp_path / "full", "--output", tmp_path / "out"], 2, ["full fine-tuning wrote a whole model"]),
+        ([tmp_path / "full", "--output", tmp_path / "out"], 2, ["it holds a whole model"]),
         ([adapter, *model], 2, ["--output is missing"]),
         ([*model, "--output", tmp_path / "out"], 2, ["one ADAPTER folder expected"]),
         ([adapter, *model, "--output", folder.path], 2, ["already exists"]),
-        ([folder.path, "--output", tmp_path / "out"], 3, ["no adapter_config.json"]),
+        ([folder.path, "--output", tmp_path / "out"], 2, ["it holds a whole model"]),
+        ([tmp_path, "--output", tmp_path / "out"], 3, ["no adapter_config.json"]),
         ([tmp_path / "gone", "--output", tmp_path / "out"], 3, ["no such folder"]),
     ]:
         done = program("peft-tool", "merge", *arguments)

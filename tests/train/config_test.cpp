@@ -211,6 +211,23 @@ TEST(RunConfig, Contradictions) {
   EXPECT_THAT(refusal(json), HasSubstr("method.target_modules"));
 }
 
+TEST(RunConfig, AMethodNamesItsOwnRateUnlessTheConfigDoes) {
+  const auto rates = [](const char* type, const Json& train) {
+    Json json = minimal();
+    json["method"] = {{"type", type}};
+    json["train"] = train;
+    return RunConfig::from_json(json, "x.json").train;
+  };
+  for (const std::string& type : methods().names())
+    EXPECT_EQ(rates(type.c_str(), Json::object()).learning_rate, methods().at(type).config()->learning_rate()) << type;
+  EXPECT_GT(rates("prompt", Json::object()).learning_rate, rates("full", Json::object()).learning_rate);
+  EXPECT_EQ(rates("prompt", {{"learning_rate", 0.25}}).learning_rate, 0.25);
+  // Rates of groups are the method's own, too, but not beside a rate of the config.
+  EXPECT_EQ(rates("dept", Json::object()).rate_of("offset"), 1e-3);
+  EXPECT_EQ(rates("dept", {{"learning_rate", 0.25}}).rate_of("offset"), 0.25);
+  EXPECT_EQ(rates("dept", {{"learning_rates", {{"head", 0.5}}}}).rate_of("offset"), 1e-2);
+}
+
 /// The keys in which the jobs of a bank may differ.
 class KeysPerJob final : public Fields {
  public:

@@ -31,6 +31,9 @@ std::optional<Description> read_description(const std::filesystem::path& folder)
 /// The text of task.json.
 std::string to_text(Description description);
 
+/// Whether peft computes the same logits from a folder of this peft_type. It refuses the others, which are ours.
+bool known_to_peft(const std::string& peft_type);
+
 /// The text of README.md, a model card. `peft_type` empty: the folder is a whole model.
 std::string model_card(const Description& description, const std::vector<std::string>& labels,
                        const std::string& peft_type);

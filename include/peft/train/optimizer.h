@@ -36,6 +36,8 @@ class Optimizer {
   /// Clips and steps the adapters that are due. Other slices are not read or written.
   std::vector<Report> step(const std::vector<Due>& due);
   void zero_gradients();
+  /// Of a pass that no step follows.
+  void discard_gradients();
   /// Whether the gradient of a parameter of adapter k has been other than zero, in any update (SGD without momentum: in the last).
   bool moved(std::size_t parameter, int64_t k) const;
 
