@@ -4,6 +4,7 @@
 
 #include "peft/base/error.h"
 #include "peft/base/files.h"
+#include "peft/base/log.h"
 #include "peft/base/model_folder.h"
 #include "peft/train/config.h"
 #include "peft/train/starter_config.h"

@@ -23,7 +23,7 @@ struct LinearProbeConfig : MethodConfig {
   Json cache_features = "auto";
 
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<LinearProbeConfig>(*this); }
-  double learning_rate() const override { return 1e-2; }
+  double learning_rate() const override { return 1e-1; }
   void visit(Fields& fields) override {
     MethodConfig::visit(fields);
     fields.field("head", head,

@@ -17,7 +17,7 @@ struct NtkConfig : MethodConfig {
   int64_t num_virtual_tokens = 0;
 
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<NtkConfig>(*this); }
-  double learning_rate() const override { return 5e-3; }
+  double learning_rate() const override { return 2e-2; }
   void visit(Fields& fields) override;
   void resolve() override;
   std::vector<std::optional<std::string>*> paths() override { return {&init_from, &prefix_from}; }

@@ -34,7 +34,7 @@ struct PTuningConfig : MethodConfig {
   bool folded = false;  // no key: rows of a file, whose network is gone
 
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<PTuningConfig>(*this); }
-  double learning_rate() const override { return 2e-3; }
+  double learning_rate() const override { return 3e-3; }
   void visit(Fields& fields) override {
     MethodConfig::visit(fields);
     fields.field("num_virtual_tokens", num_virtual_tokens, {.help = "P, rows in front of the text", .min = 1});

@@ -20,7 +20,7 @@ struct PTuningV2Config : PrefixConfig {
 
   PTuningV2Config() { init_std = 0.02; }
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<PTuningV2Config>(*this); }
-  double learning_rate() const override { return 1e-2; }
+  double learning_rate() const override { return 3e-2; }
   void visit(Fields& fields) override {
     MethodConfig::visit(fields);  // not prefix's keys: NOLINT(bugprone-parent-virtual-call)
     fields.field("num_virtual_tokens", num_virtual_tokens,

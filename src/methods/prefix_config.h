@@ -28,7 +28,7 @@ struct PrefixConfig : MethodConfig {
   bool fills_head = false;            ///< so do frozen layers of the head that the checkpoint lacks
 
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<PrefixConfig>(*this); }
-  double learning_rate() const override { return 1e-2; }
+  double learning_rate() const override { return deep() ? 1e-3 : 2e-2; }
   void visit(Fields& fields) override;
   void validate() const override;
   /// What only the architecture can tell. Throws ConfigError.

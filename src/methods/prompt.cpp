@@ -20,7 +20,7 @@ struct PromptConfig : VirtualRowsConfig {
   std::string depth = "input";
 
   std::unique_ptr<MethodConfig> clone() const override { return std::make_unique<PromptConfig>(*this); }
-  double learning_rate() const override { return 1e-2; }
+  double learning_rate() const override { return 3e-2; }
   void visit(Fields& fields) override {
     VirtualRowsConfig::visit(fields);
     fields.field("depth", depth,

@@ -13,7 +13,7 @@ inline std::string dept_init_text(const std::string& compat) {
 
 struct VirtualRowsConfig : MethodConfig {
   int64_t num_virtual_tokens = 20;
-  std::string prompt_tuning_init = "RANDOM", pooling = "first";
+  std::string prompt_tuning_init = "SAMPLE_VOCAB", pooling = "first";
   std::optional<std::string> prompt_tuning_init_text;
   double prompt_dropout = 0.0;
   void visit(Fields& fields) override;

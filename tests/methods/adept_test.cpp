@@ -21,7 +21,8 @@ at::Tensor shifted_words(const at::Tensor& words_VC, MethodBank& bank, int64_t k
 }
 
 TEST_F(Adept, FreshEqualsPrompt) {
-  MethodBank fresh(model_, adept()), prompt(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}});
+  MethodBank fresh(model_, adept()),
+      prompt(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"prompt_tuning_init", "RANDOM"}});
   EXPECT_LT(relative_error(fresh.logits(model_, make_input(texts_)), prompt.logits(model_, make_input(texts_))), 1e-12);
 }
 

@@ -15,7 +15,8 @@ Json dept(const Json& more = Json::object()) {
 }
 
 TEST_F(Dept, FreshEqualsPrompt) {
-  MethodBank fresh(model_, dept()), prompt(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}});
+  MethodBank fresh(model_, dept()),
+      prompt(model_, {{"type", "prompt"}, {"num_virtual_tokens", 3}, {"prompt_tuning_init", "RANDOM"}});
   EXPECT_LT(relative_error(fresh.logits(model_, make_input(texts_)), prompt.logits(model_, make_input(texts_))), 1e-12);
 }
 
