@@ -36,7 +36,7 @@ TASKS = {  # folder of the dump, text columns, label names in id order (None: th
     "classification": ("", ["text", "text_pair"], None),
 }
 TRAIN_DEFAULTS = {  # those of peft-train: docs/configuration.md
-    "learning_rate": 1e-3, "learning_rates": {}, "lr_scheduler_type": "linear", "warmup_steps": 0, "warmup_ratio": 0.0,
+    "learning_rates": {}, "lr_scheduler_type": "linear", "warmup_steps": 0, "warmup_ratio": 0.0,
     "num_train_epochs": 3.0, "max_steps": -1, "weight_decay": 0.0, "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8,
     "max_grad_norm": 1.0, "seed": 42, "data_seed": None,
 }  # fmt: skip
@@ -72,6 +72,10 @@ def read_config(path, sets=()):
             found = config[section].get(key, only)
             if found != only:
                 fail(f"{path}: {section}.{key}: found {json.dumps(found)}, expected {json.dumps(only)}: this loop knows nothing else")
+    if "learning_rate" not in config["train"]:
+        fail(f"{path}: train.learning_rate: missing, and this loop does not know the method's own")
+    if config["method"]["type"] == "prompt" and "prompt_tuning_init" not in config["method"]:
+        fail(f'{path}: method.prompt_tuning_init: missing, where peft-train takes "SAMPLE_VOCAB"; this loop knows "RANDOM" alone')
     config["train"] = TRAIN_DEFAULTS | config["train"]
     return config
 

@@ -6,7 +6,6 @@
 #include "peft/base/error.h"
 #include "peft/base/log.h"
 #include "peft/data/task.h"
-#include "peft/interop/labels.h"
 #include "peft/objectives/objective.h"
 #include "peft/train/evaluate.h"
 #include "src/apps/eval_arguments.h"
@@ -34,7 +33,7 @@ void check_fit(const ModelSession& session, const TaskInfo& task, const EncodedS
   session.check_rows(split);
 }
 
-/// Rows of the head and classes of the data stand in one order: the head's where the data names its classes itself, else the task's.
+/// Rows of the head and classes of the data stand in one order: that of the task or of data.labels, else the head's own.
 void choose_labels(ModelSession& session, EvalTarget& target) {
   const std::vector<std::string>& known = session.labels();
   if (known.empty()) return;
@@ -42,8 +41,11 @@ void choose_labels(ModelSession& session, EvalTarget& target) {
     session.order_labels(task_registry().at(resolve_task_name(target.task.name)).labels);
     return;
   }
-  if (!target.data.labels.empty()) match_labels(known, target.data.labels, session.origin());
-  target.data.labels = known;
+  if (target.data.labels.empty()) {
+    target.data.labels = known;
+  } else {
+    session.order_labels(target.data.labels);
+  }
 }
 
 void add_scores(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task,

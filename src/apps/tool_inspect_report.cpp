@@ -141,9 +141,9 @@ Report inspect_adapter(const fs::path& folder) {
   Report report = start("adapter", folder);
   report["peft_type"] = config["peft_type"];
   const bool known = known_to_peft(config["peft_type"].get<std::string>());
-  report["in_peft"] = !known                                  ? "is refused"
-                      : config.value("peft_compatible", true) ? "gives the same logits"
-                                                              : "gives other logits";
+  report["in_peft"] = !known                                             ? "is refused"
+                      : config.value("peft_compatible", Json()) != false ? "gives the same logits"
+                                                                         : "gives other logits";
   if (const auto labels = file.metadata().find("labels"); labels != file.metadata().end())
     report["labels"] = labels->second;
   if (const auto told = read_description(folder)) {

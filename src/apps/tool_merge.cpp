@@ -4,6 +4,7 @@
 
 #include "peft/base/error.h"
 #include "peft/base/log.h"
+#include "peft/data/task.h"
 #include "peft/interop/adapter_folder.h"
 #include "peft/interop/description.h"
 #include "peft/interop/labels.h"
@@ -15,16 +16,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Names of the N labels: the adapter's, else the run's, else the model's own where it has as many, else LABEL_0, ...; none for one
-/// output.
+/// Names of the N labels: the adapter's, else the run's, else the task's, else LABEL_0, ...; none for one output. Never those of the base
+/// model, whose head was another one.
 std::vector<std::string> label_names(const LoadedAdapter& loaded, const TrainedFolder& folder) {
   const int64_t outputs = loaded.outputs;
   const auto count = static_cast<std::size_t>(outputs);
   if (loaded.labels.size() == count) return loaded.labels;
   if (folder.data.labels.size() == count) return folder.data.labels;
   if (outputs == 1) return {};
-  std::vector<std::string> names = model_labels(folder.model, outputs);
-  for (int64_t i = static_cast<int64_t>(names.size()); i < outputs; ++i) names.push_back("LABEL_" + std::to_string(i));
+  if (folder.task) {
+    const auto& of_task = task_registry().at(folder.task->name).labels;
+    if (of_task.size() == count) return of_task;
+  }
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < outputs; ++i) names.push_back("LABEL_" + std::to_string(i));
   return names;
 }
 

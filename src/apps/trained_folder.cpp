@@ -44,7 +44,8 @@ std::optional<RunConfig> find_run(const fs::path& folder, std::string& fingerpri
     if (!present(file)) continue;
     const Json config = read_json_file<ConfigError>(file, JsonComments::allow);
     if (!config.is_object() || !config.contains("method") || !config.contains("task")) continue;
-    const Json model = config.value(Json::json_pointer("/provenance/model"), Json());
+    const Json provenance = config.value("provenance", Json()),
+               model = provenance.is_object() ? provenance.value("model", Json()) : Json();
     if (model.is_string()) fingerprint = model.get<std::string>();
     return RunConfig::from_json(config, file.string());
   }
@@ -55,17 +56,24 @@ std::optional<RunConfig> find_run(const fs::path& folder, std::string& fingerpri
 fs::path base_model_of(const fs::path& adapter, const std::optional<std::string>& given,
                        const std::optional<RunConfig>& run) {
   if (given) return find_model_folder(*given);
-  if (run) return run->model.path;
+  if (run && present(run->model.path)) return run->model.path;
   std::string name;
   const AdapterFiles files{
       .config = read_json_file<DataError>(adapter / "adapter_config.json"), .tensors = {}, .origin = adapter.string()};
   if (files.config.is_object()) files.read("base_model_name_or_path", name);
   if (!name.empty() && present(fs::path(name) / "config.json")) return name;
   if (const auto cached = cached_model(name)) return *cached;
+  if (run) return run->model.path;  // whoever opens it says what is wrong
   throw_error<ConfigError>(
       "{}: --model DIR is missing: no run config lies beside the adapter, and its base_model_name_or_path \"{}\" is no "
       "folder here and not in Hugging Face's cache",
       adapter.string(), name);
+}
+
+/// Whether the run wrote the folder: else it was moved there.
+bool is_of(const Description& told, const RunConfig& run, const std::string& fingerprint) {
+  return told.task.name == resolve_task_name(run.task.name) && told.task.max_length == run.task.max_length &&
+         told.method == run.method->type && (fingerprint.empty() || told.fingerprint == fingerprint);
 }
 
 }  // namespace
@@ -73,11 +81,17 @@ fs::path base_model_of(const fs::path& adapter, const std::optional<std::string>
 TrainedFolder find_trained(const std::string& folder, const std::optional<std::string>& model) {
   TrainedFolder found;
   found.name = folder;
-  auto run = find_run(folder, found.fingerprint);
   const std::optional<fs::path> whole = find_model(folder);
   if (!whole) found.adapter = find_adapter(folder);
   const std::optional<Description> told = read_description(whole ? *whole : *found.adapter);
-  if (run && told && resolve_task_name(run->task.name) != resolve_task_name(told->task.name)) run.reset();
+  std::optional<RunConfig> run;
+  try {
+    run = find_run(folder, found.fingerprint);
+  } catch (const ConfigError& error) {
+    if (!told) throw;
+    log_warning("{}; what {} itself tells is enough", error.what(), folder);
+  }
+  if (run && told && !is_of(*told, *run, found.fingerprint)) run.reset();
   if (whole) {
     if (model) log_warning("{}: --model is not used: the folder is a whole model", whole->string());
     found.model = *whole;

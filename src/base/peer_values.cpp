@@ -80,7 +80,7 @@ constexpr std::array methods{
     PeerName{"full_finetuning", "full", ""},
     PeerName{"finetuning", "full", ""},
     PeerName{"fft", "full", ""},
-    PeerName{"freeze", "linear_probe", ""},
+    PeerName{"freeze", "", "not supported: \"full\" with method.exclude_modules, or \"linear_probe\""},
     PeerName{"linear_probing", "linear_probe", ""},
     PeerName{"bias", "bitfit", ""},
     PeerName{"rslora", "lora", "with method.use_rslora true"},

@@ -158,8 +158,7 @@ AdapterFiles read_model_folder(const fs::path& path) {
     AdapterFiles files;
     files.origin = folder.string();
     files.tensors = all_tensors(SafetensorsFile(folder / kModel));
-    const Json config = read_json_file<DataError>(folder / "config.json");
-    files.labels = model_labels(folder, static_cast<int64_t>(config.value("id2label", Json::object()).size()));
+    files.labels = model_labels(folder);
     return files;
   }
   throw_error<DataError>("{}: no {}, nor best/ or last/ with one", path.string(), kModel);
@@ -243,7 +242,8 @@ LoadedAdapter load_adapter(Transformer& model, const fs::path& path, const Token
   const std::string module = labels_module(model, *loaded.config);
   const std::optional<int64_t> rows = head_rows(module, files);
   if (!has_no_head) loaded.outputs = rows ? *rows : kept_head_rows(model, module, files, task_type);
-  if (!rows && loaded.labels.empty() && loaded.outputs > 0) loaded.labels = model_labels(model.folder(), loaded.outputs);
+  if (!rows && loaded.labels.empty() && loaded.outputs > 0)
+    loaded.labels = model_labels(model.folder(), loaded.outputs);
   if (!files.labels.empty() && static_cast<int64_t>(files.labels.size()) != loaded.outputs) {
     throw_error<DataError>("{}/{}: {} labels for a head of {} outputs", files.origin, kTensors, files.labels.size(),
                            loaded.outputs);

@@ -68,6 +68,7 @@ void AdapterStore::describe(const fs::path& folder) const {
 void AdapterStore::restore(const fs::path& folder, Method& method, int64_t k, bool head) const {
   const AdapterFiles files =
       method.writes_model_folder() ? read_model_folder(folder) : read_adapter(find_adapter(folder));
+  bool has_labels = trains_labels(model, method);  // a label layer that stays frozen is not read from trained values
   if (method.writes_model_folder()) {
     method.load(k, files, head);
   } else if (method.stores_trained_values()) {
@@ -77,9 +78,10 @@ void AdapterStore::restore(const fs::path& folder, Method& method, int64_t k, bo
     if (!method.starts_from(*source))
       throw_error<ConfigError>("{} holds a {} adapter, the method is {}", files.origin, source->type, method.type());
     method.load(k, files, head);
+    has_labels = true;
     warn_of_unused(files.tensors, method.fold(k).tensors, files.origin);
   }
-  if (head) order_labels(model, method, k, files.labels, labels, files.origin);
+  if (head && has_labels) order_labels(model, method, k, files.labels, labels, files.origin);
 }
 
 void AdapterStore::check(const std::filesystem::path& folder, const Method& method) {

@@ -1,6 +1,7 @@
 #include "peft/interop/description.h"
 
 #include "peft/base/error.h"
+#include "peft/data/task.h"
 
 namespace peft {
 namespace {
@@ -53,9 +54,16 @@ std::optional<Description> read_description(const fs::path& folder) {
   Description description;
   try {
     parse_fields([&](Fields& fields) { description.visit(fields); }, json, file.string(), {"format_version"});
+    description.task.name = resolve_task_name(description.task.name);
   } catch (const ConfigError& error) {  // the file is not the user's config
-    throw DataError(error.what());
+    throw_error<DataError>("{}{}", std::string(error.what()).starts_with(file.string()) ? "" : file.string() + ": ",
+                           error.what());
   }
+  if (description.data.delimiter.size() != 1)
+    throw_error<DataError>("{}: data.delimiter: found \"{}\", expected one character", file.string(),
+                           description.data.delimiter);
+  if (!description.scores.is_null() && !description.scores.is_object())
+    throw_error<DataError>("{}: scores: found {}, expected an object", file.string(), description.scores.type_name());
   return description;
 }
 

@@ -41,13 +41,16 @@ at::Tensor reordered(const at::Tensor& rows, const std::vector<int64_t>& order) 
 
 }  // namespace
 
-std::vector<std::string> model_labels(const std::filesystem::path& folder, int64_t outputs) {
-  const Json config = read_json_file<DataError>(folder / "config.json");
+std::vector<std::string> model_labels(const std::filesystem::path& folder, std::optional<int64_t> outputs) {
+  const std::filesystem::path file = folder / "config.json";
+  const Json config = read_json_file<DataError>(file);
+  if (!config.is_object())
+    throw_error<DataError>("{}: found {}, expected an object", file.string(), config.type_name());
   const Json names = config.value("id2label", Json::object());
   std::vector<std::string> labels;
-  if (!names.is_object() || static_cast<int64_t>(names.size()) != outputs) return {};
+  if (!names.is_object() || (outputs && static_cast<int64_t>(names.size()) != *outputs)) return {};
   bool made_up = true;
-  for (int64_t i = 0; i < outputs; ++i) {
+  for (std::size_t i = 0; i < names.size(); ++i) {
     const auto name = names.find(std::to_string(i));
     if (name == names.end() || !name->is_string()) return {};
     labels.push_back(name->get<std::string>());
@@ -85,6 +88,12 @@ const TrainedLinear* labels_layer(const Transformer& model, Method& method) {
     if (layer.to_labels) return method.trained_module(layer.module);
   }
   return nullptr;
+}
+
+bool trains_labels(const Transformer& model, Method& method) {
+  const TrainedLinear* layer = labels_layer(model, method);
+  return layer != nullptr && std::any_of(method.parameters().begin(), method.parameters().end(),
+                                         [&](const Parameter& p) { return p.value.is_same(layer->weight_KOC); });
 }
 
 void order_labels(const Transformer& model, Method& method, int64_t k, const std::vector<std::string>& from,

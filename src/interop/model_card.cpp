@@ -10,15 +10,30 @@ namespace {
 /// "accuracy 0.9266 (95 % interval 0.9083 to 0.9427)", a metric a part.
 std::string scores_text(const Json& scores) {
   std::vector<std::string> parts;
-  const Json intervals = scores.value("ci95", Json::object());
+  const Json intervals = scores.value("ci95", Json());
   for (const auto& [name, value] : scores.items()) {
     if (name == "split" || name == "n" || name == "step" || !value.is_number()) continue;
     std::string text = fmt::format("{} {:.4f}", name, value.get<double>());
-    if (const auto found = intervals.find(name); found != intervals.end())
-      text += fmt::format(" (95 % interval {:.4f} to {:.4f})", found->at(0).get<double>(), found->at(1).get<double>());
+    const Json interval = intervals.is_object() ? intervals.value(name, Json()) : Json();
+    if (interval.is_array() && interval.size() == 2 && interval[0].is_number() && interval[1].is_number())
+      text += fmt::format(" (95 % interval {:.4f} to {:.4f})", interval[0].get<double>(), interval[1].get<double>());
     parts.push_back(text);
   }
   return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+std::string text_of(const Json& scores, const char* key) {
+  const Json value = scores.value(key, Json(""));
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+/// In a cell of a table.
+std::string cell(std::string text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\n') text[i] = ' ';
+    if (text[i] == '|') text.insert(i++, "\\");
+  }
+  return text;
 }
 
 }  // namespace
@@ -35,7 +50,7 @@ std::string model_card(const Description& of, const std::vector<std::string>& la
   text +=
       fmt::format("tags:\n- peft.cpp\n- {}\n---\n\n# {}: {}\n\n| | |\n|---|---|\n", of.method, of.task.name, of.method);
   const auto row = [&](const std::string& name, const std::string& value) {
-    if (!value.empty()) text += fmt::format("| {} | {} |\n", name, value);
+    if (!value.empty()) text += fmt::format("| {} | {} |\n", name, cell(value));
   };
   row("base model", fmt::format("{}, fingerprint {}", of.base_model, of.fingerprint));
   row("trained parameters", std::to_string(of.trainable_parameters));
@@ -43,7 +58,7 @@ std::string model_card(const Description& of, const std::vector<std::string>& la
   row("max_length", std::to_string(of.task.max_length));
   row("pooling", of.pooling);
   if (of.scores.is_object()) {
-    row(fmt::format("{}, {} examples", of.scores.value("split", ""), of.scores.value("n", 0)), scores_text(of.scores));
+    row(fmt::format("{}, {} examples", text_of(of.scores, "split"), text_of(of.scores, "n")), scores_text(of.scores));
   }
   text +=
       whole ? "\nA whole model for transformers and peft.cpp.\n"

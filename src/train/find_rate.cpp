@@ -72,6 +72,8 @@ SweepConfig find_rate_sweep(const std::filesystem::path& file, const std::vector
     train["warmup_steps"] = std::llround(part * static_cast<double>(steps));
   }
   train.erase("early_stopping_patience");
+  train["learning_rates"] =
+      config.train.learning_rates;  // the method's own, too, which a rate beside them would put aside
   train.update({{"max_steps", steps}, {"eval_steps", 0}, {"save_steps", 0}, {"logging_steps", 1}});
   json["output"] = config.output + "-find-rate";
   json["sweep"] = {{"train.learning_rate", kTriedRates}};

@@ -135,7 +135,8 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
   cache_features(bank, jobs);
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   for (const auto& job : jobs) job->charge(seconds / static_cast<double>(jobs.size()));
-  if (!InterruptGuard::requested()) {
+  const bool trains = std::any_of(jobs.begin(), jobs.end(), [](const auto& job) { return job->active(); });
+  if (trains && !InterruptGuard::requested()) {
     const Probe probe = probe_longest(bank, jobs);
     for (const auto& job : jobs) job->expect_growth(probe.growth_bytes);
   }

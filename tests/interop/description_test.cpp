@@ -62,6 +62,9 @@ TEST_F(DescriptionOf, ADamagedOrNewerFileIsRefused) {
   refused("[]", "format_version: missing");
   refused(R"({"format_version": 2})", "format_version 2 is newer than 1");
   refused(R"({"format_version": 1, "task": {"max_length": "long"}})", "max_length");
+  refused(R"({"format_version": 1, "task": {"name": "sst3"}})", "sst3");
+  refused(R"({"format_version": 1, "task": {"name": "sst2"}, "data": {"delimiter": ""}})", "data.delimiter");
+  refused(R"({"format_version": 1, "task": {"name": "sst2"}, "scores": []})", "scores: found array");
 }
 
 TEST_F(DescriptionOf, TheCardTellsWhoReadsTheFolder) {

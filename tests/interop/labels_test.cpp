@@ -90,6 +90,24 @@ TEST_F(Labels, AnAdapterStartsInTheOrderOfTheNewTask) {
   }
 }
 
+/// A label layer that does not train is the checkpoint's, whose order the run has already put right.
+TEST_F(Labels, AFrozenLayerThatIsNotReadIsNotReordered) {
+  for (const char* type : {"full", "p_tuning"}) {
+    SCOPED_TRACE(type);
+    Json config = method_config_of(type);
+    config["modules_to_save"] = Json::array();
+    MethodBank saved = bank(config), started = bank(config);
+    const TrainedLinear* layer = labels_layer(model_, *started.method);
+    ASSERT_NE(layer, nullptr);
+    ASSERT_FALSE(trains_labels(model_, *started.method));
+    const at::Tensor before = layer->weight_KOC.clone();
+    AdapterStore{model_, {"no", "yes"}}.save(folder_ / type, *saved.method, 0);
+    const AdapterStore turned{model_, {"yes", "no"}};
+    turned.restore(folder_ / type, *started.method, 0, true);
+    EXPECT_TRUE(same_values(layer->weight_KOC, before));
+  }
+}
+
 TEST_F(Labels, OfACheckpointAreThoseOfItsConfig) {
   const auto of = [&](const Json& id2label, int64_t outputs) {
     write_atomic(folder_ / "config.json", Json{{"id2label", id2label}}.dump());

@@ -2,6 +2,7 @@
 /// Rows of a head and classes of data, matched by name (docs/formats.md#labels).
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,9 +10,9 @@
 
 namespace peft {
 
-/// Names of the `outputs` labels of a model folder: id2label of its config.json. Empty where there are fewer or more, or where
-/// transformers made them up (LABEL_0, ...).
-std::vector<std::string> model_labels(const std::filesystem::path& folder, int64_t outputs);
+/// Names of the labels of a model folder: id2label of its config.json. Empty where they are not `outputs`, or where transformers made them
+/// up (LABEL_0, ...). Throws DataError.
+std::vector<std::string> model_labels(const std::filesystem::path& folder, std::optional<int64_t> outputs = {});
 
 /// For each name of `to` its place in `from`: equal names, else names that are equal but for upper and lower case. Throws DataError
 /// naming `origin` and both lists where that is no permutation.
@@ -27,5 +28,7 @@ void order_labels(Transformer& model, const std::vector<std::string>& from, cons
 
 /// The layer that gives the labels, where adapter files of `method` hold it; nullptr: the checkpoint's own answers.
 const TrainedLinear* labels_layer(const Transformer& model, Method& method);
+/// Whether that layer trains.
+bool trains_labels(const Transformer& model, Method& method);
 
 }  // namespace peft

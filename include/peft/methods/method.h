@@ -153,7 +153,7 @@ struct MethodEntry {
 
 Registry<MethodEntry>& methods();
 
-/// Makes the bank and starts it from init_from where a config says so.
+/// Makes the bank.
 std::unique_ptr<Method> make_method(Transformer& model, const BankSpec& bank);
 
 /// The config for an adapter folder's files. Throws DataError when no method knows its peft_type.
