@@ -90,11 +90,8 @@ std::optional<cxxopts::ParseResult> parse_command_line(cxxopts::Options& options
 
 void check_choice(const std::string& option, const std::string& value, const std::vector<std::string>& choices) {
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return;
-  std::string hint = peer_value_answer("model." + option, value);
-  if (const std::string near = nearest_name(value, choices); hint.empty() && !near.empty())
-    hint = fmt::format("did you mean \"{}\"?", near);
   throw_error<ConfigError>("--{}: found \"{}\", expected one of {}{}", option, value, fmt::join(choices, ", "),
-                           hint.empty() ? "" : "; " + hint);
+                           value_hint("model." + option, value, choices));
 }
 
 }  // namespace peft

@@ -20,11 +20,6 @@ constexpr auto kTokenizerFiles = {"tokenizer.json",    "tokenizer_config.json",
                                   "tokenizer.model",   "special_tokens_map.json",
                                   "added_tokens.json", "preprocessor_config.json"};
 
-bool is_there(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
-
 bool is_floating(const std::string& dtype) { return dtype.starts_with('F') || dtype.starts_with("BF"); }
 
 /// Counts of the tensors seen, and their list where wanted.
@@ -124,7 +119,7 @@ Report inspect_model(const fs::path& folder, const Json& config, bool list_tenso
   for (const SafetensorsFile& file : model.files()) report["files"].push_back(file.path().filename().string());
   report["tokenizer_files"] = Report::array();
   for (const char* name : kTokenizerFiles) {
-    if (is_there(folder / name)) report["tokenizer_files"].push_back(name);
+    if (path_exists(folder / name)) report["tokenizer_files"].push_back(name);
   }
   return report;
 }
@@ -135,7 +130,8 @@ Report inspect_adapter(const fs::path& folder) {
     throw_error<DataError>("{}: peft_type: expected a string", (folder / "adapter_config.json").string());
   }
   // The pickle form is opened only to be refused with the advice how to convert it.
-  const bool only_pickle = !is_there(folder / "adapter_model.safetensors") && is_there(folder / "adapter_model.bin");
+  const bool only_pickle =
+      !path_exists(folder / "adapter_model.safetensors") && path_exists(folder / "adapter_model.bin");
   const SafetensorsFile file(folder / (only_pickle ? "adapter_model.bin" : "adapter_model.safetensors"));
 
   Report report = start("adapter", folder);
@@ -207,15 +203,15 @@ Report inspect_run(const fs::path& folder, const Json& config) {
   put("method", "method", "type");
   put("task", "task", "name");
   put("model", "model", "path");
-  const bool finished = is_there(folder / "metrics.json");
+  const bool finished = path_exists(folder / "metrics.json");
   report["finished"] = finished;
-  if (is_there(folder / "log.jsonl")) {
+  if (path_exists(folder / "log.jsonl")) {
     if (const auto step = last_step(folder / "log.jsonl")) report["steps"] = *step;
     report["findings"] = findings_of(folder / "log.jsonl");
   }
   report["folders"] = Report::array();
   for (const char* name : {"best", "last", "checkpoint", "predictions"}) {
-    if (is_there(folder / name)) report["folders"].push_back(name);
+    if (path_exists(folder / name)) report["folders"].push_back(name);
   }
   if (!finished) return report;
   report["metrics"] = Report(read_object(folder / "metrics.json"));
@@ -231,8 +227,8 @@ Report inspect_run(const fs::path& folder, const Json& config) {
 Report inspect_path(const fs::path& path, bool list_tensors) {
   std::error_code ignored;
   if (!fs::is_directory(path, ignored)) return inspect_file(path, list_tensors);
-  if (is_there(path / "adapter_config.json")) return inspect_adapter(path);
-  if (is_there(path / "config.json")) {
+  if (path_exists(path / "adapter_config.json")) return inspect_adapter(path);
+  if (path_exists(path / "config.json")) {
     const Json config = read_object(path / "config.json");
     if (config.contains("output")) return inspect_run(path, config);
     if (config.contains("model_type") || config.contains("architectures"))

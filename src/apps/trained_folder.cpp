@@ -1,8 +1,7 @@
 #include "src/apps/trained_folder.h"
 
-#include <system_error>
-
 #include "peft/base/error.h"
+#include "peft/base/files.h"
 #include "peft/base/json.h"
 #include "peft/base/log.h"
 #include "peft/base/model_folder.h"
@@ -15,14 +14,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool present(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
-
 /// Hugging Face's config.json of a model, as against the config.json of a run.
 bool is_model_folder(const fs::path& folder) {
-  if (!present(folder / "config.json")) return false;
+  if (!path_exists(folder / "config.json")) return false;
   const Json config = read_json_file<DataError>(folder / "config.json");
   return config.is_object() && config.contains("model_type");
 }
@@ -30,7 +24,7 @@ bool is_model_folder(const fs::path& folder) {
 /// The folder itself, its best/ or its last/, when that is a model of full fine-tuning and no adapter.
 std::optional<fs::path> find_model(const fs::path& folder) {
   for (const fs::path& candidate : {folder, folder / "best", folder / "last"}) {
-    if (present(candidate / "adapter_config.json")) return std::nullopt;
+    if (path_exists(candidate / "adapter_config.json")) return std::nullopt;
     if (is_model_folder(candidate)) return candidate;
   }
   return std::nullopt;
@@ -41,7 +35,7 @@ std::optional<RunConfig> find_run(const fs::path& folder, std::string& fingerpri
   const fs::path own = fs::absolute(folder / ".").lexically_normal();  // ends in "/", whose parent is the folder itself
   for (const fs::path& place : {own.parent_path(), own.parent_path().parent_path()}) {
     const fs::path file = place / "config.json";
-    if (!present(file)) continue;
+    if (!path_exists(file)) continue;
     const Json config = read_json_file<ConfigError>(file, JsonComments::allow);
     if (!config.is_object() || !config.contains("method") || !config.contains("task")) continue;
     const Json provenance = config.value("provenance", Json()),
@@ -56,12 +50,12 @@ std::optional<RunConfig> find_run(const fs::path& folder, std::string& fingerpri
 fs::path base_model_of(const fs::path& adapter, const std::optional<std::string>& given,
                        const std::optional<RunConfig>& run) {
   if (given) return find_model_folder(*given);
-  if (run && present(run->model.path)) return run->model.path;
+  if (run && path_exists(run->model.path)) return run->model.path;
   std::string name;
   const AdapterFiles files{
       .config = read_json_file<DataError>(adapter / "adapter_config.json"), .tensors = {}, .origin = adapter.string()};
   if (files.config.is_object()) files.read("base_model_name_or_path", name);
-  if (!name.empty() && present(fs::path(name) / "config.json")) return name;
+  if (!name.empty() && path_exists(fs::path(name) / "config.json")) return name;
   if (const auto cached = cached_model(name)) return *cached;
   if (run) return run->model.path;  // whoever opens it says what is wrong
   throw_error<ConfigError>(

@@ -50,10 +50,7 @@ class LeafReader {
     if (!json.is_string()) refuse(path, json, info_.choices.empty() ? expected(&out) : choice_words());
     out = json.get<std::string>();
     if (info_.choices.empty() || std::count(info_.choices.begin(), info_.choices.end(), out) > 0) return;
-    std::string hint = peer_value_answer(path, out);
-    if (const std::string near = nearest_name(out, info_.choices); hint.empty() && !near.empty())
-      hint = fmt::format("did you mean \"{}\"?", near);
-    refuse(path, json, choice_words() + (hint.empty() ? "" : "; " + hint));
+    refuse(path, json, choice_words() + value_hint(path, out, info_.choices));
   }
 
   template <class T>

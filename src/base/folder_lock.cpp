@@ -35,6 +35,11 @@ FolderLock::FolderLock(const fs::path& folder) {
 
 FolderLock::~FolderLock() { ::close(descriptor_); }
 
+bool path_exists(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
 std::string describe_folder(const fs::path& folder) {
   std::vector<std::string> names;
   std::error_code unreadable;

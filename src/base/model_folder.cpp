@@ -6,19 +6,14 @@
 #include <cctype>
 #include <cstdlib>
 #include <fstream>
-#include <system_error>
 
 #include "peft/base/error.h"
+#include "peft/base/files.h"
 
 namespace peft {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool present(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
 
 /// A path of the environment, with ~ for the home folder; empty: not set.
 fs::path from_environment(const char* variable) {
@@ -55,7 +50,7 @@ std::optional<fs::path> cached_model(const std::string& name) {
   const fs::path model = model_cache() / folder;
   std::string revision;
   std::ifstream(model / "refs" / "main") >> revision;
-  if (revision.empty() || !present(model / "snapshots" / revision)) return std::nullopt;
+  if (revision.empty() || !path_exists(model / "snapshots" / revision)) return std::nullopt;
   return model / "snapshots" / revision;
 }
 
@@ -68,7 +63,7 @@ std::string fetching_hint(const std::string& name) {
 }
 
 fs::path find_model_folder(const std::string& name) {
-  if (present(name)) return name;
+  if (path_exists(name)) return name;
   if (const auto cached = cached_model(name)) return *cached;
   const std::string hint = fetching_hint(name);
   throw_error<DataError>("{}: no such folder{}{}", name, hint.empty() ? "" : "; ", hint);

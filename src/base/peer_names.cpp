@@ -4,6 +4,8 @@
 
 #include "src/base/field_text.h"
 
+#include "peft/base/json.h"
+
 namespace peft {
 namespace {
 
@@ -34,6 +36,12 @@ std::string peer_key_answer(std::string_view path) {
 std::string peer_value_answer(std::string_view kind, std::string_view value) {
   const PeerName* peer = find(peer_values(kind), folded_name(value));
   return peer == nullptr ? std::string() : answer(*peer);
+}
+
+std::string value_hint(std::string_view kind, std::string_view value, const std::vector<std::string>& known) {
+  if (const std::string answer = peer_value_answer(kind, value); !answer.empty()) return "; " + answer;
+  const std::string near = nearest_name(value, known);
+  return near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near);
 }
 
 }  // namespace peft

@@ -3,20 +3,15 @@
 #include <fmt/ranges.h>
 
 #include <filesystem>
-#include <system_error>
 
 #include "peft/base/error.h"
+#include "peft/base/files.h"
 #include "peft/base/model_folder.h"
 
 namespace peft {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool present(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
 
 std::string absolute_text(const fs::path& path) { return fs::absolute(path).lexically_normal().string(); }
 
@@ -32,21 +27,21 @@ std::string resolved(const std::string& path, const std::string& origin) {
   if (path.empty()) return path;
   const std::vector<std::string> tried = places(path, origin);
   for (const std::string& place : tried) {
-    if (present(place)) return place;
+    if (path_exists(place)) return place;
   }
   return tried.front();
 }
 
 std::string resolved_model(const std::string& path, const std::string& origin) {
   const std::string place = resolved(path, origin);
-  const auto cached = present(place) ? std::nullopt : cached_model(path);
+  const auto cached = path_exists(place) ? std::nullopt : cached_model(path);
   return cached ? absolute_text(*cached) : place;
 }
 
 void check_path(const std::string& key, const std::string& path, const std::string& origin) {
   if (path.empty() || fs::path(path).is_absolute()) return;
   const bool model = key == "model.path";
-  if (present(model ? resolved_model(path, origin) : resolved(path, origin))) return;
+  if (path_exists(model ? resolved_model(path, origin) : resolved(path, origin))) return;
   const std::string hint = model ? fetching_hint(path) : "";
   throw_error<DataError>("{}: {}: found \"{}\", but nothing lies at {}{}{}", origin, key, path,
                          fmt::join(places(path, origin), " or "), hint.empty() ? "" : "; ", hint);

@@ -73,7 +73,7 @@ bool RunEstimate::add(double seconds, int64_t step_work) {
 bool Job::finish_step(Bank& bank, const Step& step, const Optimizer::Report& report, double loss, int64_t tokens,
                       double seconds) {
   seconds_ += seconds;
-  estimate_.add(seconds, work(bank, step));
+  if (estimate_.steps < RunEstimate::kSteps) estimate_.add(seconds, work(bank, step));
   if (!progress_.count(step, report.finite, loss, tokens))
     log_warning("{}: step {}: loss or gradient is not finite; the step is skipped", config_.output, this->step());
   doctor_.count(this->step(), loss, report.finite);

@@ -28,9 +28,7 @@ std::string metric_advice(const std::string& metric, std::vector<std::string> kn
     if (std::find(known.begin(), known.end(), name) != known.end())
       return fmt::format("; names have no \"{}\" in front here: \"{}\"", prefix, name);
   }
-  if (const std::string answer = peer_value_answer("metric", metric); !answer.empty()) return "; " + answer;
-  const std::string near = nearest_name(metric, known);
-  return near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near);
+  return value_hint("metric", metric, known);
 }
 
 }  // namespace

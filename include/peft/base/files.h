@@ -53,6 +53,9 @@ class FolderLock {
   int descriptor_ = -1;
 };
 
+/// Whether something lies there that may be looked at; never throws.
+bool path_exists(const std::filesystem::path& path);
+
 /// First 8 names in a folder, for messages: "a, b, c and 4 more"; "nothing" when empty.
 std::string describe_folder(const std::filesystem::path& folder);
 

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace peft {
 
@@ -24,5 +25,9 @@ std::string peer_key_answer(std::string_view path);
 /// Values of a kind: the path of a key with choices ("train.optim"), or of a registry ("method", "task", "metric").
 std::span<const PeerName> peer_values(std::string_view kind);
 std::string peer_value_answer(std::string_view kind, std::string_view value);
+
+/// What ends a message about an unknown value: `; ` and the answer to a peer's value, else `; did you mean "..."?` with the nearest of the
+/// known ones, else nothing.
+std::string value_hint(std::string_view kind, std::string_view value, const std::vector<std::string>& known);
 
 }  // namespace peft

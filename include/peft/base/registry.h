@@ -30,12 +30,9 @@ class Registry {
   /// Throws ConfigError: `unknown method "lroa"; did you mean "lora"? (known: full, lora, ...)`.
   const Entry& at(const std::string& name) const {
     if (const Entry* entry = find(name)) return *entry;
-    std::string hint = peer_value_answer(kind_, name);
-    if (const std::string near = nearest_name(name, names()); hint.empty() && !near.empty())
-      hint = "did you mean \"" + near + "\"?";
     std::string known;
     for (const auto& n : names()) known += (known.empty() ? "" : ", ") + n;
-    throw ConfigError("unknown " + kind_ + " \"" + name + "\"" + (hint.empty() ? "" : "; " + hint) +
+    throw ConfigError("unknown " + kind_ + " \"" + name + "\"" + value_hint(kind_, name, names()) +
                       " (known: " + known + ")");
   }
   std::vector<std::string> names() const {
