@@ -109,10 +109,8 @@ void Doctor::begin(const DataFacts& data, Sample values) {
   }
 }
 
-int64_t Doctor::judged_step() const { return std::min(setting_.warmup_steps + kWindow, setting_.total_steps); }
-
 bool Doctor::judges_rate_at(int64_t step) const {
-  return watching_ && !judged_ && step == judged_step() && step >= setting_.warmup_steps + kShortestWindow;
+  return watching_ && !judged_ && step == setting_.warmup_steps + kWindow;
 }
 
 void Doctor::count(int64_t step, double loss, bool finite) {
@@ -208,30 +206,40 @@ void Doctor::look_at(int64_t step, const Signs& signs) {
 
 void Doctor::evaluated(int64_t step, bool collapsed) {
   if (!watching_) return;
-  const bool last = step >= setting_.total_steps;
   collapsed_ = collapsed ? collapsed_ + 1 : 0;
+  if (step >= kEarlyVerdict) judge_fall(step);
+  if (interval_.count >= kWindow) recent_ = std::exchange(interval_, {});
+  if (collapsed_ >= kCollapsedInARow) blame_one_prediction(step);
+}
+
+void Doctor::conclude(int64_t step, const Sample& values) {
+  if (!watching_) return;
+  if (!judged_ && step >= setting_.warmup_steps + kShortestWindow) judge_rate(step, values);
+  if (step >= kFirstVerdict) judge_fall(step);
+  if (collapsed_ > 0) blame_one_prediction(step);
+}
+
+void Doctor::judge_fall(int64_t step) {
+  if (!setting_.fresh || blames_rate()) return;
   const bool enough = interval_.count >= kWindow;
   const Losses since = enough ? interval_ : Losses{recent_.sum + interval_.sum, recent_.count + interval_.count};
-  if (enough) recent_ = std::exchange(interval_, {});
-  if (blames_rate()) return;  // the rest follows from it
-  const bool due = step >= kEarlyVerdict || (last && step >= kFirstVerdict);
-  if (setting_.fresh && due && since.count >= kWindow) {
-    const double noise = noise_of(squares_, beginning_.count - 1);
-    const double error =
-        noise * std::sqrt(1.0 / static_cast<double>(beginning_.count) + 1.0 / static_cast<double>(since.count));
-    if (beginning_.mean() - since.mean() < kNoise * error) {
-      add("loss_does_not_fall", step,
-          fmt::format("train.learning_rate: after {} steps the loss is {}, after {} in the first {}: {} may be too low "
-                      "or too high, peft-sweep --find-rate tells; look at labels and data.columns too",
-                      step, number(since.mean()), number(beginning_.mean()), kWindow, number(setting_.learning_rate)));
-    }
-  }
-  if (step >= kWindow && (collapsed_ >= kCollapsedInARow || (collapsed && last))) {
-    add("one_prediction", step,
-        fmt::format("train.learning_rate: every example of dev is predicted alike; {} may be too low or too high, "
-                    "peft-sweep --find-rate tells; more steps may help (train.num_train_epochs)",
-                    number(setting_.learning_rate)));
-  }
+  if (since.count < kWindow) return;
+  const double noise = noise_of(squares_, beginning_.count - 1);
+  const double error =
+      noise * std::sqrt(1.0 / static_cast<double>(beginning_.count) + 1.0 / static_cast<double>(since.count));
+  if (beginning_.mean() - since.mean() >= kNoise * error) return;
+  add("loss_does_not_fall", step,
+      fmt::format("train.learning_rate: after {} steps the loss is {}, after {} in the first {}: {} may be too low "
+                  "or too high, peft-sweep --find-rate tells; look at labels and data.columns too",
+                  step, number(since.mean()), number(beginning_.mean()), kWindow, number(setting_.learning_rate)));
+}
+
+void Doctor::blame_one_prediction(int64_t step) {
+  if (step < kWindow || blames_rate()) return;
+  add("one_prediction", step,
+      fmt::format("train.learning_rate: every example of dev is predicted alike; {} may be too low or too high, "
+                  "peft-sweep --find-rate tells; more steps may help (train.num_train_epochs)",
+                  number(setting_.learning_rate)));
 }
 
 void Doctor::stopped(int64_t step, const std::string& why) {

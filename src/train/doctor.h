@@ -31,7 +31,7 @@ class Doctor {
  public:
   struct Setting {
     double learning_rate = 0.0;
-    int64_t total_steps = 0, warmup_steps = 0;
+    int64_t warmup_steps = 0;
     int64_t batch = 1;  ///< examples of a step
     bool fresh = true;  ///< false: values of init_from, which may have little left to learn
   };
@@ -44,13 +44,15 @@ class Doctor {
   void begin(const DataFacts& data, Sample values);
   /// After every step; `step` counts it.
   void count(int64_t step, double loss, bool finite);
-  /// Whether this step is the one at which the rate is judged, once: 50 steps after the warm-up.
+  /// Whether this step is the one at which the rate is judged, once: 50 steps after the warm-up. Shorter runs are judged at their end.
   bool judges_rate_at(int64_t step) const;
   void judge_rate(int64_t step, const Sample& values);
   /// What the method measured, at the start (step 0) and at evaluations.
   void look_at(int64_t step, const Signs& signs);
   /// After an evaluation. `collapsed`: all examples are predicted alike.
   void evaluated(int64_t step, bool collapsed);
+  /// The run has reached its last step, and its last evaluation is done: what a longer run would have had time for is judged now.
+  void conclude(int64_t step, const Sample& values);
   /// A guard ends the job because of its numbers.
   void stopped(int64_t step, const std::string& why);
 
@@ -73,7 +75,8 @@ class Doctor {
   bool found(const std::string& name) const;
   bool blames_rate() const { return found("rate_too_low") || found("rate_too_high"); }
   void add(const std::string& name, int64_t step, std::string message);
-  int64_t judged_step() const;
+  void judge_fall(int64_t step);
+  void blame_one_prediction(int64_t step);
   std::string higher_rate(const std::string& what) const;
   std::string lower_rate(const std::string& what) const;
 
@@ -90,8 +93,8 @@ class Doctor {
   std::vector<double> window_;         ///< losses since the warm-up, until the rate is judged
   Losses beginning_;                   ///< of the first kWindow losses
   double squares_ = 0.0, last_ = 0.0;  ///< of their differences, and the loss before
-  Losses interval_, recent_;  ///< after those: since the last evaluation, and of the last long enough interval before
-  int64_t collapsed_ = 0;     ///< evaluations in a row
+  Losses interval_, recent_;           ///< after those: since the last long enough interval, and of that one
+  int64_t collapsed_ = 0;              ///< evaluations in a row
 };
 
 /// ||after - before|| / the larger of ||after|| and ||before||, by group; 0 where both are zero.

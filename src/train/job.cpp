@@ -17,7 +17,6 @@ Job::Job(RunConfig config, const Tokenizer& tokenizer, Datasets& datasets, std::
       data_(load_job_data(config_, tokenizer, datasets)),
       progress_(config_.train, *data_.train),
       doctor_({.learning_rate = config_.train.learning_rate.value(),
-               .total_steps = progress_.total_steps(),
                .warmup_steps = progress_.schedule().warmup_steps(),
                .batch = progress_.next().examples,
                .fresh = !config_.method->init_from}),
@@ -30,7 +29,11 @@ void Job::open(Bank& bank, int64_t k, Json provenance, int64_t step) {
   description_ = description_of(config_, bank, provenance.at("model"));
   const RunRecorder::Start start = recorder_->open(config_, provenance, bank, k, {step, progress_.total_steps()});
   progress_.resume(start.state);
-  doctor_.resume(start.state.doctor);
+  try {
+    doctor_.resume(start.state.doctor);
+  } catch (const Json::exception& error) {
+    throw_error<DataError>("{}: checkpoint: metadata \"state\": doctor: {}", config_.output, error.what());
+  }
   seconds_ = start.seconds;
   active_ = true;
   if (data_.dev == nullptr)
@@ -95,6 +98,8 @@ bool Job::finish_step(Bank& bank, const Step& step, const Optimizer::Report& rep
     progress_.keep_for_longer_run(recorder_->log_bytes(), doctor_.to_json());
     if (!progress_.logs_in_turn()) log_step();
     if (!progress_.evaluates_in_turn() && data_.dev != nullptr) evaluate_now(bank);
+    doctor_.conclude(this->step(), sample_values(*bank.method, k_));
+    say_findings();
   }
   if (active_ && progress_.patience_ended() && stopped_by_guard(bank)) return true;  // it ends earlier than it looked
   return !active_ || progress_.patience_ended() || progress_.saves_now();

@@ -190,10 +190,9 @@ void RunFolder::check_provenance(const RunConfig& config, const Json& provenance
   if (found_ != Found::checkpoint) return;
   check_config(config);
   const fs::path file = folder_ / "config.json";
-  const Json stored = read_json_file<ConfigError>(file);
+  const Json stored = read_json_file<ConfigError>(file).value("provenance", Json());
   for (const char* what : {"model", "tokenizer", "data"}) {
-    const Json before = stored.value("provenance", Json::object()).value(what, Json());
-    if (!before.is_null() && before != provenance.value(what, Json())) {
+    if (stored.is_object() && stored.contains(what) && stored[what] != provenance.value(what, Json())) {
       throw_error<DataError>("{}: the {} files changed since the run was started; it cannot go on with others",
                              file.string(), what);
     }

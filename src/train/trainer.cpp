@@ -95,7 +95,8 @@ std::vector<JobResult> train_bank(const std::vector<RunConfig>& configs, const T
     if (ended && folder.check_config(configs[i]) && folder.found() == RunFolder::Found::finished) folder.prolong();
     if (folder.found() == RunFolder::Found::stopped) {
       results[i].code = ExitCode::guard;
-      results[i].message = folder.read_end("stopped.json").value("message", folder.stopped().string());
+      const Json message = folder.read_end("stopped.json").value("message", Json());
+      results[i].message = message.is_string() ? message.get<std::string>() : folder.stopped().string();
     } else if (folder.found() == RunFolder::Found::finished) {
       results[i].metrics = folder.read_end("metrics.json");
       log_info("{}: finished before", configs[i].output);

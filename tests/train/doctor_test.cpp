@@ -21,7 +21,7 @@ double noise(int64_t step) {
 
 class DoctorTest : public testing::Test {
  protected:
-  Doctor::Setting setting_{.learning_rate = 1e-2, .total_steps = 400, .warmup_steps = 10, .batch = 16};
+  Doctor::Setting setting_{.learning_rate = 1e-2, .warmup_steps = 10, .batch = 16};
   DataFacts data_{.examples = 1000, .max_length = 64, .label_counts = {500, 500}, .labels = {"no", "yes"}};
   Doctor::Sample start_{{"adapter", {1.0, -1.0}}, {"head", {0.5, 0.5}}};
   double moved_ = 0.5, head_moved_ = 0.5;  // of the values, by the time the rate is judged
@@ -66,6 +66,7 @@ TEST_F(DoctorTest, AHealthyRunHasNoFinding) {
     doctor.look_at(first + 99, {{"prompt_norm", {3.0, ""}}, {"prefix_attention", {0.3, ""}}});
     doctor.evaluated(first + 99, false);
   }
+  doctor.conclude(400, moved());
   EXPECT_THAT(names(doctor), IsEmpty());
 }
 
@@ -80,10 +81,19 @@ TEST_F(DoctorTest, TheRateIsJudgedFiftyStepsAfterTheWarmUp) {
     }
   }
   EXPECT_THAT(judged, ElementsAre(60));
-  setting_.total_steps = 35;  // as many as there are
-  EXPECT_TRUE(begun().judges_rate_at(35));
-  setting_.total_steps = 29;  // too few to tell anything
-  EXPECT_FALSE(begun().judges_rate_at(29));
+}
+
+TEST_F(DoctorTest, AShorterRunIsJudgedAtItsEnd) {
+  moved_ = head_moved_ = 1e-3;
+  const auto names_at_end = [&](int64_t last) {
+    Doctor doctor = begun();
+    steps(doctor, 1, last, flat);
+    EXPECT_THAT(names(doctor), IsEmpty());
+    doctor.conclude(last, moved());
+    return names(doctor);
+  };
+  EXPECT_THAT(names_at_end(36), ElementsAre("rate_too_low"));
+  EXPECT_THAT(names_at_end(29), IsEmpty());  // too few steps to tell anything
 }
 
 TEST_F(DoctorTest, ARateIsTooLowWhereNeitherLossNorValuesMove) {
@@ -223,16 +233,18 @@ TEST_F(DoctorTest, PredictionsAlikeTwiceOrAtTheEndAreAFinding) {
       const auto first = static_cast<int64_t>(100 * i);
       steps(doctor, first + 1, first + 100, falling);
       doctor.evaluated(first + 100, collapsed[i]);
+      if (i + 1 < collapsed.size()) EXPECT_EQ(names(doctor).size(), i > 0 && collapsed[i] && collapsed[i - 1] ? 1 : 0);
     }
+    doctor.conclude(static_cast<int64_t>(100 * collapsed.size()), moved());
     return names(doctor);
   };
   EXPECT_THAT(evaluated({true, false, true, false}), IsEmpty());
   EXPECT_THAT(evaluated({true, true}), ElementsAre("one_prediction"));
   EXPECT_THAT(evaluated({false, false, false, true}), ElementsAre("one_prediction"));
-  setting_.total_steps = 30;  // too few to expect more
   Doctor doctor = begun();
-  steps(doctor, 1, 30, falling);
+  steps(doctor, 1, 30, falling);  // too few to expect more
   doctor.evaluated(30, true);
+  doctor.conclude(30, moved());
   EXPECT_THAT(names(doctor), IsEmpty());
 }
 
@@ -242,10 +254,9 @@ TEST_F(DoctorTest, ALossThatNeverFallsIsAFindingAtTheEnd) {
     for (int64_t step = every; step <= 400; step += every) {
       steps(doctor, step - every + 1, step, flat);
       doctor.evaluated(step, false);
-      if (step < 400) {
-        EXPECT_THAT(names(doctor), IsEmpty()) << step;
-      }
+      EXPECT_THAT(names(doctor), IsEmpty()) << step;
     }
+    doctor.conclude(400, moved());
     return names(doctor);
   };
   for (const int64_t every : {10, 16, 80, 400})
@@ -254,11 +265,22 @@ TEST_F(DoctorTest, ALossThatNeverFallsIsAFindingAtTheEnd) {
   EXPECT_THAT(evaluated(100), IsEmpty());
 }
 
+TEST_F(DoctorTest, ALongRunIsToldBeforeItsEnd) {
+  Doctor doctor = begun();
+  steps(doctor, 1, 499, flat);
+  doctor.evaluated(499, false);
+  EXPECT_THAT(names(doctor), IsEmpty());
+  steps(doctor, 500, 500, flat);
+  doctor.evaluated(500, false);
+  EXPECT_THAT(names(doctor), ElementsAre("loss_does_not_fall"));
+}
+
 TEST_F(DoctorTest, WhatFollowsFromTheRateIsNotSaidToo) {
   moved_ = head_moved_ = 0.0;
   Doctor doctor = begun();
   steps(doctor, 1, 400, flat);
   doctor.evaluated(400, true);
+  doctor.conclude(400, moved());
   EXPECT_THAT(names(doctor), ElementsAre("rate_too_low"));
 }
 
@@ -295,6 +317,7 @@ TEST_F(DoctorTest, WhatItHasNotSeenFromTheStartItDoesNotJudge) {
   steps(doctor, 11, 400, flat);
   doctor.look_at(400, {{"prompt_norm", {200.0, ""}}});
   doctor.evaluated(400, true);
+  doctor.conclude(400, moved());
   EXPECT_THAT(names(doctor), IsEmpty());
   EXPECT_TRUE(doctor.to_json().is_null());
 }
