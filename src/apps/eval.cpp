@@ -33,19 +33,17 @@ void check_fit(const ModelSession& session, const TaskInfo& task, const EncodedS
   session.check_rows(split);
 }
 
-/// Rows of the head and classes of the data stand in one order: that of the task or of data.labels, else the head's own.
-void choose_labels(ModelSession& session, EvalTarget& target) {
-  const std::vector<std::string>& known = session.labels();
-  if (known.empty()) return;
+/// Rows of the head and classes of the data stand in one order: that of the task or of data.labels, else the head's own. False: the data
+/// must tell its classes first.
+bool choose_labels(ModelSession& session, EvalTarget& target) {
   if (!outputs_from_file(target.task)) {
     session.order_labels(task_registry().at(resolve_task_name(target.task.name)).labels);
-    return;
-  }
-  if (target.data.labels.empty()) {
-    target.data.labels = known;
-  } else {
+  } else if (!target.data.labels.empty()) {
     session.order_labels(target.data.labels);
+  } else {
+    target.data.labels = session.labels();
   }
+  return !session.labels().empty();
 }
 
 void add_scores(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task,
@@ -67,10 +65,11 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
                              session.longest_text());
   }
   if (!target.length_chosen) target.task.max_length = std::min(target.task.max_length, session.longest_text());
-  choose_labels(session, target);
+  const bool chosen = choose_labels(session, target);
   const Dataset dataset = load_dataset(target.task, target.data, session.tokenizer(), {arguments.split});
   const EncodedSplit* split = dataset.find(arguments.split);
   if (split == nullptr) throw_error<DataError>("{}: no {} split", target.task.data, arguments.split);
+  if (!chosen) session.order_labels(dataset.task.labels);
   check_fit(session, dataset.task, *split);
 
   const Evaluation evaluation = evaluate(session.model(), session.method(), 0, *split, dataset.task);

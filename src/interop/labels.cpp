@@ -7,6 +7,7 @@
 #include <cctype>
 
 #include "peft/base/error.h"
+#include "peft/base/log.h"
 
 namespace peft {
 namespace {
@@ -33,6 +34,14 @@ std::vector<int64_t> permutation(const std::vector<std::string>& from, const std
 
 bool in_order(const std::vector<int64_t>& order) {
   return std::is_sorted(order.begin(), order.end());  // a permutation
+}
+
+/// Whether both names are there to be matched. A head without names is taken as it is, which may be wrong.
+bool can_match(const std::vector<std::string>& from, const std::vector<std::string>& to, const std::string& origin) {
+  if (from.empty() && !to.empty())
+    log_warning("{}: the names of its classes are not known; its rows are taken to be {}, in this order", origin,
+                fmt::join(to, ", "));
+  return !from.empty() && !to.empty();
 }
 
 at::Tensor reordered(const at::Tensor& rows, const std::vector<int64_t>& order) {
@@ -72,7 +81,7 @@ std::vector<int64_t> match_labels(const std::vector<std::string>& from, const st
 
 void order_labels(Transformer& model, const std::vector<std::string>& from, const std::vector<std::string>& to,
                   const std::string& origin) {
-  if (from.empty() || to.empty()) return;
+  if (!can_match(from, to, origin)) return;
   const std::vector<int64_t> order = match_labels(from, to, origin);
   if (in_order(order)) return;
   for (const HeadLayer& layer : model.spec().head) {
@@ -99,7 +108,7 @@ bool trains_labels(const Transformer& model, Method& method) {
 void order_labels(const Transformer& model, Method& method, int64_t k, const std::vector<std::string>& from,
                   const std::vector<std::string>& to, const std::string& origin) {
   const TrainedLinear* layer = labels_layer(model, method);
-  if (layer == nullptr || from.empty() || to.empty()) return;
+  if (layer == nullptr || !can_match(from, to, origin)) return;
   const std::vector<int64_t> order = match_labels(from, to, origin);
   if (in_order(order)) return;
   for (const at::Tensor& bank : {layer->weight_KOC, layer->bias_KO}) {

@@ -61,7 +61,9 @@ TEST_F(Labels, OfEveryMethodAreReorderedByName) {
     EXPECT_TRUE(same_values(one.logits(model_, input_).detach(), before));
     order_labels(model_, *one.method, 0, {"no", "yes"}, {"yes", "no"}, "x");
     EXPECT_TRUE(same_values(one.logits(model_, input_).detach(), before.flip(1)));
+    testing::internal::CaptureStderr();
     order_labels(model_, *one.method, 0, {}, {"no", "yes"}, "x");  // not known: as they are
+    EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("x: the names of its classes are not known"));
     EXPECT_TRUE(same_values(one.logits(model_, input_).detach(), before.flip(1)));
   }
 }

@@ -20,7 +20,8 @@ std::vector<int64_t> match_labels(const std::vector<std::string>& from, const st
                                   const std::string& origin);
 
 /// Puts the rows that give the labels from the order `from` into the order `to`: those of adapter k, or of the checkpoint's own head.
-/// Either list may be empty, which means not known: nothing happens. Throws DataError as match_labels.
+/// Either list may be empty, which means not known: the rows stay, with a warning where the data has names and the head has none. Throws
+/// DataError as match_labels.
 void order_labels(const Transformer& model, Method& method, int64_t k, const std::vector<std::string>& from,
                   const std::vector<std::string>& to, const std::string& origin);
 void order_labels(Transformer& model, const std::vector<std::string>& from, const std::vector<std::string>& to,
