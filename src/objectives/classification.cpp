@@ -1,3 +1,5 @@
+#include <ATen/ATen.h>
+
 #include "peft/kernels/cross_entropy.h"
 #include "peft/objectives/objective.h"
 #include "src/objectives/predictions.h"
@@ -5,7 +7,7 @@
 namespace peft {
 namespace {
 
-/// One of N classes: loss_e = -log softmax(logits_e)[label_e]; the prediction is the class of the largest logit.
+/// One of N classes: loss_e = -log softmax(logits_e)[label_e], or sum_n c_en (-log softmax(logits_e)[n]) where training weighs classes (c); the prediction is the class of the largest logit.
 class Classification final : public Objective {
  public:
   TargetKind target() const override { return TargetKind::class_id; }
@@ -13,6 +15,10 @@ class Classification final : public Objective {
 
   at::Tensor losses(const at::Tensor& logits_EN, const BatchTargets& targets,
                     const Execution& execution) const override {
+    if (!targets.class_weights.empty()) {
+      const at::Tensor weights = at::tensor(at::ArrayRef<double>(targets.class_weights)).to(logits_EN.options());
+      return -(weights.view_as(logits_EN) * at::log_softmax(logits_EN, 1)).sum(1);
+    }
     return cross_entropy(logits_EN, {targets.labels.begin(), targets.labels.end()}, execution);
   }
 

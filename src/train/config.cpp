@@ -103,6 +103,17 @@ void TrainConfig::visit(Fields& fields) {
                {.help = "of optim \"sgd\"", .min = 0, .max = 1, .max_exclusive = true, .per_job = true});
   fields.field("max_grad_norm", max_grad_norm,
                {.help = "gradients of an adapter are scaled down to this norm; 0: never", .min = 0, .per_job = true});
+  fields.field(
+      "class_weights", class_weights,
+      {.help = "label -> weight of its examples in the loss; \"balanced\": all classes together count the same "
+               "(n / (classes * n of the class)); absent: 1",
+       .per_job = true});
+  fields.field("label_smoothing_factor", label_smoothing_factor,
+               {.help = "share of each label that is spread over all classes, in training alone",
+                .min = 0,
+                .max = 1,
+                .max_exclusive = true,
+                .per_job = true});
   fields.field("seed", seed,
                {.help = "names every random stream: start values, head, order, dropout", .min = 0, .per_job = true});
   fields.field("data_seed", data_seed,
@@ -163,6 +174,15 @@ RunConfig parse_config(const Json& json, const std::string& origin) {
   require(train.max_steps != 0, origin,
           "train.max_steps: found 0, expected a positive number, or -1 for num_train_epochs");
   require(train.momentum == 0 || train.optim == "sgd", origin, "train.momentum: only with optim \"sgd\"");
+  const Json& weights = train.class_weights;
+  require(weights.is_null() || weights.is_object() || weights == "balanced", origin,
+          "train.class_weights: found " + weights.dump() + ", expected \"balanced\" or label -> weight");
+  if (weights.is_object()) {
+    for (const auto& [label, weight] : weights.items()) {
+      require(weight.is_number() && weight >= 0.0, origin,
+              fmt::format("train.class_weights.{}: found {}, expected a number >= 0", label, weight.dump()));
+    }
+  }
   for (const auto& [group, rate] : train.learning_rates) {
     require(std::find(kRateGroups.begin(), kRateGroups.end(), group) != kRateGroups.end(), origin,
             fmt::format("train.learning_rates.{}: unknown group (known: {})", group, fmt::join(kRateGroups, ", ")));

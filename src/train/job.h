@@ -38,6 +38,7 @@ class Job {
   const Dataset& data() const { return *data_.dataset; }
   const EncodedSplit& train_split() const { return *data_.train; }
   const EncodedSplit* dev_split() const { return data_.dev; }  ///< nullptr: nothing is evaluated
+  const LossWeights& loss_weights() const { return data_.weights; }
   const JobProgress& progress() const { return progress_; }
   const RunRecorder& recorder() const { return *recorder_; }
   int64_t step() const { return progress_.state().step; }

@@ -47,6 +47,7 @@ JobData load_job_data(RunConfig& config, const Tokenizer& tokenizer, Datasets& d
                              fmt::join(known, ", "), metric_advice(metric, known));
   }
   config.train.metric_for_best_model = metric;
+  data.weights = loss_weights(config.train, *data.train, data.dataset->task);
   return data;
 }
 

@@ -7,6 +7,7 @@
 
 #include "peft/data/dataset.h"
 #include "peft/train/config.h"
+#include "src/train/loss_weights.h"
 
 namespace peft {
 
@@ -17,6 +18,7 @@ struct JobData {
   std::shared_ptr<const Dataset> dataset;
   const EncodedSplit* train = nullptr;
   const EncodedSplit* dev = nullptr;  ///< nullptr: there is none with labels, and nothing is evaluated
+  LossWeights weights = {};           ///< of the loss that trains
 };
 
 /// Reads the splits and completes `config`: the task's full name, the labels, the metric that chooses best/. Throws ConfigError and

@@ -11,6 +11,7 @@ namespace peft {
 namespace {
 
 /// The active jobs' micro-batch number m as one packed batch: examples sorted by adapter, each with the weight 1 / (normaliser of its step).
+/// Where one job weighs classes, the targets of all say how.
 struct MicroBatch {
   std::vector<BatchExample> examples;
   BatchTargets targets;
@@ -20,6 +21,7 @@ struct MicroBatch {
 MicroBatch gather(const std::vector<std::unique_ptr<Job>>& jobs, const std::vector<Step>& steps,
                   const std::vector<double>& normalisers, std::size_t m, std::vector<int64_t>& ordinals) {
   MicroBatch batch;
+  const bool plain = std::all_of(jobs.begin(), jobs.end(), [](const auto& job) { return job->loss_weights().plain(); });
   for (std::size_t k = 0; k < jobs.size(); ++k) {
     if (m >= steps[k].micro_batches.size()) continue;
     const EncodedSplit& split = jobs[k]->train_split();
@@ -27,18 +29,21 @@ MicroBatch gather(const std::vector<std::unique_ptr<Job>>& jobs, const std::vect
       batch.examples.push_back({&split, example, static_cast<int64_t>(k), ordinals[k]});
       ordinals[k] += split.sequences(example);
       batch.targets.add(split, example);
+      if (!plain) jobs[k]->loss_weights().add_row(split.labels[example], batch.targets.class_weights);
       batch.weights.push_back(1.0 / normalisers[k]);
     }
   }
   return batch;
 }
 
-/// What the mean loss of a job's step is over: examples, or what else its objective counts.
-double normaliser(const Objective& objective, const EncodedSplit& split, const Step& step) {
-  int64_t sum = 0;
+/// What the mean loss of a job's step is over: examples with their weights, or what else its objective counts.
+double normaliser(const Objective& objective, const Job& job, const Step& step) {
+  const EncodedSplit& split = job.train_split();
+  double sum = 0.0;
   for (const auto& micro : step.micro_batches)
-    for (const int64_t example : micro) sum += objective.normaliser(split, example);
-  return static_cast<double>(std::max<int64_t>(sum, 1));  // nothing counted: all losses are 0
+    for (const int64_t example : micro)
+      sum += job.loss_weights().of(split.labels[example]) * static_cast<double>(objective.normaliser(split, example));
+  return sum > 0 ? sum : 1.0;  // nothing counted: all losses are 0
 }
 
 }  // namespace
@@ -59,7 +64,7 @@ StepLosses run_step(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, c
   std::vector<double> normalisers;
   std::size_t micro_batches = 0;
   for (std::size_t k = 0; k < jobs.size(); ++k) {
-    normalisers.push_back(normaliser(objective, jobs[k]->train_split(), steps[k]));
+    normalisers.push_back(normaliser(objective, *jobs[k], steps[k]));
     micro_batches = std::max(micro_batches, steps[k].micro_batches.size());
   }
   bank.optimizer->zero_gradients();

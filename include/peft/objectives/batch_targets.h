@@ -13,8 +13,10 @@ namespace peft {
 struct BatchTargets {
   std::vector<double> labels;  ///< [E] class id, number of a choice or score; NaN where the target is none of them
   std::vector<int64_t> sequence_offsets{0};  ///< [E+1]
-  std::vector<int64_t> ids;                  ///< classes of sets, or tokens of texts
-  std::vector<int64_t> id_offsets{0};        ///< [E+1]
+  /// [E, N] what -log p of each class counts in an example's loss, in training; empty: 1 for its own class, 0 for the others.
+  std::vector<double> class_weights;
+  std::vector<int64_t> ids;            ///< classes of sets, or tokens of texts
+  std::vector<int64_t> id_offsets{0};  ///< [E+1]
 
   void add(const EncodedSplit& split, int64_t example);
   int64_t examples() const { return static_cast<int64_t>(labels.size()); }

@@ -34,6 +34,8 @@ struct TrainConfig {
   std::string optim = "adamw";
   double weight_decay = 0.0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8, momentum = 0.0,
          max_grad_norm = 1.0;
+  Json class_weights;  ///< null, "balanced", or label -> weight
+  double label_smoothing_factor = 0.0;
   int64_t seed = 42;
   std::optional<int64_t> data_seed;
   std::string device = "auto";
