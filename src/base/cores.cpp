@@ -1,5 +1,6 @@
 #include "peft/base/cores.h"
 
+#include <dlfcn.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -52,6 +53,12 @@ bool names_cpu(const std::string& controllers) {
   return false;
 }
 
+/// With OMP_PROC_BIND libgomp binds this thread to a part of its cores before main() begins. It remembers how many there were.
+int cores_of_openmp() {
+  void* function = dlsym(RTLD_DEFAULT, "omp_get_num_procs");  // not there: no OpenMP in this program
+  return function == nullptr ? 0 : reinterpret_cast<int (*)()>(function)();
+}
+
 }  // namespace
 
 std::optional<double> cgroup_cores(const fs::path& root) {
@@ -84,6 +91,7 @@ int usable_cores() {
   static const int cores = [] {
     cpu_set_t mask;
     double count = sched_getaffinity(0, sizeof mask, &mask) == 0 ? CPU_COUNT(&mask) : 1;
+    count = std::max<double>(count, cores_of_openmp());
     if (const auto granted = cgroup_cores()) count = std::min(count, std::ceil(*granted));
     return std::max(1, static_cast<int>(count));
   }();

@@ -187,11 +187,23 @@ class Parser final : public Fields {
                                    const std::string& key) const {
     const std::string path = joined_path(section, key);
     std::string hint = peer_key_answer(path);
-    if (hint.empty()) {
+    if (!hint.empty()) {
+      hint += where_missing(our_key(path));
+    } else {
       const std::string near = nearest_name(key, known), elsewhere = near.empty() ? in_another_section(key) : near;
       hint = elsewhere.empty() ? "known keys: " + quoted_list(known) : fmt::format("did you mean \"{}\"?", elsewhere);
     }
     throw_error<ConfigError>("{}: {}: unknown key; {}", origin_, path, hint);
+  }
+
+  /// Sections whose keys depend on their `type` (method) may lack one that others of the kind have.
+  std::string where_missing(std::string_view path) const {
+    const std::size_t dot = path.rfind('.');
+    const auto section = sections_.find(std::string(path.substr(0, dot)));
+    if (dot == std::string_view::npos || section == sections_.end()) return {};
+    const auto& [json, known] = section->second;
+    if (std::count(known.begin(), known.end(), path.substr(dot + 1)) > 0 || !json->contains("type")) return {};
+    return fmt::format(", a key that \"type\": {} does not have", short_json((*json)["type"]));
   }
 
   /// The path of a key put into the wrong section. Names that mean something else in each section tell nothing.

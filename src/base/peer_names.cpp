@@ -21,16 +21,26 @@ std::string answer(const PeerName& peer) {
   return fmt::format("here it is \"{}\"{}", peer.ours, peer.note.empty() ? "" : fmt::format(" ({})", peer.note));
 }
 
-}  // namespace
-
-std::string peer_key_answer(std::string_view path) {
+const PeerName* find_key(std::string_view path) {
   const std::string folded = folded_name(path);
   const std::string_view view = folded, name = view.substr(view.rfind('.') + 1);  // npos + 1 = 0
   for (const std::string_view spelling : {view, name}) {
     const PeerName* peer = find(peer_keys(), spelling);
-    if (peer != nullptr && peer->ours != path) return answer(*peer);
+    if (peer != nullptr && peer->ours != path) return peer;
   }
-  return {};
+  return nullptr;
+}
+
+}  // namespace
+
+std::string_view our_key(std::string_view path) {
+  const PeerName* peer = find_key(path);
+  return peer == nullptr ? std::string_view() : peer->ours;
+}
+
+std::string peer_key_answer(std::string_view path) {
+  const PeerName* peer = find_key(path);
+  return peer == nullptr ? std::string() : answer(*peer);
 }
 
 std::string peer_value_answer(std::string_view kind, std::string_view value) {

@@ -224,12 +224,16 @@ void settle_minus_one(const std::set<std::string>& names, const ExampleSource& t
       train.file.path.string(), join_names({names.begin(), names.end()}));
 }
 
-/// 1, 1.0 and +1 are one class, called 1.
+/// 1, 1.0 and +1 are one class. A file that spells it in several ways calls it 1.
 void join_spellings(std::set<std::string>& names) {
-  std::erase_if(names, [&](const std::string& name) {
-    const auto value = whole_number(name);
-    return value && name != std::to_string(*value) && names.contains(std::to_string(*value));
-  });
+  std::map<int64_t, std::vector<std::string>> spellings;
+  for (const std::string& name : names)
+    if (const auto value = whole_number(name)) spellings[*value].push_back(name);
+  for (const auto& [value, several] : spellings) {
+    if (several.size() == 1) continue;
+    for (const std::string& name : several) names.erase(name);
+    names.insert(std::to_string(value));
+  }
 }
 
 }  // namespace
@@ -253,8 +257,8 @@ std::vector<std::string> infer_labels(const ExampleSource& train) {
     }
   }
   if (rows->rows() == 0) throw_error<DataError>("{}: no examples", bad.file());
-  settle_minus_one(names, train);
   join_spellings(names);
+  settle_minus_one(names, train);
   std::vector<std::string> labels(names.begin(), names.end());
   if (std::all_of(labels.begin(), labels.end(), [](const auto& label) { return whole_number(label).has_value(); }))
     std::stable_sort(labels.begin(), labels.end(),

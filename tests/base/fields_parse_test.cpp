@@ -156,6 +156,11 @@ TEST(ParseFields, ASectionCanPeekAtItsType) {
   EXPECT_EQ(parsed_with(R"("method": {"type": "prompt", "num_virtual_tokens": 5})").num_virtual_tokens, 5);
   EXPECT_EQ(error_with(R"("method": {"type": "prompt", "r": 5})"),
             "configs/x.json: method.r: unknown key; known keys: \"type\", \"num_virtual_tokens\"");
+  EXPECT_EQ(error_with(R"("method": {"type": "prompt", "lora_r": 5})"),
+            "configs/x.json: method.lora_r: unknown key; here it is \"method.r\", a key that \"type\": \"prompt\" does "
+            "not have");
+  EXPECT_EQ(error_with(R"("method": {"lora_r": 5})"),
+            "configs/x.json: method.lora_r: unknown key; here it is \"method.r\"");
 }
 
 TEST(ParseFields, IgnoresTheListedTopLevelKeysOnly) {

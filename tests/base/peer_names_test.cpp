@@ -28,6 +28,11 @@ TEST(PeerNames, KeysOfOtherProgramsAreAnsweredWithOurs) {
       {"logging_strategy", "train.logging_steps"},
       {"max_seq_length", "task.max_length"},
       {"model_max_length", "task.max_length"},
+      {"max_len", "task.max_length"},
+      {"epoch", "train.num_train_epochs"},
+      {"label_smoothing", "train.label_smoothing_factor"},
+      {"class_weight", "train.class_weights"},
+      {"optimiser", "train.optim"},
       {"max_train_samples", "data.limit.train"},
       {"max_eval_samples", "data.limit.dev"},
       {"max_predict_samples", "data.limit.test"},
@@ -96,8 +101,8 @@ TEST(PeerNames, KeysOfOtherProgramsAreAnsweredWithOurs) {
 
 TEST(PeerNames, WhatHasNoPlaceHereIsSaidSo) {
   for (const char* name : {"fp16", "tf32", "load_in_4bit", "quantization_config", "use_dora", "lora_bias", "bias",
-                           "gradient_checkpointing", "deepspeed", "fsdp", "report_to", "push_to_hub", "label_smoothing",
-                           "overwrite_output_dir", "trust_remote_code", "target_parameters"}) {
+                           "gradient_checkpointing", "deepspeed", "fsdp", "report_to", "push_to_hub",
+                           "neftune_noise_alpha", "overwrite_output_dir", "trust_remote_code", "target_parameters"}) {
     EXPECT_THAT(peer_key_answer(name), testing::StartsWith("not supported: ")) << name;
   }
   for (const char* name : {"per_device_eval_batch_size", "dataloader_num_workers", "load_best_model_at_end",

@@ -74,6 +74,10 @@ TEST_F(Advice, AMinusOneThatIsNoClassSaysHowItBecomesOne) {
 TEST_F(Advice, OneAndOnePointZeroAreOneClass) {
   write("train.csv", "text,label\na,1\nb,1.0\nc,0\n");
   EXPECT_EQ(labels(), (std::vector<std::string>{"0", "1"}));
+  write("train.csv", "text,label\na,+1\nb,1.0\nc,0\n");
+  EXPECT_EQ(labels(), (std::vector<std::string>{"0", "1"}));
+  write("train.csv", "text,label\na,-1\nb,1.0\nc,-1.0\n");
+  EXPECT_EQ(labels(), (std::vector<std::string>{"-1", "1.0"}));
   write("train.csv", "text,label\na,1.0\nb,0.0\n");
   EXPECT_EQ(labels(), (std::vector<std::string>{"0.0", "1.0"}));
   write("dev.jsonl", "{\"text\": \"a\", \"label\": 1}\n{\"text\": \"b\", \"label\": \"0\"}\n");

@@ -18,6 +18,8 @@ struct PeerName {
 
 std::span<const PeerName> peer_keys();
 
+/// Full path of the key that a peer's key at its full path means; empty: no peer has it, or there is none here.
+std::string_view our_key(std::string_view path);
 /// What to answer to an unknown key at its full path: `here it is "train.eval_steps" (n: every n steps)`, or `not supported: ...`. Empty:
 /// no peer has it.
 std::string peer_key_answer(std::string_view path);
