@@ -15,10 +15,6 @@ constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
 
 /// The lines without their ends. Empty ones and bytes that no line may have are reported.
 std::vector<ContentLine> lines_of(std::string_view content, int64_t& last_line, Findings& findings) {
-  if (content.starts_with(byte_order_mark)) {
-    findings.add("bom", 1, "byte order mark; expected none");
-    content.remove_prefix(byte_order_mark.size());
-  }
   std::vector<ContentLine> lines;
   int64_t number = 0;
   while (!content.empty()) {
@@ -27,6 +23,10 @@ std::vector<ContentLine> lines_of(std::string_view content, int64_t& last_line, 
     std::string_view text = content.substr(0, end);
     if (end == std::string_view::npos) findings.add("last", number, "no line feed at the end; expected one");
     content.remove_prefix(end == std::string_view::npos ? content.size() : end + 1);
+    if (text.starts_with(byte_order_mark)) {  // the JSON parser would pass over it in any line
+      findings.add("bom", number, "byte order mark; expected none");
+      text.remove_prefix(byte_order_mark.size());
+    }
     if (text.find('\r') != std::string_view::npos) {
       findings.add("return", number, "carriage return; expected lines that end in a line feed alone");
       if (text.ends_with('\r')) text.remove_suffix(1);

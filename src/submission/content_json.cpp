@@ -196,7 +196,7 @@ class JsonCheck {
       const auto& [idx, line] = found[i];
       if (i > 0 && idx == found[i - 1].first)
         findings_.add(noun + " again", line,
-                      fmt::format("{} {} already stands in line {}", noun, idx, found[i - 1].second));
+                      fmt::format("{} {} already stands in line {}; expected it once", noun, idx, found[i - 1].second));
       if (idx < 0 || idx >= expected)
         findings_.add(noun + " unknown", line, fmt::format("{} {}; expected 0 to {}", noun, idx, expected - 1));
     }

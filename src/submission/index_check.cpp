@@ -8,7 +8,8 @@ namespace peft {
 
 void IndexCheck::add(int64_t idx, int64_t line) {
   if (!std::binary_search(expected_.begin(), expected_.end(), idx)) {
-    findings_.add("unknown", line, fmt::format("{} {} is none of {}", noun_, idx, source_));
+    findings_.add("unknown", line,
+                  fmt::format("{} {}; expected one of the {} of {}", noun_, idx, expected_.size(), source_));
   } else if (!seen_.empty() && idx < seen_.back().first) {
     findings_.add("order", line,
                   fmt::format("{} {} behind {}; expected ascending order", noun_, idx, seen_.back().first));
@@ -27,8 +28,9 @@ void IndexCheck::finish(int64_t last_line) {
   std::sort(seen_.begin(), seen_.end());
   for (std::size_t i = 1; i < seen_.size(); ++i)
     if (seen_[i].first == seen_[i - 1].first)
-      findings_.add("twice", seen_[i].second,
-                    fmt::format("{} {} already stands in line {}", noun_, seen_[i].first, seen_[i - 1].second));
+      findings_.add(
+          "twice", seen_[i].second,
+          fmt::format("{} {} already stands in line {}; expected it once", noun_, seen_[i].first, seen_[i - 1].second));
   const std::vector<int64_t> absent = missing();
   std::string gap;
   int64_t line = last_line;

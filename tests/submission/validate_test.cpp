@@ -124,12 +124,12 @@ INSTANTIATE_TEST_SUITE_P(
         Corruption{"RowTooMany",
                    "WNLI.tsv",
                    [](const std::string& s) { return s + "146\t0\n"; },
-                   {"WNLI.tsv:148: index 146 is none of the leaderboard",
+                   {"WNLI.tsv:148: index 146; expected one of the 146 of the leaderboard",
                     "WNLI.tsv:148: 147 rows; expected the 146 of the leaderboard"}},
         Corruption{"Twice",
                    "WNLI.tsv",
                    line(3, "0\t1"),
-                   {"WNLI.tsv:3: index 0 already stands in line 2",
+                   {"WNLI.tsv:3: index 0 already stands in line 2; expected it once",
                     "WNLI.tsv:4: index 1 is missing; expected all of the leaderboard"}},
         Corruption{"Order",
                    "WNLI.tsv",
@@ -198,7 +198,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Corruption{"IdxTwice",
                                "WSC.jsonl",
                                line(2, "{\"idx\": 0, \"label\": \"True\"}"),
-                               {"WSC.jsonl:2: idx 0 already stands in line 1",
+                               {"WSC.jsonl:2: idx 0 already stands in line 1; expected it once",
                                 "WSC.jsonl:3: idx 1 is missing; expected all of the leaderboard"}},
                     Corruption{"WscInLowerCase",
                                "WSC.jsonl",
@@ -293,7 +293,7 @@ TEST(ValidateContent, ComparesIndicesWithTheDump) {
   rows.idx = {2, 5};
   EXPECT_THAT(check("WNLI.tsv", "index\tprediction\n2\t0\n5\t1\n", &rows).failures, IsEmpty());
   EXPECT_THAT(check("WNLI.tsv", "index\tprediction\n2\t0\n3\t1\n", &rows).failures,
-              ElementsAre("WNLI.tsv:3: index 3 is none of glue/WNLI/test.tsv",
+              ElementsAre("WNLI.tsv:3: index 3; expected one of the 2 of glue/WNLI/test.tsv",
                           "WNLI.tsv:3: index 5 is missing; expected all of glue/WNLI/test.tsv"));
 }
 
