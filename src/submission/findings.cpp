@@ -20,8 +20,7 @@ std::vector<std::string> Findings::lines() const {
   for (const Broken& broken : broken_) {
     std::string line = broken.line == 0 ? file_ : fmt::format("{}:{}", file_, broken.line);
     line += ": " + broken.message;
-    if (broken.times > 1)
-      line += fmt::format("; {} more {} like this", broken.times - 1, broken.times == 2 ? "line" : "lines");
+    if (broken.times > 1) line += fmt::format("; {} more like this", broken.times - 1);
     all.push_back(std::move(line));
   }
   return all;

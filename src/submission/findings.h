@@ -1,5 +1,5 @@
 #pragma once
-/// What the validator finds in one file. Private to src/submission.
+/// What the validator finds in one file or place. Private to src/submission.
 
 #include <cstdint>
 #include <string>
@@ -17,7 +17,7 @@ class Findings {
   /// Line 0: the file as a whole.
   void add(std::string_view rule, int64_t line, std::string message);
   bool empty() const { return broken_.empty(); }
-  /// "FILE:LINE: message; 2 more lines like this"
+  /// "FILE:LINE: message; 2 more like this"
   std::vector<std::string> lines() const;
 
  private:

@@ -17,13 +17,15 @@ const fs::path& checked(const fs::path& folder, const std::string& benchmark) {
   if (!path_exists(folder)) return folder;
   if (!fs::is_directory(folder, unreadable)) throw_error<ConfigError>("{}: no folder; expected one", folder.string());
   const auto known = submission_files(benchmark);
+  std::vector<std::string> others;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     const auto is = [&](const SubmissionFile* file) { return file->name == name; };
-    if (is_beside_the_files(name) || std::any_of(known.begin(), known.end(), is)) continue;
-    throw_error<ConfigError>("{}: holds {}; expected an empty folder, or one with files of {} alone", folder.string(),
-                             name, benchmark_title(benchmark));
+    if (!is_beside_the_files(name) && std::none_of(known.begin(), known.end(), is)) others.push_back(name);
   }
+  if (!others.empty())
+    throw_error<ConfigError>("{}: holds {}; expected an empty folder, or one with files of {} alone", folder.string(),
+                             *std::min_element(others.begin(), others.end()), benchmark_title(benchmark));
   return folder;
 }
 

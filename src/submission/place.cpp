@@ -6,6 +6,7 @@
 #include "peft/base/files.h"
 #include "peft/submission/manifest.h"
 #include "peft/submission/table.h"
+#include "src/submission/findings.h"
 #include "src/submission/text.h"
 
 namespace peft {
@@ -17,11 +18,12 @@ constexpr std::uintmax_t largest_file = 256 << 20;
 
 Place read_folder(const fs::path& folder) {
   Place place;
+  Findings problems(folder.string());
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     if (is_beside_the_files(name)) continue;
     if (!entry.is_regular_file()) {
-      place.problems.push_back(fmt::format("{} is no file; expected files alone", in_quotes(name)));
+      problems.add("no file", 0, fmt::format("{} is no file; expected files alone", in_quotes(name)));
     } else if (entry.file_size() > largest_file) {
       throw_error<DataError>("{}: {} bytes; expected at most {}", entry.path().string(), entry.file_size(),
                              largest_file);
@@ -30,7 +32,7 @@ Place read_folder(const fs::path& folder) {
     }
   }
   std::sort(place.files.begin(), place.files.end());
-  std::sort(place.problems.begin(), place.problems.end());
+  place.problems = problems.lines();
   return place;
 }
 

@@ -11,7 +11,7 @@ namespace peft {
 
 struct Place {
   NamedFiles files;                   ///< by name
-  std::vector<std::string> problems;  ///< `found; expected`: what is no file, or has no name of one
+  std::vector<std::string> problems;  ///< `PLACE: found; expected`: what is no file, or has no name of one
   bool archive = false;
 };
 

@@ -149,12 +149,13 @@ void read_table(const SubmissionFile& file, const fs::path& path, TestRows& rows
 
 DumpRoots dump_roots(const fs::path& data) {
   std::error_code unreadable;
-  const fs::path folder = fs::is_directory(data, unreadable) ? data : data.parent_path();
+  const fs::path around = data.has_parent_path() ? data.parent_path() : fs::path(".");
+  const fs::path folder = fs::is_directory(data, unreadable) ? data : around;
   DumpRoots roots{folder};
   const auto& table = submission_table();
   if (std::any_of(table.begin(), table.end(),
                   [&](const SubmissionFile& file) { return lower(file.folder) == folder_name(folder); }))
-    roots.push_back(folder / "..");
+    roots.push_back((folder / "..").lexically_normal());
   return roots;
 }
 

@@ -29,8 +29,7 @@ std::string all_names(const std::string& benchmark) {
 }
 
 void check_names(const fs::path& where, const Place& place, bool all, Validation& validation) {
-  for (const std::string& problem : place.problems)
-    validation.failures.push_back(fmt::format("{}: {}", where.string(), problem));
+  validation.failures = place.problems;
   for (const auto& member : place.files) {
     const SubmissionFile* file = find_file(validation.benchmark, member.first);
     if (file == nullptr) {
@@ -75,8 +74,7 @@ void read_filled(const fs::path& folder, Validation& validation) {
 void compare_archive(const fs::path& path, const Place& folder, Validation& validation) {
   if (!path_exists(path)) return;
   const Place archive = read_place(path);
-  for (const std::string& problem : archive.problems)
-    validation.failures.push_back(fmt::format("{}: {}", path.string(), problem));
+  validation.failures.insert(validation.failures.end(), archive.problems.begin(), archive.problems.end());
   if (archive.files != folder.files)
     validation.failures.push_back(
         fmt::format("{}: holds other files than the folder; expected the same, byte for byte", path.string()));
@@ -94,6 +92,10 @@ Validation validate_submission(const fs::path& place_path, const DumpRoots& root
   const Place place = read_place(place_path);
   Validation validation;
   validation.benchmark = benchmark_of(place);
+  if (validation.benchmark.empty() && !place.problems.empty()) {  // such as a whole folder in an archive
+    validation.failures = place.problems;
+    return validation;
+  }
   if (validation.benchmark.empty())
     throw_error<DataError>("{}: no file of a leaderboard; expected {} (GLUE) or {} (SuperGLUE)", place_path.string(),
                            all_names("glue"), all_names("superglue"));

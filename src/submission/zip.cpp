@@ -7,6 +7,7 @@
 #include <set>
 
 #include "peft/base/error.h"
+#include "src/submission/findings.h"
 #include "src/submission/text.h"
 
 namespace peft {
@@ -42,14 +43,20 @@ std::string bytes_of(zip_source_t* source) {
   return bytes;
 }
 
-/// What is wrong with the name of a member; empty: nothing.
-std::string problem_of(const std::string& name) {
-  if (name.ends_with('/')) return fmt::format("the folder {}; expected files alone", in_quotes(name));
-  if (name.find('/') != std::string::npos || name.find('\\') != std::string::npos)
-    return fmt::format("the path {}; expected names without folders", in_quotes(name));
-  if (name.empty() || name == "." || name == "..")
-    return fmt::format("the name {}; expected a file's", in_quotes(name));
-  return {};
+/// Whether a member has the name of a file at the top level, and no other has it.
+bool check_name(const std::string& name, std::set<std::string>& names, Findings& problems) {
+  if (name.ends_with('/')) {
+    problems.add("folder", 0, fmt::format("the folder {}; expected files alone", in_quotes(name)));
+  } else if (name.find('/') != std::string::npos || name.find('\\') != std::string::npos) {
+    problems.add("path", 0, fmt::format("the path {}; expected names without folders", in_quotes(name)));
+  } else if (name.empty() || name == "." || name == "..") {
+    problems.add("name", 0, fmt::format("the name {}; expected a file's", in_quotes(name)));
+  } else if (!names.insert(name).second) {
+    problems.add("twice", 0, fmt::format("the name {} occurs twice; expected it once", in_quotes(name)));
+  } else {
+    return true;
+  }
+  return false;
 }
 
 std::string read_member(zip_t* archive, zip_uint64_t number, const std::string& where, std::size_t room,
@@ -114,23 +121,19 @@ ZipContent read_zip(const std::filesystem::path& path, const ZipLimits& limits) 
   if (members > limits.members)
     throw_error<DataError>("{}: {} members; expected at most {}", path.string(), members, limits.members);
   ZipContent content;
+  Findings problems(path.string());
   std::set<std::string> names;
   std::size_t total = 0;
   for (zip_uint64_t i = 0; i < members; ++i) {
     const char* raw = zip_get_name(archive.get(), i, ZIP_FL_ENC_RAW);
     if (raw == nullptr) throw_error<DataError>("{}: {}", path.string(), zip_strerror(archive.get()));
     const std::string name = raw;
-    std::string problem = problem_of(name);
-    if (problem.empty() && !names.insert(name).second)
-      problem = fmt::format("the name {} occurs twice; expected it once", in_quotes(name));
-    if (!problem.empty()) {
-      content.problems.push_back(std::move(problem));
-      continue;
-    }
+    if (!check_name(name, names, problems)) continue;
     std::string bytes = read_member(archive.get(), i, path.string() + "/" + name, limits.bytes - total, limits);
     total += bytes.size();
     content.files.emplace_back(name, std::move(bytes));
   }
+  content.problems = problems.lines();
   return content;
 }
 

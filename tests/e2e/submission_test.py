@@ -153,7 +153,7 @@ def test_superglue_is_filled_from_the_dump_of_multirc(world, tmp_path):
 def test_each_broken_rule_is_one_line(world, tmp_path):
     out = tmp_path / "out"
     evaluate("--adapter", world.runs["wnli"], "--submission", out, "--fill-missing")
-    assert evaluate("--validate", out)[1][0]["failures"] == 0
+    assert evaluate("--validate", out, "--data", world.glue)[1][0]["failures"] == 0
     lines = (out / "WNLI.tsv").read_text().splitlines()
     lines[17] = "16\t1.0"
     (out / "WNLI.tsv").write_text("\n".join(lines) + "\n")
@@ -218,7 +218,7 @@ def test_what_cannot_become_a_submission_is_refused_before_anything_is_evaluated
     assert "which would tell what to fill; expected --adapter" in refused(USAGE, "--submission", out, "--fill-missing")
     assert "--adapter DIR is missing" in refused(USAGE, "--submission", out)
     assert not out.exists()
-    assert "holds config.json; expected an empty folder" in refused(USAGE, "--adapter", wnli, "--submission", wnli)
+    assert "holds best; expected an empty folder" in refused(USAGE, "--adapter", wnli, "--submission", wnli)
     evaluate("--adapter", wnli, "--submission", out)
     assert "holds WNLI.tsv; expected an empty folder, or one with files of SuperGLUE alone" in refused(USAGE, "--adapter", copa, "--submission", out)
 

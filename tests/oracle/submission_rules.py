@@ -4,6 +4,7 @@ broken_rules(place, root) gives one (file, line, text) for each broken rule. `ro
 in it, the official number of rows counts.
 """
 
+import functools
 import io
 import json
 import pathlib
@@ -51,6 +52,7 @@ def dump_of(name, root):
             return pathlib.Path(root) / folder / file
 
 
+@functools.lru_cache(maxsize=None)
 def dump_rows(name, root):
     """Indices of the lines, and for MultiRC {passage: {question: {answers}}}; the official numbers without a dump."""
     path = dump_of(name, root)

@@ -16,7 +16,7 @@ import pytest
 from conftest import BIN
 from submission_rules import BENCHMARKS, broken_rules, dump_of, dump_rows
 
-ROUNDS = 100
+ROUNDS = 60
 
 
 def tool(*arguments):

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "peft/submission/manifest.h"
+#include "peft/submission/zip.h"
 #include "tests/data/fixtures.h"
 #include "tests/submission/samples.h"
 
@@ -139,11 +140,11 @@ INSTANTIATE_TEST_SUITE_P(
                    "RTE.tsv",
                    line(3, "1\t entailment"),
                    {"RTE.tsv:3: prediction \" entailment\"; expected one of entailment, not_entailment"}},
-        Corruption{"LabelInCapitals",
-                   "RTE.tsv",
-                   [](const std::string& s) { return with_line(with_line(s, 3, "1\tEntailment"), 9, "7\tNO"); },
-                   {"RTE.tsv:3: prediction \"Entailment\"; expected one of entailment, not_entailment; 1 more line "
-                    "like this"}},
+        Corruption{
+            "LabelInCapitals",
+            "RTE.tsv",
+            [](const std::string& s) { return with_line(with_line(s, 3, "1\tEntailment"), 9, "7\tNO"); },
+            {"RTE.tsv:3: prediction \"Entailment\"; expected one of entailment, not_entailment; 1 more like this"}},
         Corruption{"LabelAsNumber",
                    "RTE.tsv",
                    line(3, "1\t0"),
@@ -267,7 +268,7 @@ TEST(ValidateMultiRc, KnowsTheTypesOfAllKeys) {
   EXPECT_THAT(
       multirc_failures(passage(question(4, answer(8, "true") + ", " + answer(9, "\"1\"")))),
       ElementsAre("MultiRC.jsonl:1: passage.questions[0].answers[0].label is true; expected one of the integers 0, 1; "
-                  "1 more line like this"));
+                  "1 more like this"));
   EXPECT_THAT(multirc_failures("{\"idx\": 0, \"passage\": {\"questions\": 3}}"),
               ElementsAre("MultiRC.jsonl:1: passage.questions is 3; expected a list"));
   EXPECT_THAT(multirc_failures("{\"idx\": 0, \"passage\": []}"),
@@ -368,6 +369,14 @@ TEST_F(ValidateFolder, ReadsTheDumpsOfTheRoot) {
   EXPECT_THAT(validation.dumps, ElementsAre("RTE.tsv"));
   EXPECT_THAT(validation.warnings,
               ElementsAre((folder_ / "glue/RTE/test.tsv").string() + ": 2 rows, and the leaderboard has 3000"));
+}
+
+TEST_F(ValidateFolder, SeesThatAnArchiveHoldsAFolder) {
+  // What an archiver makes of "out": zip_bytes() itself takes any name.
+  write("x.zip", zip_bytes({{"out/CB.jsonl", ""}, {"out/WSC.jsonl", ""}}));
+  EXPECT_THAT(validate_submission(folder_ / "x.zip", {}).failures,
+              ElementsAre((folder_ / "x.zip").string() +
+                          ": the path \"out/CB.jsonl\"; expected names without folders; 1 more like this"));
 }
 
 TEST_F(ValidateFolder, RefusesAPlaceWithoutSubmissions) {

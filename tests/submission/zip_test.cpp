@@ -75,14 +75,14 @@ TEST_F(Zip, HasEqualBytesInEveryTimeZoneAndAtEveryTime) {
 }
 
 TEST_F(Zip, RefusesFoldersAndPaths) {
-  make({{"a.tsv", "1"}, {"sub/", ""}, {"sub/b.tsv", "2"}, {"../c.tsv", "3"}, {"d\\e.tsv", "4"}, {"..", "5"}});
-  const ZipContent content = read_zip(folder_ / "x.zip");
+  const std::string path =
+      make({{"a.tsv", "1"}, {"sub/", ""}, {"sub/b.tsv", "2"}, {"../c.tsv", "3"}, {"d\\e.tsv", "4"}, {"..", "5"}});
+  const ZipContent content = read_zip(path);
   EXPECT_THAT(content.files, ElementsAre(Pair("a.tsv", "1")));
-  EXPECT_THAT(
-      content.problems,
-      ElementsAre("the folder \"sub/\"; expected files alone", "the path \"sub/b.tsv\"; expected names without folders",
-                  "the path \"../c.tsv\"; expected names without folders",
-                  "the path \"d\\\\e.tsv\"; expected names without folders", "the name \"..\"; expected a file's"));
+  EXPECT_THAT(content.problems,
+              ElementsAre(path + ": the folder \"sub/\"; expected files alone",
+                          path + ": the path \"sub/b.tsv\"; expected names without folders; 2 more like this",
+                          path + ": the name \"..\"; expected a file's"));
 }
 
 TEST_F(Zip, RefusesNamesThatOccurTwice) {
@@ -91,7 +91,8 @@ TEST_F(Zip, RefusesNamesThatOccurTwice) {
   save(bytes);
   const ZipContent content = read_zip(folder_ / "x.zip");
   EXPECT_THAT(content.files, ElementsAre(Pair("a.tsv", "1")));
-  EXPECT_THAT(content.problems, ElementsAre("the name \"a.tsv\" occurs twice; expected it once"));
+  EXPECT_THAT(content.problems,
+              ElementsAre((folder_ / "x.zip").string() + ": the name \"a.tsv\" occurs twice; expected it once"));
 }
 
 TEST_F(Zip, RefusesWhatUnpacksToTooMuch) {

@@ -20,8 +20,9 @@ struct ZipLimits {
 };
 
 struct ZipContent {
-  NamedFiles files;                   ///< in the order of the archive
-  std::vector<std::string> problems;  ///< `found; expected`: folders, paths, names that occur twice; these are not read
+  NamedFiles files;  ///< in the order of the archive
+  /// `ARCHIVE: found; expected`, a line for each kind: folders, paths, names that occur twice. These are not read.
+  std::vector<std::string> problems;
 };
 
 /// Throws DataError: no archive, a damaged or encrypted one, or one that is larger than the limits, whatever its headers say.
