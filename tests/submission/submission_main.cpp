@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <iostream>
 
 #include "peft/base/error.h"
+#include "peft/base/json.h"
 #include "peft/submission/folder.h"
 
 namespace peft {
@@ -40,22 +42,25 @@ int make(const std::string& folder, const std::string& benchmark, const DumpRoot
   return validation.passed() ? 0 : 3;
 }
 
-int check(const std::string& place, const DumpRoots& roots) {
-  const Validation validation = validate_submission(place, roots);
-  for (const std::string& line : validation.failures) fmt::print("{}\n", line);
-  return validation.passed() ? 0 : 3;
+/// One result for each line `PLACE<TAB>ROOT` of the standard input; an empty root: none.
+int check_all() {
+  std::string line;
+  while (std::getline(std::cin, line)) {
+    const std::string place = line.substr(0, line.find('\t')), root = line.substr(line.find('\t') + 1);
+    Json failures;
+    try {
+      failures = validate_submission(place, root.empty() ? DumpRoots{} : dump_roots(root)).failures;
+    } catch (const DataError& error) {
+      failures = {error.what()};
+    }
+    fmt::print("{}\n", failures.dump());
+  }
+  return 0;
 }
 
 int run(const std::vector<std::string>& arguments) {
-  const bool makes = arguments.at(0) == "make";
-  const std::size_t root = makes ? 3 : 2;
-  const DumpRoots roots = arguments.size() > root ? dump_roots(arguments[root]) : DumpRoots{};
-  try {
-    return makes ? make(arguments.at(1), arguments.at(2), roots) : check(arguments.at(1), roots);
-  } catch (const Error& error) {
-    fmt::print("{}\n", error.what());
-    return static_cast<int>(error.code());
-  }
+  if (arguments.at(0) == "check") return check_all();
+  return make(arguments.at(1), arguments.at(2), arguments.size() > 3 ? dump_roots(arguments[3]) : DumpRoots{});
 }
 
 }  // namespace
