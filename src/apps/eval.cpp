@@ -9,6 +9,7 @@
 #include "peft/objectives/objective.h"
 #include "peft/train/evaluate.h"
 #include "src/apps/eval_arguments.h"
+#include "src/apps/eval_submission.h"
 #include "src/apps/main.h"
 #include "src/apps/model_session.h"
 #include "src/apps/waiting.h"
@@ -56,8 +57,10 @@ void add_scores(const Evaluation& evaluation, const EncodedSplit& split, const T
   report["undefined"] = metrics.at("eval_undefined");
 }
 
-nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArguments& arguments) {
+nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArguments& arguments,
+                                        EvalSubmission* submission) {
   EvalTarget target = find_target(folder, arguments.options);
+  if (submission != nullptr) target.data.limit = {};  // every row is answered
   ModelSession session(target.folder.model, target.folder.adapter, target.folder.dtype, arguments.device);
   warn_of_another_model(target.folder, session.model());
   if (arguments.options.max_length && target.task.max_length > session.longest_text()) {
@@ -80,6 +83,8 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
   if (arguments.logits && !evaluation.logits.defined())
     throw_error<ConfigError>("--logits: {} has no logits of sequences", dataset.task.name);
   if (arguments.logits) write_logits(*arguments.logits, evaluation.logits);
+  std::vector<std::string> written;
+  if (submission != nullptr) written = submission->write(target, evaluation, *split, dataset.task);
 
   nlohmann::ordered_json report{{"adapter", folder},
                                 {"model", target.folder.model.string()},
@@ -91,6 +96,7 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
   } else {
     add_scores(evaluation, *split, dataset.task, arguments, report);
   }
+  if (submission != nullptr) report["submission"] = written;
   report["invalid"] = report["nonfinite"] = evaluation.nonfinite;
   report["samples_per_second"] = static_cast<double>(split->size()) / std::max(evaluation.seconds, 1e-9);
   return report;
@@ -99,10 +105,13 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
 int eval(int argc, char** argv) {
   const auto arguments = parse_eval_arguments(argc, argv);
   if (!arguments) return static_cast<int>(ExitCode::done);
+  if (arguments->validate) return validate_place(*arguments);
   choose_waiting();
+  std::optional<EvalSubmission> submission;
+  if (arguments->submission) submission.emplace(*arguments);
   for (const std::string& adapter : arguments->adapters)
-    print_result(evaluate_adapter(adapter, *arguments).dump() + "\n");
-  return static_cast<int>(ExitCode::done);
+    print_result(evaluate_adapter(adapter, *arguments, submission ? &*submission : nullptr).dump() + "\n");
+  return submission ? submission->finish() : static_cast<int>(ExitCode::done);
 }
 
 }  // namespace

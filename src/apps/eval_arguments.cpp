@@ -5,6 +5,24 @@
 #include "src/apps/main.h"
 
 namespace peft {
+namespace {
+
+void check_validate(const cxxopts::ParseResult& parsed) {
+  for (const cxxopts::KeyValue& argument : parsed.arguments())
+    if (argument.key() != "validate" && argument.key() != "data")
+      throw_error<ConfigError>("--validate: found --{} beside it; expected --data alone", argument.key());
+}
+
+void check_submission(const cxxopts::ParseResult& parsed, EvalArguments& arguments) {
+  if (arguments.fill_missing && !arguments.submission)
+    throw ConfigError("--fill-missing: --submission DIR is missing: it names the folder to fill");
+  if (!arguments.submission) return;
+  if (parsed.count("split") == 0) arguments.split = "test";
+  if (arguments.split != "test")
+    throw_error<ConfigError>("--split {}: expected test, whose rows a submission answers", arguments.split);
+}
+
+}  // namespace
 
 std::optional<EvalArguments> parse_eval_arguments(int argc, char** argv) {
   EvalArguments arguments;
@@ -17,7 +35,13 @@ std::optional<EvalArguments> parse_eval_arguments(int argc, char** argv) {
       "split", "train, dev or test", cxxopts::value(arguments.split)->default_value("dev"), "NAME")(
       "predictions", "JSON Lines file to write", cxxopts::value<std::string>(), "FILE")(
       "logits", "safetensors file to write", cxxopts::value<std::string>(), "FILE")(
-      "max-length", "tokens of a text, special tokens included", cxxopts::value<int64_t>(), "N")(
+      "submission", "folder for the task's file as the leaderboard of GLUE or SuperGLUE takes it",
+      cxxopts::value<std::string>(),
+      "DIR")("fill-missing", "with --submission: one constant prediction in the files that are missing",
+             cxxopts::value(arguments.fill_missing))(
+      "validate", "folder or submission.zip to check; --data ROOT: against the dumps in it",
+      cxxopts::value<std::string>(),
+      "PLACE")("max-length", "tokens of a text, special tokens included", cxxopts::value<int64_t>(), "N")(
       "dtype", "float32, bfloat16, auto", cxxopts::value<std::string>(), "TYPE")(
       "device", "auto, cpu, cuda", cxxopts::value(arguments.device)->default_value("auto"), "NAME")(
       "bootstrap", "resamples behind ci95; 0: none", cxxopts::value(arguments.resamples)->default_value("1000"), "B")(
@@ -25,9 +49,16 @@ std::optional<EvalArguments> parse_eval_arguments(int argc, char** argv) {
   const auto parsed = parse_command_line(
       options, argc, argv,
       {"peft-eval --adapter runs/quickstart/lora --split test",
-       "peft-eval --adapter runs/quickstart/lora/best --data examples/wordnet_gloss --predictions predictions.jsonl"});
+       "peft-eval --adapter runs/quickstart/lora/best --data examples/wordnet_gloss --predictions predictions.jsonl",
+       "peft-eval --adapter runs/rte/best --adapter runs/cola/best --split test --submission glue-submission",
+       "peft-eval --submission glue-submission --fill-missing --data glue_data",
+       "peft-eval --validate glue-submission/submission.zip --data glue_data"});
   if (!parsed) return std::nullopt;
-  if (parsed->count("adapter") == 0) throw ConfigError("--adapter DIR is missing");
+  arguments.validate = given<std::string>(*parsed, "validate");
+  arguments.submission = given<std::string>(*parsed, "submission");
+  if (arguments.validate) check_validate(*parsed);
+  if (parsed->count("adapter") == 0 && !arguments.validate && !arguments.fill_missing)
+    throw ConfigError("--adapter DIR is missing");
   for (const cxxopts::KeyValue& argument : parsed->arguments()) {  // as given: cxxopts would split a path at its commas
     if (argument.key() == "adapter") arguments.adapters.push_back(argument.value());
   }
@@ -39,6 +70,7 @@ std::optional<EvalArguments> parse_eval_arguments(int argc, char** argv) {
   arguments.predictions = given<std::string>(*parsed, "predictions");
   arguments.logits = given<std::string>(*parsed, "logits");
   arguments.split = canonical_split(arguments.split);
+  check_submission(*parsed, arguments);
   check_choice("device", arguments.device, {"auto", "cpu", "cuda"});
   if (arguments.options.dtype) check_choice("dtype", *arguments.options.dtype, {"float32", "bfloat16", "auto"});
   if (arguments.options.max_length && *arguments.options.max_length < 1) {

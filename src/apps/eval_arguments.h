@@ -15,7 +15,10 @@ struct EvalArguments {
   EvalOptions options;
   std::string split = "dev", device = "auto";
   std::optional<std::string> predictions, logits;
-  int64_t resamples = 1000;  ///< behind an interval of one score (docs/tasks.md#intervals); 0: no intervals
+  std::optional<std::string> submission;  ///< folder of a leaderboard's files
+  bool fill_missing = false;
+  std::optional<std::string> validate;  ///< such a folder or its archive; nothing is evaluated then
+  int64_t resamples = 1000;             ///< behind an interval of one score (docs/tasks.md#intervals); 0: no intervals
   uint64_t seed = 0;
 };
 
