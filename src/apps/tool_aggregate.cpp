@@ -16,17 +16,17 @@
 namespace peft {
 namespace {
 
-using Report = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
-struct Arguments {
+struct AggregateArguments {
   std::string benchmark;
   std::vector<std::string> runs;
   bool json = false;
 };
 
 /// Nothing when the help was asked for and printed.
-std::optional<Arguments> parse_arguments(int argc, char** argv) {
-  Arguments arguments;
+std::optional<AggregateArguments> parse_aggregate(int argc, char** argv) {
+  AggregateArguments arguments;
   const auto known = fmt::format("{}", fmt::join(aggregates().names(), ", "));
   cxxopts::Options options("peft-tool aggregate",
                            "The score of a benchmark: the mean over its tasks. Several runs of a task are its seeds; "
@@ -51,13 +51,14 @@ std::optional<Arguments> parse_arguments(int argc, char** argv) {
 }
 
 template <class Value>
-Report or_null(const std::optional<Value>& value) {
-  return value ? Report(*value) : Report();
+OrderedJson or_null(const std::optional<Value>& value) {
+  return value ? OrderedJson(*value) : OrderedJson();
 }
 
-Report to_json(const std::string& benchmark, const AggregateResult& result, const BenchmarkRuns& runs) {
-  Report report{{"benchmark", benchmark},    {"score", or_null(result.mean)}, {"partial", !result.missing.empty()},
-                {"missing", result.missing}, {"tasks", Report::object()},     {"failed", Report::array()}};
+OrderedJson json_of(const std::string& benchmark, const AggregateResult& result, const BenchmarkRuns& runs) {
+  OrderedJson report{
+      {"benchmark", benchmark},    {"score", or_null(result.mean)},  {"partial", !result.missing.empty()},
+      {"missing", result.missing}, {"tasks", OrderedJson::object()}, {"failed", OrderedJson::array()}};
   for (const AggregateResult::Task& task : result.tasks)
     report["tasks"][task.task] = {
         {"metric", task.score},          {"n", task.spread.n},
@@ -72,7 +73,7 @@ Report to_json(const std::string& benchmark, const AggregateResult& result, cons
 
 std::string percent(double fraction) { return fmt::format("{:.1f}", 100 * fraction); }
 
-std::string to_table(const std::string& benchmark, const AggregateResult& result, const BenchmarkRuns& runs) {
+std::string table_of(const std::string& benchmark, const AggregateResult& result, const BenchmarkRuns& runs) {
   using Row = std::array<std::string, 8>;
   std::vector<Row> rows{{"task", "metric", "seeds", "mean", "sd", "median", "min", "max"}};
   for (const auto& [task, score, spread] : result.tasks)
@@ -102,14 +103,14 @@ std::string to_table(const std::string& benchmark, const AggregateResult& result
 }  // namespace
 
 int tool_aggregate(int argc, char** argv) {
-  const auto arguments = parse_arguments(argc, argv);
+  const auto arguments = parse_aggregate(argc, argv);
   if (!arguments) return static_cast<int>(ExitCode::done);
   const BenchmarkRuns runs = read_runs(arguments->runs);
   const AggregateResult result = aggregate(arguments->benchmark, runs.finished);
   for (const std::string& run : result.others)
     log_warning("{}: passed over: its task is not part of {}", run, arguments->benchmark);
-  print_result(arguments->json ? to_json(arguments->benchmark, result, runs).dump(2) + "\n"
-                               : to_table(arguments->benchmark, result, runs));
+  print_result(arguments->json ? json_of(arguments->benchmark, result, runs).dump(2) + "\n"
+                               : table_of(arguments->benchmark, result, runs));
   return static_cast<int>(ExitCode::done);
 }
 

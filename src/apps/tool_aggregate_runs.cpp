@@ -16,13 +16,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Json read_object(const fs::path& file) {
+Json object_in(const fs::path& file) {
   Json object = read_json_file<DataError>(file);
   if (!object.is_object()) throw_error<DataError>("{}: not an object", file.string());
   return object;
 }
 
-std::string text_of(const Json& object, const char* key) {
+std::string text_at(const Json& object, const char* key) {
   const auto found = object.find(key);
   return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
@@ -68,23 +68,23 @@ BenchmarkRuns read_runs(const std::vector<std::string>& folders) {
       throw_error<ConfigError>("{}: given twice; it would count as two seeds", name);
     if (!path_exists(folder / "config.json"))
       throw_error<DataError>("{}: no run (config.json that names a task); it holds {}", name, describe_folder(folder));
-    const Json config = read_object(folder / "config.json");
-    const std::string task = text_of(config.value("task", Json::object()), "name");
+    const Json config = object_in(folder / "config.json");
+    const std::string task = text_at(config.value("task", Json::object()), "name");
     if (task.empty()) throw_error<DataError>("{}: config.json names no task.name", name);
     const std::string full = resolve_task_name(task);
     if (!path_exists(folder / "metrics.json")) {
       const fs::path stopped = folder / "stopped.json";
       const bool guard = path_exists(stopped);
       runs.failed.push_back(
-          {name, full, guard ? text_of(read_object(stopped), "message") : "not finished: no metrics.json"});
+          {name, full, guard ? text_at(object_in(stopped), "message") : "not finished: no metrics.json"});
       continue;
     }
     const auto [first, fresh] = recipes.emplace(full, std::pair(name, recipe(config)));
     if (const std::string key = fresh ? "" : different_key(first->second.second, recipe(config)); !key.empty())
       log_warning("{} and {}: runs of {} count as seeds, but these differ in {}", first->second.first, name, full, key);
-    const Json metrics = read_object(folder / "metrics.json");
+    const Json metrics = object_in(folder / "metrics.json");
     runs.finished.push_back({name, full, scores_in(metrics)});
-    notes.insert(text_of(metrics, "note"));
+    notes.insert(text_at(metrics, "note"));
   }
   if (notes.size() == 1) runs.note = *notes.begin();
   return runs;

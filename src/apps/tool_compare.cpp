@@ -14,11 +14,11 @@
 namespace peft {
 namespace {
 
-using Report = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr const char* kRemark = "one seed a side: the tests see the sampling of rows, not the noise of training";
 
-struct Arguments {
+struct CompareArguments {
   std::vector<std::string> paths;
   std::string split = "dev", metric;
   int64_t resamples = 10'000;
@@ -26,8 +26,8 @@ struct Arguments {
 };
 
 /// Nothing when the help was asked for and printed.
-std::optional<Arguments> parse_arguments(int argc, char** argv) {
-  Arguments arguments;
+std::optional<CompareArguments> parse_compare(int argc, char** argv) {
+  CompareArguments arguments;
   cxxopts::Options options(
       "peft-tool compare",
       "Whether one run is better than another: paired tests on the rows that both predict. More than\n"
@@ -56,7 +56,7 @@ std::optional<Arguments> parse_arguments(int argc, char** argv) {
 }
 
 /// All sides with equal rows in equal order.
-std::vector<ComparedSide> read_sides(const Arguments& arguments) {
+std::vector<ComparedSide> read_sides(const CompareArguments& arguments) {
   std::vector<ComparedSide> sides;
   const ComparedSide* run = nullptr;  // the first one
   for (const std::string& path : arguments.paths) sides.push_back(read_side(path, arguments.split));
@@ -69,7 +69,7 @@ std::vector<ComparedSide> read_sides(const Arguments& arguments) {
   return sides;
 }
 
-std::string metric_of(const Arguments& arguments, const std::vector<ComparedSide>& sides) {
+std::string metric_of(const CompareArguments& arguments, const std::vector<ComparedSide>& sides) {
   if (!arguments.metric.empty()) return arguments.metric;
   for (const ComparedSide& side : sides)
     if (!side.metric.empty()) return side.metric;
@@ -119,15 +119,10 @@ std::vector<Scored> scored_sides(const std::string& name, std::vector<ComparedSi
   return scored;
 }
 
-template <class Value>
-Report or_null(const std::optional<Value>& value) {
-  return value ? Report(*value) : Report();
-}
-
 /// Holm's adjustment over the pairs, beside the raw p; null where that is.
-void add_holm(std::vector<Report>& reports, const std::string& key) {
+void add_holm(std::vector<OrderedJson>& reports, const std::string& key) {
   std::vector<double> p;
-  for (const Report& report : reports) {
+  for (const OrderedJson& report : reports) {
     if (report[key].is_null()) return;
     p.push_back(report[key].get<double>());
   }
@@ -135,23 +130,24 @@ void add_holm(std::vector<Report>& reports, const std::string& key) {
   for (std::size_t i = 0; i < reports.size(); ++i) reports[i][key + "_holm"] = adjusted[i];
 }
 
-Report report_of(const Comparison& result, const ComparedSide& a, const ComparedSide& b) {
-  Report undefined = Report::array();
+OrderedJson report_of(const Comparison& result, const ComparedSide& a, const ComparedSide& b) {
+  OrderedJson undefined = OrderedJson::array();
   if (!result.a.undefined.empty()) undefined.push_back("a");
   if (!result.b.undefined.empty()) undefined.push_back("b");
-  Report report{{"runs", {a.name, b.name}},
-                {"a", result.a.value},
-                {"b", result.b.value},
-                {"difference", result.difference},
-                {"ci95", {result.ci95.low, result.ci95.high}},
-                {"p_bootstrap", result.p_bootstrap},
-                {"only_a", nullptr},
-                {"only_b", nullptr},
-                {"p_mcnemar", or_null(result.p_mcnemar())},
-                {"undefined", undefined}};
+  OrderedJson report{{"runs", {a.name, b.name}},
+                     {"a", result.a.value},
+                     {"b", result.b.value},
+                     {"difference", result.difference},
+                     {"ci95", {result.ci95.low, result.ci95.high}},
+                     {"p_bootstrap", result.p_bootstrap},
+                     {"only_a", nullptr},
+                     {"only_b", nullptr},
+                     {"p_mcnemar", nullptr},
+                     {"undefined", undefined}};
   if (result.rows) {
     report["only_a"] = result.rows->only_a;
     report["only_b"] = result.rows->only_b;
+    report["p_mcnemar"] = mcnemar_p(*result.rows);
   }
   return report;
 }
@@ -159,12 +155,12 @@ Report report_of(const Comparison& result, const ComparedSide& a, const Compared
 }  // namespace
 
 int tool_compare(int argc, char** argv) {
-  const auto arguments = parse_arguments(argc, argv);
+  const auto arguments = parse_compare(argc, argv);
   if (!arguments) return static_cast<int>(ExitCode::done);
   std::vector<ComparedSide> sides = read_sides(*arguments);
   const std::string metric = metric_of(*arguments, sides);
   const std::vector<Scored> scored = scored_sides(metric, sides);
-  std::vector<Report> reports;
+  std::vector<OrderedJson> reports;
   for (std::size_t i = 1; i < sides.size(); ++i) {
     const Comparison result = compare_scores(metric, scored.front(), scored[i], arguments->resamples, arguments->seed);
     reports.push_back(report_of(result, sides.front(), sides[i]));
@@ -173,7 +169,7 @@ int tool_compare(int argc, char** argv) {
     add_holm(reports, "p_bootstrap");
     add_holm(reports, "p_mcnemar");
   }
-  for (Report& report : reports) {
+  for (OrderedJson& report : reports) {
     report.update({{"metric", metric}, {"n", scored.front().rows()}, {"seeds", {1, 1}}, {"remark", kRemark}});
     print_result(report.dump() + "\n");
   }

@@ -42,8 +42,6 @@ std::optional<Discordant> discordant_rows(const Metric& metric, const Scored& a,
 
 }  // namespace
 
-std::optional<double> Comparison::p_mcnemar() const { return rows ? std::optional(mcnemar_p(*rows)) : std::nullopt; }
-
 Comparison compare_scores(const std::string& name, const Scored& a, const Scored& b, int64_t resamples, uint64_t seed) {
   const Metric& metric = metric_registry().at(name);
   check_scored(name, metric, a);

@@ -45,7 +45,7 @@ TEST(Compare, BootstrapsBothSidesWithTheSameResamples) {
   EXPECT_DOUBLE_EQ(got.difference, 6.0 / 7 - 4.0 / 7);
   EXPECT_EQ(got.rows->only_a, 3);
   EXPECT_EQ(got.rows->only_b, 1);
-  EXPECT_DOUBLE_EQ(*got.p_mcnemar(), 2.0 * 5 / 16);
+  EXPECT_DOUBLE_EQ(mcnemar_p(*got.rows), 2.0 * 5 / 16);
 
   std::vector<double> differences;
   int least = 0, most = 0;
@@ -70,7 +70,7 @@ TEST(Compare, EqualSidesDifferInNothing) {
   const Comparison got = compare_scores("mcc", same, same, 100, 0);
   EXPECT_EQ(got.difference, 0.0);
   EXPECT_EQ(got.p_bootstrap, 1.0);
-  EXPECT_EQ(*got.p_mcnemar(), 1.0);
+  EXPECT_EQ(mcnemar_p(*got.rows), 1.0);
   EXPECT_EQ(got.ci95.low, 0.0);
   EXPECT_EQ(got.ci95.high, 0.0);
 }
@@ -92,7 +92,6 @@ TEST(Compare, RowsAreRightAsTheMetricSees) {
   EXPECT_EQ(only("exact_match"), (std::pair<int64_t, int64_t>(0, 0)));
   for (const char* metric : {"rouge1", "rougeL", "bleu"}) {
     EXPECT_EQ(only(metric), (std::pair<int64_t, int64_t>(-1, -1))) << metric;
-    EXPECT_FALSE(compare_scores(metric, a, b, 10, 0).p_mcnemar()) << metric;
   }
   const Scored x{{1, 2, 3}, {1, 2, 4}, {}}, y{{1, 3, 2}, {1, 2, 4}, {}};
   EXPECT_FALSE(compare_scores("pearson", x, y, 10, 0).rows);

@@ -19,7 +19,6 @@ struct Comparison {
   Interval ci95;            ///< of the difference: percentile bootstrap, the same resamples for both sides
   double p_bootstrap = 1.0;
   std::optional<Discordant> rows = {};  ///< nothing where no row is right or wrong by itself: correlations, rouge, bleu
-  std::optional<double> p_mcnemar() const;  ///< nothing likewise
 };
 
 /// Two-sided p of d = 0 from B paired resamples: min(1, 2 min((1 + #{d_b <= 0}) / (B + 1), (1 + #{d_b >= 0}) / (B + 1))). Differences
