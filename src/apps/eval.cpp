@@ -53,6 +53,7 @@ void add_scores(const Evaluation& evaluation, const EncodedSplit& split, const T
   for (const std::string& name : task.metrics) report[name] = metrics.at("eval_" + name);
   if (arguments.resamples > 0)
     report["ci95"] = score_intervals(evaluation, split, task, arguments.resamples, arguments.seed);
+  if (const Json majority = majority_scores(split, task); !majority.is_null()) report["majority"] = majority;
   report["loss"] = metrics.at("eval_loss");
   report["undefined"] = metrics.at("eval_undefined");
 }

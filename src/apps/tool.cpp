@@ -10,6 +10,8 @@
 #include "peft/base/error.h"
 #include "peft/base/json.h"
 #include "src/apps/main.h"
+#include "src/apps/tool_aggregate.h"
+#include "src/apps/tool_compare.h"
 #include "src/apps/tool_import.h"
 #include "src/apps/tool_init.h"
 #include "src/apps/tool_inspect.h"
@@ -31,6 +33,8 @@ struct Subcommand {
 
 const std::vector<Subcommand>& subcommands() {
   static const std::vector<Subcommand> all{
+      {"aggregate", "the score of a benchmark from the runs of its tasks", tool_aggregate},
+      {"compare", "paired tests between runs on the same rows", tool_compare},
       {"import", "an adapter folder from files that a method's authors released", tool_import},
       {"init", "a commented run config for one method and task", tool_init},
       {"inspect", "what a safetensors file, a model, adapter or run folder holds", tool_inspect},

@@ -9,6 +9,7 @@
 
 #include "peft/base/error.h"
 #include "peft/base/json.h"
+#include "peft/metrics/metric.h"
 
 namespace peft {
 
@@ -44,7 +45,10 @@ Values read_references(const std::string& file, const std::string& column);
 Values read_values(const std::string& file);
 
 /// Brings the references into the form of the predictions: cells of csv and tsv become numbers, lists or names, and class ids beside
-/// predicted names become names. Throws DataError where rows do not belong together: their number, or their ids.
-void match_references(const PredictedValues& predicted, bool numbers, Values& references);
+/// predicted names become names. Texts stay as they are. Throws DataError where rows do not belong together: their number, or their ids.
+void match_references(const PredictedValues& predicted, Metric::Input input, Values& references);
+
+/// 7 of a JSON file and 7 of a csv file are one id.
+std::string id_text(const Json& id);
 
 }  // namespace peft

@@ -3,7 +3,7 @@
 #include <unordered_map>
 
 #include "check.h"
-#include "peft/metrics/metric.h"
+#include "resamples.h"
 
 namespace peft {
 namespace {
@@ -13,23 +13,6 @@ uint64_t splitmix64(uint64_t state) {
   state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9;
   state = (state ^ (state >> 27)) * 0x94D049BB133111EB;
   return state ^ (state >> 31);
-}
-
-// Unit of each row: itself, or the number of its group in order of first appearance.
-struct Units {
-  std::vector<uint32_t> of_row;  // empty: every row is its own unit
-  uint64_t count = 0;
-};
-
-Units units_of(const Metric& metric, const Scored& scored) {
-  if (metric.groups == Metric::Groups::none || scored.groups.empty())
-    return {{}, scored.sets() ? scored.reference_sets.size() : scored.references.size()};
-  Units units;
-  std::unordered_map<int64_t, uint32_t> numbers;
-  for (const int64_t group : scored.groups)
-    units.of_row.push_back(numbers.emplace(group, static_cast<uint32_t>(numbers.size())).first->second);
-  units.count = numbers.size();
-  return units;
 }
 
 // Linear interpolation between order statistics, as numpy.quantile by default.
@@ -48,28 +31,42 @@ uint64_t bootstrap_draw(uint64_t seed, uint64_t b, uint64_t i, uint64_t n) {
   return static_cast<uint64_t>((static_cast<unsigned __int128>(x) * n) >> 64);
 }
 
-Interval bootstrap_interval(const std::string& name, const Scored& scored, int64_t resamples, uint64_t seed) {
-  const Metric& metric = metric_registry().at(name);
-  if (resamples < 1) throw_error<ConfigError>("bootstrap: {} resamples, expected at least 1", resamples);
-  check_scored(name, metric, scored);
-  const Evaluate evaluate = metric.prepared(scored);
-  const Units units = units_of(metric, scored);
-
-  std::vector<uint32_t> unit_times(units.count), row_times(units.of_row.size());
-  std::vector<double> values;
-  values.reserve(static_cast<std::size_t>(resamples));
-  for (int64_t b = 0; b < resamples; ++b) {
-    std::fill(unit_times.begin(), unit_times.end(), 0);
-    for (uint64_t i = 0; i < units.count; ++i) ++unit_times[bootstrap_draw(seed, uint64_t(b), i, units.count)];
-    if (units.of_row.empty()) {
-      values.push_back(evaluate(unit_times).value);
-      continue;
-    }
-    for (std::size_t row = 0; row < row_times.size(); ++row) row_times[row] = unit_times[units.of_row[row]];
-    values.push_back(evaluate(row_times).value);
+Resamples::Resamples(const Metric& metric, const Scored& scored, int64_t count, uint64_t seed)
+    : count_(count), seed_(seed) {
+  if (count < 1) throw_error<ConfigError>("bootstrap: {} resamples, expected at least 1", count);
+  std::size_t units = scored.rows();
+  if (metric.groups != Metric::Groups::none && !scored.groups.empty()) {
+    std::unordered_map<int64_t, uint32_t> numbers;
+    for (const int64_t group : scored.groups)
+      unit_of_row_.push_back(numbers.emplace(group, static_cast<uint32_t>(numbers.size())).first->second);
+    units = numbers.size();
   }
+  unit_times_.resize(units);
+  row_times_.resize(unit_of_row_.size());
+}
+
+std::span<const uint32_t> Resamples::times(int64_t b) {
+  const uint64_t units = unit_times_.size();
+  std::fill(unit_times_.begin(), unit_times_.end(), 0);
+  for (uint64_t i = 0; i < units; ++i) ++unit_times_[bootstrap_draw(seed_, uint64_t(b), i, units)];
+  if (unit_of_row_.empty()) return unit_times_;
+  for (std::size_t row = 0; row < row_times_.size(); ++row) row_times_[row] = unit_times_[unit_of_row_[row]];
+  return row_times_;
+}
+
+Interval percentile_interval(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return {quantile(values, 0.025), quantile(values, 0.975)};
+}
+
+Interval bootstrap_interval(const std::string& name, const Scored& scored, int64_t resamples, uint64_t seed) {
+  const Metric& metric = metric_registry().at(name);
+  check_scored(name, metric, scored);
+  const Evaluate evaluate = metric.prepared(scored);
+  Resamples draws(metric, scored, resamples, seed);
+  std::vector<double> values;
+  for (int64_t b = 0; b < draws.count(); ++b) values.push_back(evaluate(draws.times(b)).value);
+  return percentile_interval(std::move(values));
 }
 
 }  // namespace peft

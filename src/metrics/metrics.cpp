@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "peft/metrics/metric.h"
+#include "peft/text/utf8.h"
 
 namespace peft {
 
@@ -27,7 +28,9 @@ bool is_set(const std::vector<int64_t>& set, const Scored& scored) {
 }
 
 void check_sets(const std::string& name, const Metric& metric, const Scored& scored) {
-  if (metric.prepare_sets == nullptr) throw_error<ConfigError>("{} scores single classes or numbers, not sets", name);
+  if (metric.prepare_sets == nullptr)
+    throw_error<ConfigError>("{} scores {}, not sets", name,
+                             metric.input == Metric::Input::texts ? "texts" : "single classes or numbers");
   const std::size_t n = scored.reference_sets.size();
   if (scored.predicted_sets.size() != n)
     throw_error<DataError>("{}: {} predictions for {} references", name, scored.predicted_sets.size(), n);
@@ -40,10 +43,33 @@ void check_sets(const std::string& name, const Metric& metric, const Scored& sco
   }
 }
 
+void check_utf8(const std::string& name, std::size_t row, const char* side, const std::string& text) {
+  if (const auto offset = find_invalid_utf8(text))
+    throw_error<DataError>("{}: row {}: {}: {}", name, row, side, describe_invalid_utf8(text, *offset));
+}
+
+void check_texts(const std::string& name, const Metric& metric, const Scored& scored) {
+  if (metric.input != Metric::Input::texts) throw_error<ConfigError>("{} scores no texts", name);
+  const std::size_t n = scored.reference_texts.size();
+  if (scored.predicted_texts.size() != n)
+    throw_error<DataError>("{}: {} predictions for {} references", name, scored.predicted_texts.size(), n);
+  for (std::size_t row = 0; row < n; ++row) {
+    check_utf8(name, row, "prediction", scored.predicted_texts[row]);
+    if (scored.reference_texts[row].empty()) throw_error<DataError>("{}: row {}: no reference", name, row);
+    for (const std::string& reference : scored.reference_texts[row]) {
+      check_utf8(name, row, "reference", reference);
+      const char* problem = metric.problem == nullptr ? nullptr : metric.problem(reference);
+      if (problem != nullptr) throw_error<DataError>("{}: row {}: reference \"{}\": {}", name, row, reference, problem);
+    }
+  }
+}
+
 }  // namespace
 
 void check_scored(const std::string& name, const Metric& metric, const Scored& scored) {
+  if (scored.texts()) return check_texts(name, metric, scored);
   if (scored.sets()) return check_sets(name, metric, scored);
+  if (metric.input == Metric::Input::texts) throw_error<ConfigError>("{} scores texts", name);
   if (metric.prepare == nullptr) throw_error<ConfigError>("{} scores sets of classes", name);
   const std::size_t n = scored.references.size();
   if (scored.predictions.size() != n)
@@ -71,7 +97,7 @@ void check_scored(const std::string& name, const Metric& metric, const Scored& s
 MetricValue compute_metric(const std::string& name, const Scored& scored) {
   const Metric& metric = metric_registry().at(name);
   check_scored(name, metric, scored);
-  const std::vector<uint32_t> once(scored.sets() ? scored.reference_sets.size() : scored.references.size(), 1);
+  const std::vector<uint32_t> once(scored.rows(), 1);
   return metric.prepared(scored)(once);
 }
 

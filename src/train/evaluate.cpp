@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <map>
 
 #include "peft/base/error.h"
 #include "peft/base/files.h"
@@ -102,6 +103,20 @@ Json score_intervals(const Evaluation& evaluation, const EncodedSplit& split, co
 
 Scored scored(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task) {
   return objective_of(task).scored(evaluation.predictions, split, task);
+}
+
+Json majority_scores(const EncodedSplit& split, const TaskInfo& task) {
+  const Objective& objective = objective_of(task);
+  if (objective.target() == TargetKind::score || objective.target() == TargetKind::text) return {};
+  std::map<Target, int64_t> times;
+  for (int64_t e = 0; e < split.size(); ++e) ++times[split.target(e)];
+  const auto commonest =
+      std::max_element(times.begin(), times.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  const std::vector<Target> always(static_cast<std::size_t>(split.size()), commonest->first);
+  const Scored values = objective.scored(always, split, task);
+  Json scores{{"prediction", target_json(commonest->first, task)}};
+  for (const std::string& name : task.metrics) scores[name] = compute_metric(name, values).value;
+  return scores;
 }
 
 Json evaluation_metrics(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task) {

@@ -62,6 +62,8 @@ Json training_metrics(const RunConfig& config, const JobData& data, const JobPro
 Json best_metrics(const RunConfig& config, const JobData& data, const JobProgress& progress,
                   const Evaluation& evaluation) {
   Json metrics = evaluation_metrics(evaluation, *data.dev, data.dataset->task);
+  if (const Json majority = majority_scores(*data.dev, data.dataset->task); !majority.is_null())
+    metrics["eval_majority"] = majority;
   metrics["best_step"] = progress.state().best_step;
   metrics["best_metric"] = *config.train.metric_for_best_model;
   metrics["eval_samples_per_second"] = static_cast<double>(data.dev->size()) / evaluation.seconds;

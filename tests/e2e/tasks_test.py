@@ -66,6 +66,7 @@ def test_a_learnable_task_is_learned_and_scored_alike_by_peft_eval(world, task):
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report[metric] == expected[f"eval_{metric}"] and report["loss"] == pytest.approx(expected["eval_loss"], rel=1e-6)
+    assert report["majority"] == expected["eval_majority"] and report["majority"][metric] < 0.95
     lines = (folder / "predictions" / "dev.jsonl").read_text().splitlines()
     for line, again in zip(map(json.loads, lines), map(json.loads, (folder / "again.jsonl").read_text().splitlines()), strict=True):
         assert line["prediction"] == again["prediction"] and line["idx"] == again["idx"]

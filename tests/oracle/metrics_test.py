@@ -1,9 +1,6 @@
 """peft-tool score against scikit-learn, scipy and numpy on random and awkward inputs."""
 
-import functools
 import json
-import os
-import pathlib
 import subprocess
 import warnings
 
@@ -12,37 +9,15 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-BIN = pathlib.Path(os.environ.get("PEFT_BIN", pathlib.Path(__file__).resolve().parents[2] / "build" / "bin"))
+from score_many import BIN, draws, interval, score, score_arguments
+
 TOOL = BIN / "peft-tool"
 CASES = 250  # of each family; five families
 
 
-@functools.cache
-def scorer():
-    """peft-tool score in a loop: a process per case would spend its time loading LibTorch."""
-    return subprocess.Popen([str(BIN / "test-score-many")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def score_arguments(folder, metrics, predictions, references, *arguments, groups=None):
-    lines = {"predictions": predictions, "references": references}
-    if groups is not None:
-        lines["groups"] = groups
-    command = ["--metric", metrics, *map(str, arguments)]
-    for name, values in lines.items():
-        path = folder / name
-        path.write_text("".join(json.dumps(v) + "\n" for v in values), encoding="utf-8")
-        command += [f"--{name}", str(path)]
-    return command
-
-
-def score(*arguments, **groups):
-    print(json.dumps(score_arguments(*arguments, **groups)), file=scorer().stdin, flush=True)
-    return json.loads(scorer().stdout.readline())
-
-
 def test_one_case_by_peft_tool_itself(tmp_path):
     case = tmp_path, "accuracy,macro_f1", [0, None, 2, 1], [0, 1, 2, 2], "--num-classes", 3, "--bootstrap", 50
-    done = subprocess.run([str(TOOL), "score", *score_arguments(*case)], check=True, capture_output=True, text=True)
+    done = subprocess.run([str(TOOL), *score_arguments(*case)], check=True, capture_output=True, text=True)
     assert json.loads(done.stdout) == score(*case)
 
 
@@ -191,27 +166,8 @@ def test_unreadable_number_leaves_correlations_undefined(tmp_path):
     assert got["undefined"] == ["pearson", "spearman"] and got["invalid"] == 1 and got["pearson"] == 0
 
 
-def splitmix64(state):
-    with np.errstate(over="ignore"):
-        z = state
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
-
-
-def draws(seed, b, n):
-    with np.errstate(over="ignore"):
-        counters = np.uint64(b) * np.uint64(n) + np.arange(1, n + 1, dtype=np.uint64)
-        x = splitmix64(np.uint64(seed) + counters * np.uint64(0x9E3779B97F4A7C15))
-    return [int(v) * n >> 64 for v in x.tolist()]
-
-
 def test_draws_have_the_documented_values():
     assert draws(42, 0, 10)[:8] == [7, 1, 2, 3, 0, 8, 2, 8]
-
-
-def interval(values):
-    return np.quantile(values, [0.025, 0.975]).tolist()
 
 
 @pytest.mark.parametrize("seed", [0, 42, 2**64 - 1])

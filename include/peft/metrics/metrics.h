@@ -13,15 +13,23 @@
 
 namespace peft {
 
-/// Predictions and references of one split: class ids (-1 = invalid prediction), numbers (NaN = unreadable prediction), or sets of class
-/// ids in ascending order ({-1} = invalid prediction).
+/// Predictions and references of one split: class ids (-1 = invalid prediction), numbers (NaN = unreadable prediction), sets of class ids
+/// in ascending order ({-1} = invalid prediction), or texts in UTF-8 ("" = no prediction).
 struct Scored {
   std::vector<double> predictions;
   std::vector<double> references;
   std::vector<int64_t> groups;                                                 ///< for grouped metrics; else empty
   int64_t num_classes = 0;                                                     ///< 0 = unknown
   std::vector<std::vector<int64_t>> predicted_sets = {}, reference_sets = {};  ///< in place of the first two
+  std::vector<std::string> predicted_texts = {};                               ///< in place of the first two ...
+  std::vector<std::vector<std::string>> reference_texts = {};  ///< ... and of each row one text or several
+
   bool sets() const { return !reference_sets.empty() || !predicted_sets.empty(); }
+  bool texts() const { return !reference_texts.empty() || !predicted_texts.empty(); }
+  /// Number of references.
+  std::size_t rows() const {
+    return texts() ? reference_texts.size() : sets() ? reference_sets.size() : references.size();
+  }
 };
 
 struct MetricValue {
@@ -30,9 +38,11 @@ struct MetricValue {
 };
 
 /// accuracy, f1, macro_f1, macro_f1_all, mcc, pearson, spearman; grouped by question or pair: multirc_f1a, multirc_em, multirc_f1m,
-/// gender_parity; of sets: micro_f1, macro_f1, subset_accuracy. perplexity takes the summed negative log-likelihoods of texts as predictions
-/// and their numbers of tokens as references. Throws ConfigError on an unknown name (lists the known ones) and on missing groups or class count, DataError on
-/// rows that cannot be scored (no rows, unequal numbers of them, a reference that is no class id or no finite number).
+/// gender_parity; of sets: micro_f1, macro_f1, subset_accuracy; of texts: squad_em, squad_f1, exact_match, number_em, rouge1, rouge2, rougeL,
+/// bleu. perplexity takes the summed negative log-likelihoods of texts as predictions and their numbers of tokens as references. All are
+/// fractions but bleu, which goes to 100. Throws ConfigError on an unknown name (lists the known ones) and on missing groups or class
+/// count, DataError on rows that cannot be scored (no rows, unequal numbers of them, a reference that is no class id or no finite number,
+/// a text that is not UTF-8).
 MetricValue compute_metric(const std::string& name, const Scored& scored);
 std::vector<std::string> metric_names();
 bool metric_known(const std::string& name);

@@ -39,6 +39,9 @@ Json evaluation_metrics(const Evaluation& evaluation, const EncodedSplit& split,
 /// 95 % bootstrap intervals of these (docs/tasks.md#intervals): {METRIC: [low, high]}.
 Json score_intervals(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task,
                      int64_t resamples = 1000, uint64_t seed = 0);
+/// What always giving the commonest answer of the split would score, and that answer: {"prediction": "no", METRIC: ...}. Null for scores and
+/// texts, of which none is common.
+Json majority_scores(const EncodedSplit& split, const TaskInfo& task);
 Scored scored(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task);
 
 /// predictions/SPLIT.jsonl (docs/tasks.md#metrics): {"idx", "prediction", "reference", "group", "scores"}, one line an example. Scores are the logits

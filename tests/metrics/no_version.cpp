@@ -1,0 +1,7 @@
+#include "src/apps/version.h"
+
+namespace peft {
+
+std::string version() { return "without LibTorch"; }
+
+}  // namespace peft
