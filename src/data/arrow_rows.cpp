@@ -20,7 +20,8 @@ constexpr std::size_t longest_type = 80;
 
 std::string list_kinds(const std::vector<Cell::Kind>& kinds) {
   std::string list;
-  for (const Cell::Kind kind : kinds) list += fmt::format("{}{}", list.empty() ? "" : " or ", kind_name(kind));
+  for (std::size_t i = 0; i < kinds.size(); ++i)
+    list += fmt::format("{}{}", i == 0 ? "" : i + 1 == kinds.size() ? " or " : ", ", kind_name(kinds[i]));
   return list;
 }
 
