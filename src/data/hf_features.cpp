@@ -33,7 +33,8 @@ std::vector<std::string> class_names_of(const Json& features, std::string_view c
   if (const Json* members = member(feature, "feature")) feature = members;  // List, Sequence, LargeList
   const Json* type = member(feature, "_type");
   const Json* names = member(feature, "names");
-  if (type == nullptr || *type != "ClassLabel" || names == nullptr) return {};
+  const bool classes = type != nullptr && type->is_string() && type->get_ref<const std::string&>() == "ClassLabel";
+  if (!classes || names == nullptr) return {};
   std::vector<std::string> list;
   std::set<std::string> distinct;
   for (const Json& name : *names) {

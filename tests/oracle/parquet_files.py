@@ -12,8 +12,9 @@ BIN = pathlib.Path(os.environ.get("PEFT_BIN", ROOT / "build" / "bin"))
 
 
 def run_many(task, paths, *arguments, split="train"):
-    """One answer of test-read-examples for each path, and what it logged."""
-    lines = "".join(f"{split}\t{path}\n" for path in paths)
+    """One answer of test-read-examples for each path, or (split, path), and what it logged."""
+    paths = [path if isinstance(path, tuple) else (split, path) for path in paths]
+    lines = "".join(f"{split}\t{path}\n" for split, path in paths)
     done = subprocess.run([BIN / "test-read-examples", task, *arguments], input=lines, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
     answers = [json.loads(line) for line in done.stdout.removesuffix("\n").split("\n")]

@@ -225,18 +225,17 @@ def test_what_the_datasets_library_saves(task, tmp_path, hf):
     for i in range(2):
         test.shard(2, i, contiguous=True).to_parquet(parquet / "test" / f"000{i}.parquet")
 
-    expected, expected_test = expected_examples(task, rows), expected_examples(task, test_rows)
-    for folder in ("saved", "parquet"):
-        assert read(task, tmp_path / folder)["examples"] == expected, folder
-        assert read(task, tmp_path / folder, split="dev")["examples"] == expected, folder
-        if task != "regression":  # -1 is a score there
-            given = TASKS[task][1] if task in ("classification", "multi_label") else []
-            assert read(task, tmp_path / folder, *given, split="test")["examples"] == expected_test, folder
-    assert read(task, tmp_path / "one")["examples"] == expected
-    # to_json of the same rows.
     train.to_json(tmp_path / "rows.jsonl")
-    if task not in ("classification", "multi_label"):  # JSON has no names of classes
-        assert read(task, tmp_path / "rows.jsonl")["examples"] == expected
+
+    expected, expected_test = expected_examples(task, rows), expected_examples(task, test_rows)
+    if task == "regression":  # where -1 is a score
+        expected_test = [example | {"label": -1.0} for example in expected_test]
+    paths = [(split, tmp_path / folder) for folder in ("saved", "parquet") for split in ("train", "dev", "test")] + [("train", tmp_path / "one"), ("train", tmp_path / "rows.jsonl")]
+    given = (TASKS[task][1] or []) if task in ("classification", "multi_label") else []  # the test split has none, nor has JSON
+    for (split, path), answer in zip(paths, run_many(task, paths, *given)[0]):
+        assert answer.get("examples") == (expected_test if split == "test" else expected), (split, path.name, answer.get("error"))
+    if given:
+        assert read(task, tmp_path / "saved") | {"hash": 0} == {"labels": given, "examples": expected, "hash": 0}
 
 
 def test_own_classes_have_the_names_and_the_order_of_the_file(tmp_path, hf):

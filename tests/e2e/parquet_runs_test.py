@@ -49,7 +49,7 @@ def world(tmp_path_factory):
 
 
 def config(world, name, folder, **changes):
-    return world.config("lora", world.path / name, {"max_steps": 6, "eval_steps": 3}, task={"data": str(folder)}, **changes)
+    return world.config("lora", world.path / name, {"max_steps": 6, "eval_steps": 3, "lr_scheduler_type": "constant"}, task={"data": str(folder)}, **changes)
 
 
 def test_runs_and_predictions_are_those_from_text_files(world):
