@@ -34,7 +34,8 @@ class Prediction {
   Prediction(const PredictArguments& arguments, PredictAdapters& adapters)
       : adapters_(adapters),
         input_(arguments.input, row_format(arguments, adapters), adapters.readings()),
-        progress_("predict", isatty(STDERR_FILENO) != 0 ? count_lines(arguments.input) : 0) {
+        progress_("predict",
+                  isatty(STDERR_FILENO) != 0 && is_text(arguments.format) ? count_lines(arguments.input) : 0) {
     for (const Predictor& predictor : adapters.predictors()) writers_.emplace_back(predictor.task);
   }
 

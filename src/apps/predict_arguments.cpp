@@ -20,6 +20,7 @@ constexpr const char* kHelp =
 FileFormat format_of(const std::string& file, const std::optional<std::string>& format) {
   static const std::map<std::string, FileFormat> names{{".csv", FileFormat::csv},     {".json", FileFormat::json},
                                                        {".jsonl", FileFormat::jsonl}, {".ndjson", FileFormat::jsonl},
+                                                       {".arrow", FileFormat::arrow}, {".parquet", FileFormat::parquet},
                                                        {".tsv", FileFormat::tsv},     {".txt", FileFormat::lines}};
   static const std::map<std::string, FileFormat> choices{
       {"csv", FileFormat::csv}, {"jsonl", FileFormat::jsonl}, {"lines", FileFormat::lines}, {"tsv", FileFormat::tsv}};
@@ -37,7 +38,9 @@ FileFormat format_of(const std::string& file, const std::optional<std::string>& 
     throw ConfigError("--format NAME is missing: the standard input has no name to tell it (jsonl, csv, tsv, lines)");
   if (named == names.end())
     throw_error<ConfigError>(
-        "--input {}: the name does not tell the format (.jsonl, .json, .csv, .tsv, .txt); use --format", file);
+        "--input {}: the name does not tell the format (.jsonl, .json, .csv, .tsv, .txt, .parquet, .arrow); use "
+        "--format",
+        file);
   return named->second;
 }
 

@@ -49,12 +49,13 @@ PredictInput::PredictInput(const std::string& file, const RowFormat& format, std
 }
 
 void PredictInput::check_columns(FileFormat format) const {
-  const bool header = format == FileFormat::csv || format == FileFormat::tsv;
+  const bool header = format == FileFormat::csv || format == FileFormat::tsv || !is_text(format);
   for (const Reading& reading : readings_) {
     if (header && !reading.texts.found_in(rows_->names())) {
       std::string names;
       for (const std::string& name : rows_->names()) names += (names.empty() ? "" : ", ") + name.substr(0, 40);
-      throw_error<DataError>("{}:1: header {}; expected {}", file_, names, reading.texts.wanted());
+      throw_error<DataError>("{}: {} {}; expected {}", is_text(format) ? file_ + ":1" : file_,
+                             is_text(format) ? "header" : "columns", names, reading.texts.wanted());
     }
     if (format == FileFormat::lines && !reading.texts.one_text())
       throw_error<ConfigError>("--format lines: the task needs more than one text ({}); use jsonl, csv or tsv",
@@ -73,7 +74,7 @@ bool PredictInput::next(int64_t count, std::vector<std::string>& ids) {
     }
     ids.push_back(id_of(row));
     for (Reading& reading : readings_)
-      if (!reading.texts.encode(row, *rows_, file_, *reading.tokenizer, reading.max_length, reading.split))
+      if (!reading.texts.encode(row, *rows_, bad_, *reading.tokenizer, reading.max_length, reading.split))
         ++reading.cut;
   }
   for (Reading& reading : readings_) reading.split.hidden = true;
@@ -88,7 +89,7 @@ std::string PredictInput::id_of(const Row& row) const {
     if (cell.kind == Cell::Kind::integer) return std::to_string(cell.integer);
     if (cell.kind == Cell::Kind::field && is_plain_integer(cell.text)) return std::string(cell.text);
     if (cell.kind == Cell::Kind::text || cell.kind == Cell::Kind::field) return Json(cell.text).dump();
-    throw_error<DataError>("{}:{}: {} is {}, expected a string or an integer", file_, row.line, kIdColumns[i],
+    throw_error<DataError>("{} {} is {}, expected a string or an integer", bad_.at(row.line), kIdColumns[i],
                            kind_name(cell.kind));
   }
   return std::to_string(row.number);

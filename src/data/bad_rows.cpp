@@ -1,5 +1,8 @@
 #include "peft/data/bad_rows.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "peft/base/error.h"
 #include "peft/base/log.h"
 
@@ -16,14 +19,34 @@ std::string list_counts(const std::map<std::string, int64_t>& counts) {
 
 }  // namespace
 
+void BadRows::begin_file(std::string file, int64_t line) { files_.push_back({std::move(file), line}); }
+
+const BadRows::File& BadRows::file_of(int64_t line) const {
+  const auto behind =
+      std::upper_bound(files_.begin(), files_.end(), line, [](int64_t l, const File& file) { return l < file.first; });
+  return behind == files_.begin() ? files_.front() : *std::prev(behind);
+}
+
+std::string BadRows::at(int64_t line) const {
+  if (files_.empty()) return fmt::format("{}:{}:", file_, line);
+  const File& file = file_of(line);
+  return fmt::format("{}: row {},", file.name, line - file.first + 1);
+}
+
+std::string BadRows::also_at(int64_t line) const {
+  if (files_.empty()) return fmt::format("line {}", line);
+  const File& file = file_of(line);
+  return fmt::format("row {}{}", line - file.first + 1, files_.size() > 1 ? " of " + file.name : "");
+}
+
 void BadRows::report(std::string_view kind, int64_t line, std::string_view message) {
-  if (!policy_.skip) throw_error<DataError>("{}:{}: {}", file_, line, message);
+  if (!policy_.skip) throw_error<DataError>("{} {}", at(line), message);
   const int64_t count = ++counts_[std::string(kind)];
-  if (!policy_.quiet && count <= examples_per_kind) log_warning("{}:{}: {} (row skipped)", file_, line, message);
+  if (!policy_.quiet && count <= examples_per_kind) log_warning("{} {} (row skipped)", at(line), message);
 }
 
 void BadRows::doubt(int64_t line, std::string_view message) {
-  if (!policy_.quiet && !doubted_) log_warning("{}:{}: {}", file_, line, message);
+  if (!policy_.quiet && !doubted_) log_warning("{} {}", at(line), message);
   doubted_ = true;
 }
 

@@ -47,7 +47,8 @@ void DataConfig::visit(Fields& fields) {
   fields.field("labels", labels,
                {.help = "class names in id order; empty: the task's own, or those of the train split"});
   fields.field("format", format,
-               {.help = "format of the files; auto: by name", .choices = {"auto", "glue_tsv", "csv", "tsv", "jsonl"}});
+               {.help = "format of the files; auto: by name",
+                .choices = {"auto", "glue_tsv", "csv", "tsv", "jsonl", "hf_parquet", "hf_arrow"}});
   fields.field("delimiter", delimiter, {.help = "one character between the fields of a csv file"});
   fields.field("quoting", quoting,
                {.help = "of tsv files: none, or csv for quotes as in csv", .choices = {"none", "csv"}});

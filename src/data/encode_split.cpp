@@ -245,6 +245,7 @@ EncodedFile encode_split(const ExampleSource& source, const Tokenizer& tokenizer
   result.split.name = source.split;
   result.split.hidden = reader.hidden();
   result.split.statistics.files = {file};
+  for (const auto& more : source.file.more) result.split.statistics.files.push_back(more.string());
   result.split.statistics.skipped = reader.skipped();
   finish_statistics(result.split, source);
   warn_of_unusual_size(source, reader.rows());

@@ -6,6 +6,7 @@
 #include "label_parser.h"
 #include "layout.h"
 #include "peft/base/error.h"
+#include "peft/base/log.h"
 #include "row_readers.h"
 
 namespace peft {
@@ -169,9 +170,10 @@ class ExampleReader::Parser {
 };
 
 ExampleReader::ExampleReader(const ExampleSource& source, bool quiet)
-    : bad_(source.file.path.string(), policy_of(source, quiet)) {
+    : bad_(source.file.name(), policy_of(source, quiet)) {
   parser_ = std::make_unique<Parser>(source);
   rows_ = open_rows(source.file.path, parser_->layout().format, parser_->layout().columns(), bad_);
+  check_class_names(source, quiet);
 }
 
 ExampleReader::~ExampleReader() = default;
@@ -190,12 +192,24 @@ bool ExampleReader::next(Example& example) {
   return false;
 }
 
+// A file's own names must be those of the task; its labels are read by name, so their order is free.
+void ExampleReader::check_class_names(const ExampleSource& source, bool quiet) const {
+  const std::vector<std::string> found = rows_->class_names();
+  if (found.empty() || found == source.labels) return;
+  if (!std::is_permutation(found.begin(), found.end(), source.labels.begin(), source.labels.end()))
+    throw_error<DataError>("{}: column {} has the classes {}; expected {}", bad_.file(), parser_->layout().label.name,
+                           join_names(found), join_names(source.labels));
+  if (!quiet)
+    log_info("{}: column {} counts the classes as {}; they are read by name and become {}", bad_.file(),
+             parser_->layout().label.name, join_names(found), join_names(source.labels));
+}
+
 void ExampleReader::finish() const {
   bad_.finish(rows_->rows());
   if (good_ == 0) throw_error<DataError>("{}: no examples", bad_.file());
   if (first_hidden_ != 0 && first_visible_ != 0)
-    throw_error<DataError>("{}:{}: no label, but line {} has one; expected labels in all examples or in none",
-                           bad_.file(), first_hidden_, first_visible_);
+    throw_error<DataError>("{} no label, but {} has one; expected labels in all examples or in none",
+                           bad_.at(first_hidden_), bad_.also_at(first_visible_));
   check_idx_unique();
 }
 
@@ -204,8 +218,8 @@ void ExampleReader::check_idx_unique() const {
   std::sort(sorted.begin(), sorted.end());
   for (std::size_t i = 1; i < sorted.size(); ++i)
     if (sorted[i].first == sorted[i - 1].first)
-      throw_error<DataError>("{}:{}: {} {} already stands in line {}{}", bad_.file(), sorted[i].second,
-                             parser_->layout().idx.name, sorted[i].first, sorted[i - 1].second, parser_->idx_advice());
+      throw_error<DataError>("{} {} {} already stands in {}{}", bad_.at(sorted[i].second), parser_->layout().idx.name,
+                             sorted[i].first, bad_.also_at(sorted[i - 1].second), parser_->idx_advice());
 }
 
 namespace {
@@ -242,6 +256,7 @@ std::vector<std::string> infer_labels(const ExampleSource& train) {
   const Layout layout = layout_of(train, SequencePlan(train.spec));
   BadRows bad(train.file.path.string(), policy_of(train, /*quiet=*/true));
   const auto rows = open_rows(train.file.path, layout.format, {layout.label}, bad);
+  if (auto named = rows->class_names(); !named.empty()) return named;
   std::set<std::string> names;
   const auto add = [&](const Cell& cell) {
     std::string problem;

@@ -48,6 +48,29 @@ Layout plain_layout(const ExampleSource& source, const SequencePlan& plan) {
   return layout;
 }
 
+// What columns with types must hold. Numbers of choices and lists are looked at row by row besides.
+void set_kinds(Layout& layout, const TaskSpec& spec, const SequencePlan& plan) {
+  using Kind = Cell::Kind;
+  for (std::size_t i = 0; i < layout.texts.size(); ++i)
+    layout.texts[i].kinds = {plan.fields()[i].count == Count::list ? Kind::array : Kind::text};
+  layout.label.classes = spec.has_classes();
+  switch (spec.target) {
+    case TargetKind::class_id:
+      layout.label.kinds = {Kind::text, Kind::integer, Kind::real, Kind::boolean};
+      break;
+    case TargetKind::classes:
+      layout.label.kinds = {Kind::array};
+      break;
+    case TargetKind::score:
+    case TargetKind::choice:
+      layout.label.kinds = {Kind::integer, Kind::real};
+      break;
+    case TargetKind::text:
+      layout.label.kinds = {Kind::text};
+      break;
+  }
+}
+
 }  // namespace
 
 std::vector<Column> Layout::columns() const {
@@ -71,6 +94,8 @@ Layout layout_of(const ExampleSource& source, const SequencePlan& plan) {
   if (!source.spec.group.empty()) layout.group = {source.spec.group};
   layout.format.file = format;
   layout.format.max_line_bytes = source.data.max_line_bytes;
+  layout.format.more_files = source.file.more;
+  set_kinds(layout, source.spec, plan);
   if (format == FileFormat::csv) {
     layout.format.delimiter = source.data.delimiter.at(0);
     layout.format.quoting = true;

@@ -33,7 +33,9 @@ std::string list(const Json& object) {
 std::string split_text(const EncodedSplit& split, const TaskInfo& task) {
   const Json facts = describe_split(split, task);
   std::string text = fmt::format("{}: {} examples", split.name, split.size());
-  for (const auto& file : split.statistics.files) text += fmt::format(" from {}", file);
+  const auto& files = split.statistics.files;
+  if (!files.empty()) text += fmt::format(" from {}", files.front());
+  if (files.size() > 1) text += fmt::format(" and {} more", files.size() - 1);
   text += "\n";
   const auto line = [&](std::string_view name, const std::string& value) {
     text += fmt::format("  {:<19}{}\n", name, value);

@@ -14,11 +14,15 @@ std::unique_ptr<RowReader> open_plain_lines(const std::filesystem::path& path, c
 /// One JSON array of objects.
 std::unique_ptr<RowReader> open_json_array(const std::filesystem::path& path, const std::vector<Column>& columns,
                                            BadRows& bad);
+/// Parquet files, or Arrow streams; DataError in a build without the Arrow libraries.
+std::unique_ptr<RowReader> open_arrow(const std::filesystem::path& path, const RowFormat& format,
+                                      const std::vector<Column>& columns, BadRows& bad);
 
 /// "a, b, c", for messages.
 std::string join_names(const std::vector<std::string>& names);
 
-/// The start of a text for a message of one line: at most `bytes` of it, cut between characters, control characters as \\x0a.
+/// The start of a text for a message of one line: at most `bytes` of it, cut between characters, control characters and
+/// bytes that are no UTF-8 as \\x0a.
 std::string shortened(std::string_view text, std::size_t bytes);
 
 }  // namespace peft

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "peft/base/error.h"
+#include "peft/text/utf8.h"
 #include "row_readers.h"
 
 namespace peft {
@@ -47,9 +48,12 @@ std::string shortened(std::string_view text, std::size_t bytes) {
   std::size_t end = std::min(text.size(), bytes);
   while (end < text.size() && end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
   std::string out;
-  for (const char c : text.substr(0, end)) {
+  std::size_t valid = 0;  // up to here the text is known to be UTF-8
+  for (std::size_t i = 0; i < end; ++i) {
+    if (i >= valid) valid = i + find_invalid_utf8(text.substr(i, end - i)).value_or(end - i);
+    const char c = text[i];
     const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7F) {
+    if (byte < 0x20 || byte == 0x7F || i == valid) {
       out += fmt::format("\\x{:02x}", byte);
     } else {
       out += c;
@@ -79,6 +83,9 @@ std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path, const Ro
       [[fallthrough]];
     case FileFormat::jsonl:
       return open_json_lines(path, format, columns, bad);
+    case FileFormat::parquet:
+    case FileFormat::arrow:
+      return open_arrow(path, format, columns, bad);
   }
   throw_error<Error>("{}: unknown format", path.string());
 }

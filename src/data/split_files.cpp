@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "parquet_files.h"
 #include "peft/base/error.h"
 #include "peft/base/files.h"
 #include "peft/data/dataset.h"
@@ -31,9 +32,6 @@ std::string lower(std::string text) {
   throw_error<DataError>("{}: no such {}; {} holds {}", path.string(), what, folder.string(), describe_folder(folder));
 }
 
-constexpr const char* no_parquet =
-    "Parquet files are not read by this build; write JSON Lines (to_json of the datasets library)";
-
 // The format a file name promises; nothing when it promises none.
 std::optional<FileFormat> format_of_name(const fs::path& path, const TaskSpec& spec) {
   const std::string extension = lower(path.extension().string());
@@ -41,6 +39,8 @@ std::optional<FileFormat> format_of_name(const fs::path& path, const TaskSpec& s
   if (extension == ".csv") return FileFormat::csv;
   if (extension == ".jsonl") return FileFormat::jsonl;
   if (extension == ".json") return FileFormat::json;
+  if (extension == ".parquet") return FileFormat::parquet;
+  if (extension == ".arrow") return FileFormat::arrow;
   return std::nullopt;
 }
 
@@ -51,15 +51,31 @@ FileFormat format_of_file(const fs::path& path, const TaskSpec& spec, const Data
   if (data.format == "tsv") return FileFormat::tsv;
   if (data.format == "csv") return FileFormat::csv;
   if (data.format == "jsonl") return promised == FileFormat::json ? FileFormat::json : FileFormat::jsonl;
+  if (data.format == "hf_parquet") return FileFormat::parquet;
+  if (data.format == "hf_arrow") return FileFormat::arrow;
   if (promised) return *promised;
-  if (lower(path.extension().string()) == ".parquet") throw_error<DataError>("{}: {}", path.string(), no_parquet);
-  throw_error<ConfigError>("{}: the name does not tell the format (.tsv, .csv, .jsonl, .json); set data.format",
-                           path.string());
+  throw_error<ConfigError>(
+      "{}: the name does not tell the format (.tsv, .csv, .jsonl, .json, .parquet, .arrow); set data.format",
+      path.string());
 }
 
-SplitFile named_file(const fs::path& path, const TaskSpec& spec, const DataConfig& data) {
+/// The only shape of a split; nothing where there is none.
+std::optional<SplitFile> only_shape(std::vector<SplitFile> found, const fs::path& folder, const std::string& split) {
+  if (found.empty()) return std::nullopt;
+  if (found.size() > 1) {
+    const auto name = [&](const SplitFile& file) { return fs::relative(file.path, folder).string(); };
+    throw_error<DataError>("{}: {} and {} both hold the split {}; set data.format or data.files", folder.string(),
+                           name(found[0]), name(found[1]), split);
+  }
+  return std::move(found.front());
+}
+
+SplitFile named_file(const fs::path& path, const std::string& split, const TaskSpec& spec, const DataConfig& data) {
   std::error_code ignored;
-  if (fs::is_directory(path, ignored)) throw_error<DataError>("{}: a folder, expected a file", path.string());
+  if (fs::is_directory(path, ignored)) {
+    if (auto table = only_shape(read_table_folder(path, data.format), path, split)) return *table;
+    throw_error<DataError>("{}: a folder, expected a file", path.string());
+  }
   if (!fs::exists(path, ignored)) throw_missing(path, "file");
   return {path, format_of_file(path, spec, data)};
 }
@@ -69,20 +85,20 @@ std::vector<std::string> extensions(const DataConfig& data) {
   if (data.format == "auto") return {".tsv", ".jsonl", ".json", ".csv"};
   if (data.format == "csv") return {".csv"};
   if (data.format == "jsonl") return {".jsonl", ".json"};
+  if (data.format == "hf_parquet" || data.format == "hf_arrow") return {};  // parquet_files.h knows their shapes
   return {".tsv"};
 }
 
 std::optional<SplitFile> find_in_folder(const fs::path& folder, const std::string& split, const TaskSpec& spec,
                                         const DataConfig& data) {
-  std::vector<fs::path> found;
+  std::vector<SplitFile> found;
   for (const auto& extension : extensions(data))
     for (const auto& spelling : spellings().at(split))
-      if (fs::is_regular_file(folder / (spelling + extension))) found.push_back(folder / (spelling + extension));
-  if (found.empty()) return std::nullopt;
-  if (found.size() > 1)
-    throw_error<DataError>("{}: {} and {} both hold the split {}; set data.format or data.files", folder.string(),
-                           found[0].filename().string(), found[1].filename().string(), split);
-  return SplitFile{found[0], format_of_file(found[0], spec, data)};
+      if (const fs::path path = folder / (spelling + extension); fs::is_regular_file(path))
+        found.push_back({path, format_of_file(path, spec, data)});
+  for (const auto& spelling : spellings().at(split))
+    for (SplitFile& table : find_tables(folder, spelling, data.format)) found.push_back(std::move(table));
+  return only_shape(std::move(found), folder, split);
 }
 
 bool holds_splits(const fs::path& folder, const TaskSpec& spec, const DataConfig& data) {
@@ -104,16 +120,12 @@ fs::path task_folder(const fs::path& folder, const TaskSpec& spec, const DataCon
 
 [[noreturn]] void throw_nothing_found(const fs::path& folder, const TaskSpec& spec, const DataConfig& data,
                                       const std::vector<std::string>& asked) {
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (entry.path().extension() == ".parquet") throw_error<DataError>("{}: {}", entry.path().string(), no_parquet);
-    if (entry.path().extension() == ".arrow" || name == "dataset_info.json" || name == "dataset_dict.json")
-      throw_error<DataError>("{}: a folder of save_to_disk; write JSON Lines (to_json of the datasets library)",
-                             folder.string());
-  }
+  std::vector<std::string> endings = extensions(data);
+  if (data.format == "auto" || data.format == "hf_parquet") endings.emplace_back(".parquet");
+  if (data.format == "hf_arrow") endings.emplace_back("/state.json");
   std::string names;
   for (const auto& split : asked)
-    for (const auto& extension : extensions(data)) names += (names.empty() ? "" : ", ") + split + extension;
+    for (const auto& ending : endings) names += (names.empty() ? "" : ", ") + split + ending;
   if (!spec.dump.folder.empty()) names += " or a folder " + spec.dump.folder;
   throw_error<DataError>("{}: expected {}; found {}", folder.string(), names, describe_folder(folder));
 }
@@ -126,6 +138,10 @@ void refuse_shared_files(const std::map<std::string, SplitFile>& files) {
 }
 
 }  // namespace
+
+std::string SplitFile::name() const {
+  return more.empty() ? path.string() : fmt::format("{} and {} more", path.string(), more.size());
+}
 
 std::string canonical_split(const std::string& name) {
   for (const auto& [split, accepted] : spellings())
@@ -141,7 +157,7 @@ std::map<std::string, SplitFile> find_split_files(const TaskSpec& spec, const Ta
   std::map<std::string, SplitFile> files;
   for (const auto& [name, path] : data.files) {
     const std::string split = canonical_split(name);
-    if (!files.emplace(split, named_file(path, spec, data)).second)
+    if (!files.emplace(split, named_file(path, split, spec, data)).second)
       throw_error<ConfigError>("data.files: {} is the split {}, which is given twice", name, split);
   }
   const fs::path root = task.data;
@@ -150,7 +166,7 @@ std::map<std::string, SplitFile> find_split_files(const TaskSpec& spec, const Ta
   if (!root.empty() && !fs::exists(root)) throw_missing(root, "file or folder");
   const bool wanted =
       std::any_of(asked.begin(), asked.end(), [&](const auto& split) { return !files.contains(split); });
-  if (!root.empty() && fs::is_directory(root)) {
+  if (!root.empty() && fs::is_directory(root) && !is_saved_dataset(root)) {
     const fs::path folder = task_folder(root, spec, data);
     for (const auto& entry : spellings())
       if (!files.contains(entry.first))
@@ -159,8 +175,9 @@ std::map<std::string, SplitFile> find_split_files(const TaskSpec& spec, const Ta
     if (!any) throw_nothing_found(folder, spec, data, asked);
   } else if (!root.empty() && wanted) {
     if (asked.size() != 1)
-      throw_error<ConfigError>("task.data: {} is one file; name one file per split in data.files", root.string());
-    files.emplace(asked.front(), named_file(root, spec, data));
+      throw_error<ConfigError>("task.data: {} is one {}; name one per split in data.files", root.string(),
+                               fs::is_directory(root) ? "data set of save_to_disk" : "file");
+    files.emplace(asked.front(), named_file(root, asked.front(), spec, data));
   }
   refuse_shared_files(files);
   return files;

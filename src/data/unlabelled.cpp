@@ -87,20 +87,20 @@ void TaskTexts::read_field(std::size_t number, const Row& row, const RowReader& 
                                [&](std::size_t cell) { return row.cells[cell].kind != Cell::Kind::missing; });
   if (at == field.cells.end()) {
     if (!field.required) return;
-    throw_error<DataError>("{}: no {}; the keys are {}", where, field.columns.front(), join_names(rows.names()));
+    throw_error<DataError>("{} no {}; the keys are {}", where, field.columns.front(), join_names(rows.names()));
   }
   const Cell& cell = row.cells[*at];
   const std::string& column = field.columns[static_cast<std::size_t>(at - field.cells.begin())];
   if (!field.required && cell.kind == Cell::Kind::null) return;
   const auto add = [&](const Cell& text, const std::string& what) {
     if (text.kind != Cell::Kind::text && text.kind != Cell::Kind::field)
-      throw_error<DataError>("{}: {} is {}, expected a string", where, what, kind_name(text.kind));
+      throw_error<DataError>("{} {} is {}, expected a string", where, what, kind_name(text.kind));
     texts.push_back(text.text);
   };
   if (count == Count::list) {
     const auto members = list_members(cell);
     if (!members || members->empty())
-      throw_error<DataError>("{}: {} is {}, expected a list of strings", where, column,
+      throw_error<DataError>("{} {} is {}, expected a list of strings", where, column,
                              members ? "an empty list" : kind_name(cell.kind));
     for (std::size_t i = 0; i < members->size(); ++i) add((*members)[i], fmt::format("{}[{}]", column, i));
     return;
@@ -112,15 +112,15 @@ void TaskTexts::read_field(std::size_t number, const Row& row, const RowReader& 
   if (wording == table->second.end()) {
     std::vector<std::string> known;
     for (const auto& [spelling, words] : table->second) known.push_back(spelling);
-    throw_error<DataError>("{}: {} \"{}\"; expected one of {}", where, column, shortened(texts.back(), longest_quote),
+    throw_error<DataError>("{} {} \"{}\"; expected one of {}", where, column, shortened(texts.back(), longest_quote),
                            join_names(known));
   }
   texts.back() = wording->second;
 }
 
-bool TaskTexts::encode(const Row& row, const RowReader& rows, const std::string& file, const Tokenizer& tokenizer,
+bool TaskTexts::encode(const Row& row, const RowReader& rows, const BadRows& bad, const Tokenizer& tokenizer,
                        int64_t max_length, EncodedSplit& split) const {
-  const std::string where = fmt::format("{}:{}", file, row.line);
+  const std::string where = bad.at(row.line);
   std::vector<std::string_view> texts;
   for (std::size_t i = 0; i < fields_.size(); ++i) read_field(i, row, rows, where, texts);
   int64_t lost = 0;
@@ -132,7 +132,7 @@ bool TaskTexts::encode(const Row& row, const RowReader& rows, const std::string&
     const bool has_pair = plan_->write(texts, s, SequencePlan::Side::text_pair, pair);
     const Encoding encoding = tokenizer.encode(text, has_pair ? std::optional<std::string_view>(pair) : std::nullopt,
                                                {.max_length = max_length, .truncation = spec_.truncation});
-    if (encoding.ids.empty()) throw_error<DataError>("{}: the text has no token", where);
+    if (encoding.ids.empty()) throw_error<DataError>("{} the text has no token", where);
     lost += encoding.lost_tokens;
     split.add_sequence(encoding.ids, encoding.types);
   }

@@ -41,7 +41,7 @@ class Unlabelled : public FolderTest {
     const auto rows = open_rows(folder_ / name, row_format, columns, bad);
     EncodedSplit split;
     cut_ = 0;
-    for (Row row; rows->next(row);) cut_ += texts.encode(row, *rows, name, tokenizer_, longest, split) ? 0 : 1;
+    for (Row row; rows->next(row);) cut_ += texts.encode(row, *rows, bad, tokenizer_, longest, split) ? 0 : 1;
     return split;
   }
   EncodedSplit jsonl(const std::string& task, const std::string& content, const ColumnsConfig& names = {}) {

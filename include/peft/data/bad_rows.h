@@ -5,10 +5,11 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace peft {
 
-/// Bad rows of one file.
+/// Bad rows of one split. Its rows lie in lines of one file, or are counted over several files.
 class BadRows {
  public:
   struct Policy {
@@ -17,6 +18,14 @@ class BadRows {
     bool quiet = false;              ///< no messages: the file is read a second time
   };
   BadRows(std::string file, Policy policy) : file_(std::move(file)), policy_(policy) {}
+
+  /// The row with this line number is the first of `file`, whose rows have no lines; files in order.
+  void begin_file(std::string file, int64_t line);
+
+  /// Where a row stands, as messages about it begin: `FILE:LINE:`, or `FILE: row N,`.
+  std::string at(int64_t line) const;
+  /// The same, for another row that a message mentions: `line LINE`, or `row N`.
+  std::string also_at(int64_t line) const;
 
   /// Throws DataError `FILE:LINE: message`, or counts the row under `kind` and prints the first five of a kind.
   void report(std::string_view kind, int64_t line, std::string_view message);
@@ -32,9 +41,16 @@ class BadRows {
   const std::string& file() const { return file_; }
 
  private:
+  struct File {
+    std::string name;
+    int64_t first = 1;  ///< line number of its first row
+  };
+  const File& file_of(int64_t line) const;
+
   std::string file_;
   Policy policy_;
   std::map<std::string, int64_t> counts_;
+  std::vector<File> files_;  ///< without lines; empty: the rows lie in lines of file_
   bool doubted_ = false;
 };
 

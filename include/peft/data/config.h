@@ -33,7 +33,7 @@ struct DataConfig {
   std::map<std::string, std::string> files;  ///< split -> file
   ColumnsConfig columns;
   std::vector<std::string> labels;  ///< id order; empty: from the task, or the sorted set of the train split
-  std::string format = "auto";      ///< auto, glue_tsv, csv, tsv, jsonl
+  std::string format = "auto";      ///< auto, glue_tsv, csv, tsv, jsonl, hf_parquet, hf_arrow
   std::string delimiter = ",";
   std::string quoting = "none";      ///< of tsv: none, csv
   std::string on_bad_row = "error";  ///< error, skip

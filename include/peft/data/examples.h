@@ -57,6 +57,7 @@ class ExampleReader {
 
  private:
   class Parser;
+  void check_class_names(const ExampleSource& source, bool quiet) const;
   void finish() const;
   void check_idx_unique() const;
 
@@ -68,7 +69,7 @@ class ExampleReader {
   std::vector<std::pair<int64_t, int64_t>> idx_lines_;       // (idx, line) where the file has an idx column
 };
 
-/// The labels that occur in a file of the user: sorted as numbers when all are whole numbers, else by bytes. Throws DataError naming
+/// The classes of a file of the user: those that it names itself, as files of the datasets library do, else the labels that occur: sorted as numbers when all are whole numbers, else by bytes. Throws DataError naming
 /// data.labels where -1 may be a class or a missing label (docs/tasks.md#your-own-files).
 std::vector<std::string> infer_labels(const ExampleSource& train);
 

@@ -1,5 +1,5 @@
 #pragma once
-/// Rows of table-like files (tsv, csv, jsonl) as cells of the columns asked for; no text is copied unless quoting demands it.
+/// Rows of table-like files (tsv, csv, jsonl, parquet, arrow) as cells of the columns asked for; no text is copied unless quoting demands it.
 
 #include <cstdint>
 #include <filesystem>
@@ -26,7 +26,8 @@ struct Cell {
 std::string_view kind_name(Cell::Kind kind);
 
 struct Row {
-  int64_t line = 0;         ///< where the row starts, 1-based
+  int64_t line =
+      0;  ///< where the row starts, 1-based; of parquet and arrow the row itself, all files of the split counted
   int64_t number = 0;       ///< 0-based row of the file, bad rows counted
   std::vector<Cell> cells;  ///< in the order of the columns asked for
 };
@@ -34,10 +35,17 @@ struct Row {
 struct Column {
   std::string name;      ///< empty: no such column, its cells are missing
   bool required = true;  ///< of a header; a JSON row may lack any key, its cell is then missing
+  /// What follows is for files whose columns have types and nulls: parquet, arrow. A null is a bad row where the column is required, else
+  /// a missing cell.
+  std::vector<Cell::Kind> kinds = {};  ///< that the column may have; empty: any
+  bool classes = false;                ///< integers that the file has names for are read as these names
 };
 
-/// lines: each is the cell of a column named text.
-enum class FileFormat { glue_tsv, tsv, csv, jsonl, json, lines };
+/// lines: each is the cell of a column named text. arrow: a stream, as save_to_disk of the datasets library writes it.
+enum class FileFormat { glue_tsv, tsv, csv, jsonl, json, lines, parquet, arrow };
+
+/// Whether a file consists of lines of text; parquet and arrow do not.
+inline bool is_text(FileFormat format) { return format != FileFormat::parquet && format != FileFormat::arrow; }
 
 struct RowFormat {
   FileFormat file = FileFormat::tsv;
@@ -45,8 +53,9 @@ struct RowFormat {
   bool quoting = false;                 ///< RFC 4180 quotes; otherwise `"` is a character
   std::vector<std::string> headerless;  ///< names of the columns of a file without header; empty: line 1 is the header
   bool header_allowed = false;  ///< with `headerless`: a first line with a wanted column's name is a header after all
-  std::vector<std::string> expected;  ///< columns to name in header errors; empty: the required ones
-  int64_t max_line_bytes = default_max_line_bytes;
+  std::vector<std::string> expected;                   ///< columns to name in header errors; empty: the required ones
+  int64_t max_line_bytes = default_max_line_bytes;     ///< of parquet and arrow: bytes of a row's texts
+  std::vector<std::filesystem::path> more_files = {};  ///< parquet, arrow: the rows go on in these
 };
 
 class RowReader {
@@ -57,9 +66,11 @@ class RowReader {
   virtual std::vector<std::string> names() const = 0;  ///< columns of the file, or keys of the current object
   virtual int64_t rows() const = 0;                    ///< so far, bad ones included
   virtual std::string content_hash() const = 0;        ///< at the end of the file
+  /// What the file itself calls the classes of the column with `classes`, in the order of its numbers; empty: it does not say.
+  virtual std::vector<std::string> class_names() const { return {}; }
 };
 
-/// Opens a file, or kStandardInput (not as one JSON array), and checks its header. Throws DataError (missing file, wrong header); `bad` must outlive the reader.
+/// Opens a file, or kStandardInput (not as one JSON array), and checks its header. Throws DataError (missing file, wrong header, types of another kind); `bad` must outlive the reader.
 std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path, const RowFormat& format,
                                      const std::vector<Column>& columns, BadRows& bad);
 

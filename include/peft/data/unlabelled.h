@@ -39,8 +39,8 @@ class TaskTexts {
   bool found_in(const std::vector<std::string>& names) const;
   /// Appends the sequences of a row to `split`, as an example with a hidden target. False where a text was cut at `max_length`. Throws
   /// DataError `FILE:LINE: ...`: a text that is missing or none, or a sequence without tokens.
-  bool encode(const Row& row, const RowReader& rows, const std::string& file, const Tokenizer& tokenizer,
-              int64_t max_length, EncodedSplit& split) const;
+  bool encode(const Row& row, const RowReader& rows, const BadRows& bad, const Tokenizer& tokenizer, int64_t max_length,
+              EncodedSplit& split) const;
 
  private:
   struct Field {
