@@ -12,8 +12,8 @@ std::unique_ptr<RowReader> open_json_lines(const std::filesystem::path& path, co
 std::unique_ptr<RowReader> open_plain_lines(const std::filesystem::path& path, const RowFormat& format,
                                             const std::vector<Column>& columns, BadRows& bad);
 /// One JSON array of objects.
-std::unique_ptr<RowReader> open_json_array(const std::filesystem::path& path, const std::vector<Column>& columns,
-                                           BadRows& bad);
+std::unique_ptr<RowReader> open_json_array(const std::filesystem::path& path, const RowFormat& format,
+                                           const std::vector<Column>& columns, BadRows& bad);
 
 /// "a, b, c", for messages.
 std::string join_names(const std::vector<std::string>& names);

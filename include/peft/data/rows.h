@@ -10,6 +10,7 @@
 
 #include "peft/data/bad_rows.h"
 #include "peft/data/lines.h"
+#include "peft/data/record.h"
 
 namespace peft {
 
@@ -46,6 +47,8 @@ struct RowFormat {
   std::vector<std::string> headerless;  ///< names of the columns of a file without header; empty: line 1 is the header
   bool header_allowed = false;  ///< with `headerless`: a first line with a wanted column's name is a header after all
   std::vector<std::string> expected;  ///< columns to name in header errors; empty: the required ones
+  std::size_t fields = 0;  ///< without quoting: the last of so many fields is the rest of its line; 0: any number
+  void (*flatten)(const Json& record, FlatRows& out) = nullptr;  ///< of JSON records (TaskSpec::Dump)
   int64_t max_line_bytes = default_max_line_bytes;
 };
 
@@ -57,6 +60,7 @@ class RowReader {
   virtual std::vector<std::string> names() const = 0;  ///< columns of the file, or keys of the current object
   virtual int64_t rows() const = 0;                    ///< so far, bad ones included
   virtual std::string content_hash() const = 0;        ///< at the end of the file
+  virtual bool has_header() const { return true; }     ///< or keys in every row
 };
 
 /// Opens a file, or kStandardInput (not as one JSON array), and checks its header. Throws DataError (missing file, wrong header); `bad` must outlive the reader.
