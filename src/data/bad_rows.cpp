@@ -50,14 +50,16 @@ void BadRows::doubt(int64_t line, std::string_view message) {
   doubted_ = true;
 }
 
-int64_t BadRows::total() const {
-  int64_t sum = 0;
-  for (const auto& [kind, count] : counts_) sum += count;
-  return sum;
+std::map<std::string, int64_t> BadRows::skipped() const {
+  std::map<std::string, int64_t> all = counts_;
+  for (const auto& [kind, count] : passed_) all[kind] += count;
+  return all;
 }
 
 void BadRows::finish(int64_t rows) const {
-  const int64_t bad = total();
+  if (!passed_.empty() && !policy_.quiet) log_info("{}: of {} rows passed over: {}", file_, rows, list_counts(passed_));
+  int64_t bad = 0;
+  for (const auto& [kind, count] : counts_) bad += count;
   if (bad == 0) return;
   if (double(bad) > policy_.max_bad_fraction * double(rows))
     throw_error<DataError>("{}: {} of {} rows are bad ({}), more than data.max_bad_fraction {}", file_, bad, rows,

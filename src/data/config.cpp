@@ -53,10 +53,12 @@ void DataConfig::visit(Fields& fields) {
   fields.field("quoting", quoting,
                {.help = "of tsv files: none, or csv for quotes as in csv", .choices = {"none", "csv"}});
   fields.field("on_bad_row", on_bad_row,
-               {.help = "error: stop at the first bad row; skip: count it", .choices = {"error", "skip"}});
+               {.help = "error: stop at the first bad row; skip: count it (default: error, but skip for QQP's train)",
+                .choices = {"error", "skip"}});
   fields.field("max_bad_fraction", max_bad_fraction,
                {.help = "share of bad rows of a file above which skip is an error", .min = 0, .max = 1});
   fields.field("max_line_bytes", max_line_bytes, {.help = "longer lines are bad rows", .min = 1});
+  fields.field("paws_bytes", paws_bytes, {.help = "paws: texts stand in Python's b'...', which is taken off"});
   fields.field("limit", limit, {.help = "use only the first n examples of a fixed permutation"});
   fields.field("limit_seed", limit_seed, {.help = "seed of that permutation", .min = 0});
 }

@@ -16,15 +16,18 @@ namespace {
 
 constexpr std::string_view cache_format = "encoded split 1";  // to be changed when encodings of the same input change
 
-std::vector<std::string> canonical_splits(const std::vector<std::string>& names) {
+std::vector<std::string> canonical_splits(const std::vector<std::string>& names, const TaskSpec& spec) {
   std::set<std::string> splits;
-  for (const auto& name : names) splits.insert(canonical_split(name));
+  for (const auto& name : names) splits.insert(canonical_split(name, spec));
   // train first: the others are compared with it.
   std::vector<std::string> ordered;
-  for (const char* split : {"train", "dev", "test"})
-    if (splits.contains(split)) ordered.emplace_back(split);
+  for (const std::string base : {"train", "dev", "test"})
+    for (const std::string& split : splits)
+      if (split.starts_with(base)) ordered.push_back(split);
   return ordered;
 }
+
+std::string base_of(const std::string& split) { return split.substr(0, split.find('_')); }
 
 void check_columns(const TaskSpec& spec, const TaskConfig& task, const ColumnsConfig& columns) {
   const bool any = columns.text || columns.text_pair || columns.choices || columns.label || columns.idx;
@@ -36,9 +39,9 @@ void check_columns(const TaskSpec& spec, const TaskConfig& task, const ColumnsCo
                              task.name, join_names(others));
   }
   if (!spec.own_files) return;
-  const SequencePlan plan(spec);
+  const TaskFields fields(spec);
   std::vector<std::string> known;
-  for (const auto& field : plan.fields()) known.push_back(field.name);
+  for (const RecordInput& input : fields.inputs()) known.push_back(input.name);
   for (const char* name : {"text", "text_pair", "choices"})
     if (*column_setting(columns, name) && std::find(known.begin(), known.end(), name) == known.end())
       throw_error<ConfigError>("data.columns.{}: {} reads the columns {}", name, task.name, join_names(known));
@@ -58,6 +61,8 @@ void check_config(const TaskSpec& spec, const TaskConfig& task, const DataConfig
   if (!spec.own_files && !data.labels.empty() && data.labels != spec.labels)
     throw_error<ConfigError>("data.labels: {}; {} has the classes {}", join_names(data.labels), task.name,
                              join_names(spec.labels));
+  if (data.paws_bytes && !spec.python_bytes)
+    throw_error<ConfigError>("data.paws_bytes: {} has no texts in b'...'; only paws has", task.name);
   check_columns(spec, task, data.columns);
 }
 
@@ -69,6 +74,43 @@ std::map<std::string, SplitFile> readable_split_files(const TaskSpec& spec, cons
   } catch (const std::filesystem::filesystem_error& error) {
     throw_error<DataError>("{}: {}", error.path1().string(), error.code().message());
   }
+}
+
+// Where the examples of a split come from, in order: its file, or those of its parts.
+std::vector<ExampleSource> sources_of(const std::string& split, const TaskSpec& spec, const DataConfig& data,
+                                      const std::map<std::string, SplitFile>& files,
+                                      const std::vector<std::string>& labels) {
+  const std::string base = base_of(split);
+  std::vector<ExampleSource> sources;
+  if (const auto file = files.find(split); file != files.end())
+    return {{spec, data, base, file->second, labels, split == base ? "" : split.substr(base.size() + 1)}};
+  if (split != base) return sources;
+  std::vector<std::string> absent;
+  for (const TaskSpec::Part& part : spec.parts) {
+    const auto file = files.find(base + "_" + part.name);
+    if (file != files.end())
+      sources.push_back({spec, data, base, file->second, labels, part.name});
+    else
+      absent.push_back(base + "_" + part.name);
+  }
+  if (!sources.empty() && !absent.empty())
+    log_warning("{}: the split {} is {} alone: there is no {}", sources.front().file.path.string(), base,
+                sources.front().part, join_names(absent));
+  return sources;
+}
+
+// Whether the rows of a file have the texts of a task.
+bool fits_columns(const ExampleSource& source) {
+  const TaskFields fields(source.spec);
+  const Layout layout = layout_of(source, fields);
+  std::vector<Column> columns;
+  for (const Column& text : layout.texts)
+    if (text.required) columns.push_back({text.name, false});
+  BadRows bad(source.file.path.string(), {.skip = true, .max_bad_fraction = 1, .quiet = true});
+  const auto rows = open_rows(source.file.path, layout.format, columns, bad);
+  Row row;
+  return rows->next(row) && std::none_of(row.cells.begin(), row.cells.end(),
+                                         [](const Cell& cell) { return cell.kind == Cell::Kind::missing; });
 }
 
 // Class names in id order: the task's, the config's, or those of the train split.
@@ -117,8 +159,11 @@ int64_t count_overlap(const std::vector<uint64_t>& sorted_train, const std::vect
 // What decides the numbers besides the files: never a path. Labels that came from a file are part of it.
 std::string rules(const TaskConfig& task, DataConfig data, const TaskSpec& spec, const TaskInfo& resolved) {
   data.files.clear();
+  if (!data.on_bad_row)
+    data.on_bad_row = "error";  // as runs of older versions have it; which rows that lets in is the task's
   if (spec.labels_from_files()) data.labels = resolved.labels;
   Json rules = print_fields([&](Fields& fields) { data.visit(fields); });
+  if (!data.paws_bytes) rules.erase("paws_bytes");  // a newer key
   rules["task"] = resolved.name;
   rules["max_length"] = task.max_length;
   return rules.dump();
@@ -131,28 +176,55 @@ const EncodedSplit* Dataset::find(const std::string& split) const {
   return found == splits.end() ? nullptr : &found->second;
 }
 
+TaskInfo task_info(const std::string& full_name) {
+  const TaskSpec& spec = task_registry().at(full_name);
+  TaskInfo info{.name = full_name, .objective = spec.objective, .labels = spec.labels, .metrics = spec.metrics};
+  if (spec.outer_idx.empty()) return info;
+  for (const std::string& column : spec.outer_idx) info.idx_names.push_back(column.substr(column.rfind('.') + 1));
+  info.idx_names.push_back(spec.idx.substr(spec.idx.rfind('.') + 1));
+  return info;
+}
+
+std::string resolve_task(const TaskConfig& task, const DataConfig& data, const std::vector<std::string>& splits) {
+  const auto candidates = task_candidates(task.name);
+  if (candidates.size() < 2) return resolve_task_name(task.name);
+  for (const std::string& name : candidates) {
+    const TaskSpec& spec = task_registry().at(name);
+    try {
+      const auto asked = canonical_splits(splits, spec);
+      const auto files = find_split_files(spec, task, data, asked);
+      const auto found =
+          std::find_if(asked.begin(), asked.end(), [&](const auto& split) { return files.contains(split); });
+      if (found != asked.end() && fits_columns({spec, data, base_of(*found), files.at(*found), spec.labels}))
+        return name;
+    } catch (const Error&) {  // whoever reads the files as the first of the tasks says what is wrong
+    } catch (const std::filesystem::filesystem_error&) {
+    }
+  }
+  return candidates.front();
+}
+
 Dataset load_dataset(const TaskConfig& task, const DataConfig& data, const Tokenizer& tokenizer,
                      const std::vector<std::string>& splits) {
   Dataset dataset;
-  dataset.task.name = resolve_task_name(task.name);
+  dataset.task = task_info(resolve_task(task, data, splits));
   const TaskSpec& spec = task_registry().at(dataset.task.name);
   check_config(spec, task, data);
-  const std::vector<std::string> asked = canonical_splits(splits);
+  const std::vector<std::string> asked = canonical_splits(splits, spec);
   const auto files = readable_split_files(spec, task, data, asked);
 
   const bool train_asked = std::find(asked.begin(), asked.end(), "train") != asked.end();
-  dataset.task.objective = spec.objective;
   dataset.task.labels = find_labels(spec, task, data, files, train_asked);
-  dataset.task.metrics = spec.metrics;
   Hasher hasher;
   hasher.add(cache_format).add(rules(task, data, spec, dataset.task)).add(tokenizer.fingerprint());
   std::vector<uint64_t> train_texts;
   for (const auto& split : asked) {
-    const auto file = files.find(split);
-    if (file == files.end()) continue;
-    const ExampleSource source{spec, data, split, file->second, dataset.task.labels};
-    EncodedFile encoded = encode_split(source, tokenizer, task.max_length, limit_of(data.limit, split));
-    hasher.add(split).add(encoded.content_hash);
+    const auto sources = sources_of(split, spec, data, files, dataset.task.labels);
+    if (sources.empty()) continue;
+    EncodedFile encoded = encode_split(sources, tokenizer, task.max_length, limit_of(data.limit, base_of(split)));
+    encoded.split.name = split;
+    for (std::size_t i = 0; i < sources.size(); ++i)
+      hasher.add(sources.size() == 1 ? split : split + "_" + sources[i].part).add(encoded.content_hashes[i]);
     if (split == "train") {
       check_classes(spec, encoded.split, dataset.task.labels);
       train_texts = std::move(encoded.text_hashes);

@@ -52,9 +52,9 @@ class DelimitedReader final : public RowReader {
  public:
   DelimitedReader(const std::filesystem::path& path, const RowFormat& format, const std::vector<Column>& columns,
                   BadRows& bad)
-      : records_(path, format.delimiter, format.quoting, format.max_line_bytes),
+      : records_(path, format.delimiter, format.quoting, format.fields, format.max_line_bytes),
         bad_(bad),
-        warn_of_quotes_(format.file == FileFormat::tsv && !format.quoting) {
+        warn_of_quotes_(format.file == FileFormat::tsv && !format.quoting && format.fields == 0) {
     if (!records_.next()) throw_error<DataError>("{}: no examples", file());
     const bool names_inside = std::any_of(columns.begin(), columns.end(), [&](const Column& column) {
       return !column.name.empty() &&
@@ -69,6 +69,7 @@ class DelimitedReader final : public RowReader {
             list_fields(records_.fields()), join_names(format.headerless));
       names_ = format.headerless;
       pending_ = true;
+      has_header_ = false;
     }
     for (const Column& column : columns) {
       const auto at = std::find(names_.begin(), names_.end(), column.name);
@@ -108,6 +109,7 @@ class DelimitedReader final : public RowReader {
   std::vector<std::string> names() const override { return names_; }
   int64_t rows() const override { return rows_; }
   std::string content_hash() const override { return records_.lines().content_hash(); }
+  bool has_header() const override { return has_header_; }
 
  private:
   static constexpr const char* quoting_advice = "; data.quoting \"csv\" reads quoted fields";
@@ -178,7 +180,8 @@ class DelimitedReader final : public RowReader {
   bool warn_of_quotes_;  // a tsv file whose quotes are text
   std::vector<std::string> names_;
   std::vector<std::ptrdiff_t> positions_;  // of the columns asked for; -1: not in this file
-  bool pending_ = false;                   // the record read to look for a header is a row
+  bool has_header_ = true;
+  bool pending_ = false;  // the record read to look for a header is a row
   int64_t rows_ = 0;
 };
 

@@ -30,19 +30,26 @@ struct PendingExample {
   std::size_t target_begin, target_end;
   std::optional<int64_t> group;
   int64_t idx, line;
-  int64_t place;                         // in the permutation of a limit, else unused
+  int64_t place;  // in the permutation of a limit, else unused
+  std::vector<int64_t> outer_idx = {};
+  std::vector<std::string> candidates = {}, references = {};
   std::vector<int32_t> target_ids = {};  // of a text
   std::string problem = {};              // of its target
 };
 
 class SplitEncoder {
  public:
-  SplitEncoder(ExampleReader& reader, const ExampleSource& source, const Tokenizer& tokenizer, int64_t max_length,
-               EncodedFile& result)
-      : reader_(reader), plan_(source.spec), tokenizer_(tokenizer), result_(result) {
+  SplitEncoder(const TaskSpec& spec, const Tokenizer& tokenizer, int64_t max_length, EncodedFile& result)
+      : plan_(spec), tokenizer_(tokenizer), result_(result) {
     options_.max_length = max_length;
-    options_.truncation = source.spec.truncation;
-    result.split.target_kind = source.spec.target;
+    options_.truncation = spec.truncation;
+    result.split.target_kind = spec.target;
+  }
+
+  /// Goes on with the examples of another file; those of the one before must be flushed. Nothing: its split has no parts.
+  void begin(ExampleReader& reader, std::optional<uint8_t> part) {
+    reader_ = &reader;
+    part_ = part;
   }
 
   void add(const Example& example, int64_t place) {
@@ -58,7 +65,9 @@ class SplitEncoder {
     const std::size_t target_begin = texts_.size();
     if (const auto* words = std::get_if<std::string_view>(&example.target)) texts_ += *words;
     examples_.push_back({first, sequences_.size(), example.target, target_begin, texts_.size(), example.group,
-                         example.idx, example.line, place});
+                         example.idx, example.line, place, example.outer_idx});
+    examples_.back().candidates.assign(example.candidates.begin(), example.candidates.end());
+    examples_.back().references.assign(example.references.begin(), example.references.end());
     if (examples_.size() >= batch_examples || texts_.size() >= batch_bytes) flush();
   }
 
@@ -104,17 +113,17 @@ class SplitEncoder {
   // Whether all sequences of an example can be used; reports the first that cannot.
   bool usable(const PendingExample& example) {
     if (!example.problem.empty()) {
-      reader_.report("length", example.line, example.problem);
+      reader_->report("length", example.line, example.problem);
       return false;
     }
     for (std::size_t i = example.first; i < example.last; ++i) {
       const PendingSequence& s = sequences_[i];
       if (!s.problem.empty()) {
-        reader_.report("length", example.line, s.problem);
+        reader_->report("length", example.line, s.problem);
         return false;
       }
       if (s.encoding.ids.empty()) {
-        reader_.report("no_tokens", example.line, "no token at all");
+        reader_->report("no_tokens", example.line, "no token at all");
         return false;
       }
     }
@@ -135,6 +144,12 @@ class SplitEncoder {
       hash = i == example.first ? s.hash : hash64({reinterpret_cast<const char*>(&s.hash), sizeof s.hash}, hash);
     }
     split.end_example(example.target, example.idx, example.group, example.target_ids);
+    split.add_outer_idx(example.outer_idx);
+    if (part_) split.parts.push_back(*part_);
+    if (split.target_kind == TargetKind::choices) {
+      split.candidates.insert(split.candidates.end(), example.candidates.begin(), example.candidates.end());
+      split.references.push_back(example.references);
+    }
     result_.text_hashes.push_back(hash);
     places_.push_back(example.place);
     split.statistics.truncated_examples += lost > 0;
@@ -142,7 +157,8 @@ class SplitEncoder {
     split.statistics.empty_texts += empty;
   }
 
-  ExampleReader& reader_;
+  ExampleReader* reader_ = nullptr;
+  std::optional<uint8_t> part_;
   const SequencePlan plan_;
   const Tokenizer& tokenizer_;
   EncodeOptions options_;
@@ -153,13 +169,17 @@ class SplitEncoder {
   std::vector<int64_t> places_;
 };
 
-// Examples of the file, counted without bad ones.
-int64_t count_examples(const ExampleSource& source) {
-  ExampleReader reader(source, /*quiet=*/true);
-  Example example;
-  while (reader.next(example)) {
+// Examples of the files, counted without bad ones.
+int64_t count_examples(const std::vector<ExampleSource>& parts) {
+  int64_t examples = 0;
+  for (const ExampleSource& part : parts) {
+    ExampleReader reader(part, /*quiet=*/true);
+    Example example;
+    while (reader.next(example)) {
+    }
+    examples += reader.good();
   }
-  return reader.good();
+  return examples;
 }
 
 // Sorts the examples by their place.
@@ -169,7 +189,10 @@ void reorder(EncodedFile& file, const std::vector<int64_t>& places) {
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return places[a] < places[b]; });
   EncodedFile sorted;
   sorted.split.target_kind = file.split.target_kind;
+  sorted.split.hidden = file.split.hidden;
+  sorted.split.part_names = file.split.part_names;
   sorted.split.statistics = file.split.statistics;
+  sorted.content_hashes = file.content_hashes;
   for (const std::size_t example : order) {
     sorted.split.append(file.split, static_cast<int64_t>(example));
     sorted.text_hashes.push_back(file.text_hashes[example]);
@@ -195,7 +218,8 @@ std::vector<int64_t> count_labels(const EncodedSplit& split, std::size_t classes
 
 void finish_statistics(EncodedSplit& split, const ExampleSource& source) {
   SplitStatistics& statistics = split.statistics;
-  if (!split.hidden) statistics.label_counts = count_labels(split, source.labels.size());
+  if (!split.hidden && split.target_kind != TargetKind::choices)
+    statistics.label_counts = count_labels(split, source.labels.size());
   std::vector<int64_t> lengths;
   for (int64_t example = 0; example < split.size(); ++example) lengths.push_back(split.length(example));
   std::sort(lengths.begin(), lengths.end());
@@ -207,20 +231,37 @@ void finish_statistics(EncodedSplit& split, const ExampleSource& source) {
 }
 
 void warn_of_unusual_size(const ExampleSource& source, int64_t rows) {
-  if (source.file.format != (source.spec.dump.tsv() ? FileFormat::glue_tsv : FileFormat::jsonl)) return;
-  const auto official = source.spec.dump.rows.find(source.split);
-  if (official != source.spec.dump.rows.end() && official->second != rows)
-    log_warning("{}: {} examples, the benchmark's {} split has {}", source.file.path.string(), rows, source.split,
+  const TaskSpec::Dump& dump = source.spec.dump;
+  if (source.file.format != (dump.tsv() ? FileFormat::glue_tsv : dump.csv ? FileFormat::csv : FileFormat::jsonl))
+    return;
+  const std::string split = source.part.empty() ? source.split : source.split + "_" + source.part;
+  const auto official = dump.rows.find(split);
+  if (official != dump.rows.end() && official->second != rows)
+    log_warning("{}: {} examples, the benchmark's {} split has {}", source.file.path.string(), rows, split,
                 official->second);
+}
+
+// Labels of one split are all hidden or all there.
+void join_hidden(const ExampleReader& reader, const ExampleSource& part, bool first, EncodedSplit& split) {
+  if (!first && split.hidden != reader.hidden())
+    throw_error<DataError>("{}: {} labels, unlike {}; expected labels in all files of {} or in none",
+                           part.file.path.string(), reader.hidden() ? "no" : "it has", split.statistics.files.front(),
+                           part.split);
+  split.hidden = reader.hidden();
+}
+
+void add_counts(const std::map<std::string, int64_t>& counts, std::map<std::string, int64_t>& sums) {
+  for (const auto& [kind, count] : counts) sums[kind] += count;
 }
 
 }  // namespace
 
-EncodedFile encode_split(const ExampleSource& source, const Tokenizer& tokenizer, int64_t max_length,
+EncodedFile encode_split(const std::vector<ExampleSource>& parts, const Tokenizer& tokenizer, int64_t max_length,
                          std::optional<int64_t> limit) {
+  const ExampleSource& source = parts.front();
   std::vector<int64_t> place;  // of each good row within the permutation
   if (limit) {
-    const int64_t rows = count_examples(source);
+    const int64_t rows = count_examples(parts);
     if (*limit < rows) {
       const auto order = permutation(rows, static_cast<uint64_t>(source.data.limit_seed));
       place.resize(order.size());
@@ -230,25 +271,34 @@ EncodedFile encode_split(const ExampleSource& source, const Tokenizer& tokenizer
   }
 
   EncodedFile result;
-  ExampleReader reader(source);
-  const std::string file = source.file.path.string();
-  SplitEncoder encoder(reader, source, tokenizer, max_length, result);
+  EncodedSplit& split = result.split;
+  SplitEncoder encoder(source.spec, tokenizer, max_length, result);
   Example example;
-  while (reader.next(example)) {
-    const int64_t at = place.empty() ? reader.good() - 1 : place[static_cast<std::size_t>(reader.good() - 1)];
-    if (place.empty() || at < *limit) encoder.add(example, at);
+  const bool named = parts.size() > 1;
+  int64_t before = 0;  // examples of earlier files
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    ExampleReader reader(parts[p]);
+    encoder.begin(reader, named ? std::optional(static_cast<uint8_t>(p)) : std::nullopt);
+    while (reader.next(example)) {
+      const int64_t number = before + reader.good() - 1;
+      const int64_t at = place.empty() ? number : place[static_cast<std::size_t>(number)];
+      if (place.empty() || at < *limit) encoder.add(example, at);
+    }
+    encoder.flush();
+    before += reader.good();
+    join_hidden(reader, parts[p], p == 0, split);
+    if (named) split.part_names.push_back(parts[p].part);
+    split.statistics.files.push_back(parts[p].file.path.string());
+    for (const auto& more : parts[p].file.more) split.statistics.files.push_back(more.string());
+    add_counts(reader.skipped(), split.statistics.skipped);
+    add_counts(reader.odd(), split.statistics.odd);
+    result.content_hashes.push_back(reader.content_hash());
+    warn_of_unusual_size(parts[p], reader.rows());
   }
-  encoder.flush();
-  if (result.split.size() == 0) throw_error<DataError>("{}: no examples", file);
+  if (split.size() == 0) throw_error<DataError>("{}: no examples", split.statistics.files.front());
   if (!place.empty()) reorder(result, encoder.places());
-  result.content_hash = reader.content_hash();
-  result.split.name = source.split;
-  result.split.hidden = reader.hidden();
-  result.split.statistics.files = {file};
-  for (const auto& more : source.file.more) result.split.statistics.files.push_back(more.string());
-  result.split.statistics.skipped = reader.skipped();
-  finish_statistics(result.split, source);
-  warn_of_unusual_size(source, reader.rows());
+  split.name = source.split;
+  finish_statistics(split, source);
   return result;
 }
 

@@ -32,9 +32,21 @@ std::span<const int32_t> EncodedSplit::example_target_ids(int64_t example) const
                static_cast<std::size_t>(target_offsets[example + 1] - target_offsets[example]));
 }
 
+std::span<const int64_t> EncodedSplit::example_outer_idx(int64_t example) const {
+  const std::size_t numbers = idx.empty() ? 0 : outer_idx.size() / idx.size();
+  return std::span(outer_idx).subspan(static_cast<std::size_t>(example) * numbers, numbers);
+}
+
+std::vector<int64_t> EncodedSplit::examples_of(std::size_t part) const {
+  std::vector<int64_t> examples;
+  for (std::size_t e = 0; e < parts.size(); ++e)
+    if (parts[e] == part) examples.push_back(static_cast<int64_t>(e));
+  return examples;
+}
+
 Target EncodedSplit::target(int64_t example) const {
   if (hidden || target_kind == TargetKind::text) return {};
-  if (target_kind == TargetKind::classes) {
+  if (target_kind == TargetKind::classes || target_kind == TargetKind::choices) {
     const auto classes = example_target_ids(example);
     return std::vector<int64_t>(classes.begin(), classes.end());
   }
@@ -53,7 +65,7 @@ void EncodedSplit::end_example(const Target& target, int64_t example_idx, std::o
   } else {
     target_ids.insert(target_ids.end(), text_ids.begin(), text_ids.end());
   }
-  if (target_kind == TargetKind::classes || target_kind == TargetKind::text)
+  if (target_kind == TargetKind::classes || target_kind == TargetKind::choices || target_kind == TargetKind::text)
     target_offsets.push_back(static_cast<int64_t>(target_ids.size()));
   idx.push_back(example_idx);
   if (group) groups.push_back(*group);
@@ -62,10 +74,18 @@ void EncodedSplit::end_example(const Target& target, int64_t example_idx, std::o
 void EncodedSplit::append(const EncodedSplit& other, int64_t example) {
   for (int64_t s = other.sequence_offsets[example]; s < other.sequence_offsets[example + 1]; ++s)
     add_sequence(other.sequence_ids(s), other.sequence_types(s));
+  if (!other.candidates.empty()) {
+    const auto begin = other.candidates.begin();
+    candidates.insert(candidates.end(), begin + other.sequence_offsets[example],
+                      begin + other.sequence_offsets[example + 1]);
+    references.push_back(other.references[example]);
+  }
   const bool is_text = target_kind == TargetKind::text;
   end_example(other.target(example), other.idx[example],
               other.groups.empty() ? std::nullopt : std::optional(other.groups[example]),
               is_text ? other.example_target_ids(example) : std::span<const int32_t>{});
+  add_outer_idx(other.example_outer_idx(example));
+  if (!other.parts.empty()) parts.push_back(other.parts[example]);
 }
 
 }  // namespace peft

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "label_parser.h"
 #include "layout.h"
@@ -15,13 +16,9 @@ namespace {
 // Test rows of a benchmark are what a submission holds: none may be left out.
 BadRows::Policy policy_of(const ExampleSource& source, bool quiet) {
   const bool submission = source.split == "test" && !source.spec.own_files;
-  return {source.data.on_bad_row == "skip" && !submission, source.data.max_bad_fraction, quiet};
-}
-
-std::string join_keys(const std::map<std::string, std::string>& table) {
-  std::vector<std::string> keys;
-  for (const auto& entry : table) keys.push_back(entry.first);
-  return join_names(keys);
+  const bool torn = source.spec.torn_rows && source.split == "train";
+  const std::string policy = source.data.on_bad_row.value_or(torn ? "skip" : "error");
+  return {policy == "skip" && !submission, source.data.max_bad_fraction, quiet};
 }
 
 }  // namespace
@@ -30,149 +27,131 @@ std::string join_keys(const std::map<std::string, std::string>& table) {
 class ExampleReader::Parser {
  public:
   explicit Parser(const ExampleSource& source)
-      : plan_(source.spec),
-        layout_(layout_of(source, plan_)),
-        dump_(source.file.format == FileFormat::glue_tsv),
-        parse_label_(source.spec, source.labels, dump_),
+      : fields_(source.spec, source.data.paws_bytes),
+        layout_(layout_of(source, fields_)),
+        source_(source),
         spec_(source.spec),
-        split_(source.split) {}
+        parse_label_(source.spec, source.labels, dump()) {}
 
   const Layout& layout() const { return layout_; }
 
-  bool operator()(const Row& row, const RowReader& rows, BadRows& bad, Example& example, bool& has_idx) const {
-    example.line = row.line;
-    example.texts.clear();
-    const std::size_t fields = layout_.texts.size();
-    for (std::size_t i = 0; i < fields; ++i)
-      if (!read_field(i, row.cells[i], row, rows, bad, example.texts)) return false;
-    return read_label(row.cells[fields], row, bad, example) &&
-           read_idx(row.cells[fields + 1], row, rows, bad, example, has_idx) &&
-           (layout_.group.name.empty() || read_group(row.cells[fields + 2], row, rows, bad, example));
+  /// To be told what the file looks like: a headerless one of a benchmark spells its labels as the benchmark does.
+  void opened(const RowReader& rows) {
+    if (spec_.dump.csv && !spec_.dump.labelled_lines_in(source_.file.path))
+      parse_label_ = LabelParser(spec_, source_.labels, !rows.has_header());
+  }
+
+  bool operator()(const Row& row, const RowReader& rows, BadRows& bad, Example& example, bool& has_idx) {
+    try {
+      read(row, rows, example, has_idx);
+    } catch (const BadRecord& problem) {
+      if (problem.kind == no_gold_kind) {
+        bad.pass_over(problem.kind);
+      } else {
+        bad.report(problem.kind, row.line, problem.message);
+      }
+      return false;
+    }
+    for (const std::string& kind : record_.derived.odd) bad.count(kind);
+    return true;
   }
 
   /// For a column that has the name of the ids and holds something else.
   std::string idx_advice() const {
-    if (dump_) return {};
+    if (dump()) return {};
     return fmt::format("; the column {} holds the ids of predictions files: {}", layout_.idx.name,
                        spec_.own_files ? "for none, set data.columns.idx to \"\"" : "rename one that holds no ids");
   }
 
  private:
-  void report_missing(const Column& column, const Row& row, const RowReader& rows, BadRows& bad) const {
-    bad.report("missing", row.line, fmt::format("no key {}; the keys are {}", column.name, join_names(rows.names())));
+  static constexpr const char* no_gold_kind = "no_gold";
+
+  bool dump() const { return source_.file.format == FileFormat::glue_tsv; }
+
+  void read(const Row& row, const RowReader& rows, Example& example, bool& has_idx) {
+    example.line = row.line;
+    const std::size_t inputs = layout_.texts.size();
+    cells_.clear();
+    for (std::size_t i = 0; i < inputs; ++i) {
+      if (layout_.texts[i].required) need(row.cells[i], layout_.texts[i], rows);
+      cells_.push_back({&row.cells[i], layout_.texts[i].name});
+    }
+    fields_.read(cells_, record_);
+    example.texts = record_.texts;
+    example.candidates = record_.candidates;
+    read_label(row.cells[inputs], example);
+    read_idx(row, inputs + 1, rows, example, has_idx);
+    read_group(row.cells[inputs + 2], rows, example);
   }
 
-  bool read_text(const Cell& cell, const Column& column, const Row& row, const RowReader& rows, BadRows& bad,
-                 std::vector<std::string_view>& texts) const {
-    if (cell.kind == Cell::Kind::text || cell.kind == Cell::Kind::field) {
-      texts.push_back(cell.text);
-      return true;
-    }
+  static void need(const Cell& cell, const Column& column, const RowReader& rows) {
     if (cell.kind == Cell::Kind::missing)
-      report_missing(column, row, rows, bad);
-    else
-      bad.report("type", row.line, fmt::format("{} is {}, expected a string", column.name, kind_name(cell.kind)));
-    return false;
+      throw BadRecord{"missing", fmt::format("no key {}; the keys are {}", column.name, join_names(rows.names()))};
   }
 
-  bool read_list(const Cell& cell, const Column& column, const Row& row, const RowReader& rows, BadRows& bad,
-                 std::vector<std::string_view>& texts) const {
-    if (cell.kind == Cell::Kind::missing) {
-      report_missing(column, row, rows, bad);
-      return false;
+  void read_label(const Cell& cell, Example& example) {
+    if (!spec_.no_gold.empty() && (cell.kind == Cell::Kind::text || cell.kind == Cell::Kind::field) &&
+        cell.text == spec_.no_gold)
+      throw BadRecord{no_gold_kind, ""};
+    ParsedLabel parsed = spec_.target == TargetKind::choices
+                             ? parse_label_.choices(cell, example.candidates, example.references)
+                             : parse_label_(cell, fields_.plan().sequences(example.texts.size()));
+    if (!parsed.kind.empty()) throw BadRecord{std::string(parsed.kind), parsed.problem};
+    if (spec_.target == TargetKind::choices && !is_hidden(parsed.value) && example.references.empty()) {
+      if (source_.split == "test") {
+        parsed.value = {};  // hidden: a list without members stands for them
+      } else {
+        record_.derived.odd.emplace_back("no_answers");
+      }
     }
-    const auto members = list_members(cell);
-    if (!members || members->empty()) {
-      bad.report("type", row.line,
-                 fmt::format("{} is {}, expected a list of strings", column.name,
-                             members ? "an empty list" : kind_name(cell.kind)));
-      return false;
-    }
-    for (std::size_t i = 0; i < members->size(); ++i)
-      if (!read_text((*members)[i], {fmt::format("{}[{}]", column.name, i)}, row, rows, bad, texts)) return false;
-    return true;
-  }
-
-  bool read_field(std::size_t i, const Cell& cell, const Row& row, const RowReader& rows, BadRows& bad,
-                  std::vector<std::string_view>& texts) const {
-    const auto& field = plan_.fields()[i];
-    const Column& column = layout_.texts[i];
-    if (field.count == SequencePlan::Count::list) return read_list(cell, column, row, rows, bad, texts);
-    if (!column.required && cell.kind == Cell::Kind::missing) return true;
-    if (!read_text(cell, column, row, rows, bad, texts)) return false;
-    const auto table = spec_.wordings.find(field.name);
-    if (table == spec_.wordings.end()) return true;
-    const auto wording = table->second.find(std::string(texts.back()));
-    if (wording == table->second.end()) {
-      bad.report("field", row.line,
-                 fmt::format("{} \"{}\"; expected one of {}", column.name, shortened(texts.back(), longest_quote),
-                             join_keys(table->second)));
-      return false;
-    }
-    texts.back() = wording->second;
-    return true;
-  }
-
-  bool read_label(const Cell& cell, const Row& row, BadRows& bad, Example& example) const {
-    ParsedLabel parsed = parse_label_(cell, plan_.sequences(example.texts.size()));
-    if (!parsed.kind.empty()) {
-      bad.report(parsed.kind, row.line, parsed.problem);
-      return false;
-    }
-    if (is_hidden(parsed.value) && split_ != "test") {
+    if (is_hidden(parsed.value) && source_.split != "test") {
       const bool minus_one = spec_.labels_from_files() && integer_of(cell) == -1;
-      bad.report("no_label", row.line,
-                 fmt::format("no {}; expected one in every row of {}{}", layout_.label.name, split_,
-                             minus_one ? fmt::format(" ({})", minus_one_advice) : ""));
-      return false;
+      throw BadRecord{"no_label", fmt::format("no {}; expected one in every row of {}{}", layout_.label.name,
+                                              source_.split, minus_one ? fmt::format(" ({})", minus_one_advice) : "")};
     }
     example.target = std::move(parsed.value);
-    return true;
   }
 
-  bool read_idx(const Cell& cell, const Row& row, const RowReader& rows, BadRows& bad, Example& example,
-                bool& has_idx) const {
+  void read_idx(const Row& row, std::size_t at, const RowReader& rows, Example& example, bool& has_idx) const {
+    const Cell& cell = row.cells[at];
     has_idx = cell.kind != Cell::Kind::missing;
     example.idx = row.number;
-    if (has_idx) return read_integer(cell, layout_.idx, row, bad, example.idx);
-    // A benchmark's file without header has no idx column; every other file was asked for it.
-    if (!layout_.idx.required || !layout_.format.headerless.empty()) return true;
-    report_missing(layout_.idx, row, rows, bad);
-    return false;
-  }
-
-  bool read_group(const Cell& cell, const Row& row, const RowReader& rows, BadRows& bad, Example& example) const {
-    if (cell.kind != Cell::Kind::missing) return read_integer(cell, layout_.group, row, bad, example.group.emplace());
-    report_missing(layout_.group, row, rows, bad);
-    return false;
-  }
-
-  bool read_integer(const Cell& cell, const Column& column, const Row& row, BadRows& bad, int64_t& value) const {
-    if (const auto number = integer_of(cell)) {
-      value = *number;
-      return true;
+    example.outer_idx.clear();
+    if (has_idx) {
+      example.idx = integer_in({&cell, layout_.idx.name}, idx_advice());
+      for (std::size_t i = 0; i < layout_.outer_idx.size(); ++i) {
+        const Cell& outer = row.cells[at + 2 + i];
+        need(outer, layout_.outer_idx[i], rows);
+        example.outer_idx.push_back(integer_in({&outer, layout_.outer_idx[i].name}));
+      }
+      return;
     }
-    const std::string found = cell.kind == Cell::Kind::field
-                                  ? fmt::format("\"{}\"", shortened(cell.text, longest_quote))
-                                  : std::string(kind_name(cell.kind));
-    bad.report("type", row.line,
-               fmt::format("{} is {}, expected an integer{}", column.name, found,
-                           &column == &layout_.idx ? idx_advice() : ""));
-    return false;
+    // A benchmark's file without header has no idx column; every other file was asked for it.
+    if (layout_.idx.required && layout_.format.headerless.empty()) need(cell, layout_.idx, rows);
   }
 
-  SequencePlan plan_;
+  void read_group(const Cell& cell, const RowReader& rows, Example& example) const {
+    example.group.reset();
+    if (spec_.group.empty()) return;
+    if (!layout_.group.name.empty()) need(cell, layout_.group, rows);
+    const int64_t number = layout_.group.name.empty() ? example.idx : integer_in({&cell, layout_.group.name});
+    example.group = number / spec_.group_size;
+  }
+
+  TaskFields fields_;
   Layout layout_;
-  bool dump_;  // the benchmark's own files
-  LabelParser parse_label_;
+  ExampleSource source_;
   const TaskSpec& spec_;
-  std::string split_;
+  LabelParser parse_label_;
+  std::vector<InputCell> cells_;
+  RecordTexts record_;  // what an example refers to
 };
 
 ExampleReader::ExampleReader(const ExampleSource& source, bool quiet)
     : bad_(source.file.name(), policy_of(source, quiet)) {
   parser_ = std::make_unique<Parser>(source);
   rows_ = open_rows(source.file.path, parser_->layout().format, parser_->layout().columns(), bad_);
+  parser_->opened(*rows_);
   check_class_names(source, quiet);
 }
 
@@ -183,7 +162,7 @@ bool ExampleReader::next(Example& example) {
     bool has_idx = false;
     if (!(*parser_)(row_, *rows_, bad_, example, has_idx)) continue;
     ++good_;
-    if (has_idx) idx_lines_.emplace_back(example.idx, example.line);
+    if (has_idx) note_idx(example);
     int64_t& first = is_hidden(example.target) ? first_hidden_ : first_visible_;
     if (first == 0) first = example.line;
     return true;
@@ -194,7 +173,9 @@ bool ExampleReader::next(Example& example) {
 
 // A file's own names must be those of the task; its labels are read by name, so their order is free.
 void ExampleReader::check_class_names(const ExampleSource& source, bool quiet) const {
-  const std::vector<std::string> found = rows_->class_names();
+  std::vector<std::string> found = rows_->class_names();
+  for (std::string& name : found)
+    if (const auto own = source.spec.synonyms.find(name); own != source.spec.synonyms.end()) name = own->second;
   if (found.empty() || found == source.labels) return;
   if (!std::is_permutation(found.begin(), found.end(), source.labels.begin(), source.labels.end()))
     throw_error<DataError>("{}: column {} has the classes {}; expected {}", bad_.file(), parser_->layout().label.name,
@@ -213,13 +194,22 @@ void ExampleReader::finish() const {
   check_idx_unique();
 }
 
+void ExampleReader::note_idx(const Example& example) {
+  IdxLine& noted = idx_lines_.emplace_back();
+  noted.line = example.line;
+  if (example.outer_idx.size() + 1 > noted.idx.size()) throw Error("a task has more outer_idx than fit");
+  std::copy(example.outer_idx.begin(), example.outer_idx.end(), noted.idx.begin());
+  noted.idx.back() = example.idx;
+}
+
 void ExampleReader::check_idx_unique() const {
   auto sorted = idx_lines_;
-  std::sort(sorted.begin(), sorted.end());
+  std::sort(sorted.begin(), sorted.end(),
+            [](const IdxLine& a, const IdxLine& b) { return std::tie(a.idx, a.line) < std::tie(b.idx, b.line); });
   for (std::size_t i = 1; i < sorted.size(); ++i)
-    if (sorted[i].first == sorted[i - 1].first)
-      throw_error<DataError>("{} {} {} already stands in {}{}", bad_.at(sorted[i].second), parser_->layout().idx.name,
-                             sorted[i].first, bad_.also_at(sorted[i - 1].second), parser_->idx_advice());
+    if (sorted[i].idx == sorted[i - 1].idx)
+      throw_error<DataError>("{} {} {} already stands in {}{}", bad_.at(sorted[i].line), parser_->layout().idx.name,
+                             sorted[i].idx.back(), bad_.also_at(sorted[i - 1].line), parser_->idx_advice());
 }
 
 namespace {
@@ -253,7 +243,7 @@ void join_spellings(std::set<std::string>& names) {
 }  // namespace
 
 std::vector<std::string> infer_labels(const ExampleSource& train) {
-  const Layout layout = layout_of(train, SequencePlan(train.spec));
+  const Layout layout = layout_of(train, TaskFields(train.spec));
   BadRows bad(train.file.path.string(), policy_of(train, /*quiet=*/true));
   const auto rows = open_rows(train.file.path, layout.format, {layout.label}, bad);
   if (auto named = rows->class_names(); !named.empty()) return named;

@@ -13,8 +13,9 @@ constexpr std::size_t max_array_bytes = std::size_t{512} << 20;  // an array is 
 // element does not take the others with it.
 class JsonArrayReader final : public RowReader {
  public:
-  JsonArrayReader(const std::filesystem::path& path, const std::vector<Column>& columns, BadRows& bad)
-      : file_(path.string()), columns_(columns), bad_(bad) {
+  JsonArrayReader(const std::filesystem::path& path, const RowFormat& format, const std::vector<Column>& columns,
+                  BadRows& bad)
+      : file_(path.string()), objects_(format, columns, bad) {
     LineReader lines(path, max_array_bytes);
     while (lines.next()) {
       text_ += lines.text();
@@ -30,18 +31,17 @@ class JsonArrayReader final : public RowReader {
   }
 
   bool next(Row& row) override {
-    while (!done_) {
+    while (true) {
+      if (objects_.next(row)) return true;
+      if (done_) return false;
       skip_space();
       const int64_t line = line_;
-      const std::string_view element = take_element();
-      row.number = rows_++;
-      if (parse_row(element, line, columns_, value_, row, bad_)) return true;
+      objects_.parse(take_element(), line);
     }
-    return false;
   }
 
-  std::vector<std::string> names() const override { return key_names(value_); }
-  int64_t rows() const override { return rows_; }
+  std::vector<std::string> names() const override { return objects_.names(); }
+  int64_t rows() const override { return objects_.rows(); }
   std::string content_hash() const override { return hash_; }
 
  private:
@@ -93,19 +93,17 @@ class JsonArrayReader final : public RowReader {
   }
 
   std::string file_, text_, hash_;
-  std::vector<Column> columns_;
-  BadRows& bad_;
-  Json value_;
+  JsonRows objects_;
   std::size_t at_ = 0;
-  int64_t line_ = 1, rows_ = 0;
+  int64_t line_ = 1;
   bool done_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<RowReader> open_json_array(const std::filesystem::path& path, const std::vector<Column>& columns,
-                                           BadRows& bad) {
-  return std::make_unique<JsonArrayReader>(path, columns, bad);
+std::unique_ptr<RowReader> open_json_array(const std::filesystem::path& path, const RowFormat& format,
+                                           const std::vector<Column>& columns, BadRows& bad) {
+  return std::make_unique<JsonArrayReader>(path, format, columns, bad);
 }
 
 }  // namespace peft

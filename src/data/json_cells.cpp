@@ -23,6 +23,8 @@ const Json* find_key(const Json& object, std::string_view path) {
   }
 }
 
+}  // namespace
+
 Cell cell_of(const Json* value) {
   if (value == nullptr) return {};
   switch (value->type()) {
@@ -49,14 +51,17 @@ Cell cell_of(const Json* value) {
   }
 }
 
-}  // namespace
+void JsonRows::reject(std::string_view kind, int64_t line, std::string_view message) {
+  ++rows_;
+  bad_.report(kind, line, message);
+}
 
-bool parse_row(std::string_view text, int64_t line, const std::vector<Column>& columns, Json& value, Row& row,
-               BadRows& bad) {
-  if (const auto why = encoding_problem(text)) {
-    bad.report("encoding", line, *why);
-    return false;
-  }
+void JsonRows::parse(std::string_view text, int64_t line) {
+  flat_ = {};
+  at_ = 0;
+  line_ = line;
+  if (const auto why = encoding_problem(text)) return reject("encoding", line, *why);
+  Json value;
   try {
     value = parse_json(text, "");
   } catch (const std::invalid_argument& error) {
@@ -67,23 +72,38 @@ bool parse_row(std::string_view text, int64_t line, const std::vector<Column>& c
     if (const auto [end, failed] = std::from_chars(why.data(), why.data() + why.size(), offset); failed == std::errc())
       why.remove_prefix(static_cast<std::size_t>(end - why.data()) + 1);
     if (why.starts_with(' ')) why.remove_prefix(1);
-    bad.report("json", line + offset - 1, why);
-    return false;
+    return reject("json", line + offset - 1, why);
   }
-  if (!value.is_object()) {
-    bad.report("json", line, fmt::format("column 1: {}, expected an object", kind_name(cell_of(&value).kind)));
-    return false;
+  if (!value.is_object())
+    return reject("json", line, fmt::format("column 1: {}, expected an object", kind_name(cell_of(&value).kind)));
+  if (flatten_ == nullptr) {
+    flat_.rows.push_back(std::move(value));
+    return;
   }
-  row.line = line;
+  try {
+    flatten_(value, flat_);
+  } catch (const BadRecord& problem) {
+    flat_ = {};
+    return reject(problem.kind, line, problem.message);
+  }
+  for (const auto& [kind, times] : flat_.counts) bad_.count(kind, times);
+}
+
+bool JsonRows::next(Row& row) {
+  if (at_ == flat_.rows.size()) return false;
+  const Json& value = flat_.rows[at_++];
+  row.line = line_;
+  row.number = rows_++;
   row.cells.clear();
-  for (const Column& column : columns)
+  for (const Column& column : columns_)
     row.cells.push_back(column.name.empty() ? Cell{} : cell_of(find_key(value, column.name)));
   return true;
 }
 
-std::vector<std::string> key_names(const Json& object) {
+std::vector<std::string> JsonRows::names() const {
   std::vector<std::string> names;
-  for (const auto& item : object.items()) names.push_back(item.key());
+  if (at_ == 0) return names;
+  for (const auto& item : flat_.rows[at_ - 1].items()) names.push_back(item.key());
   return names;
 }
 

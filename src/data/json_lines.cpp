@@ -9,38 +9,31 @@ class JsonLinesReader final : public RowReader {
  public:
   JsonLinesReader(const std::filesystem::path& path, const RowFormat& format, const std::vector<Column>& columns,
                   BadRows& bad)
-      : lines_(path, format.max_line_bytes), max_bytes_(format.max_line_bytes), columns_(columns), bad_(bad) {}
+      : lines_(path, format.max_line_bytes), max_bytes_(format.max_line_bytes), objects_(format, columns, bad) {}
 
   bool next(Row& row) override {
-    while (lines_.next()) {
+    while (true) {
+      if (objects_.next(row)) return true;
+      if (!lines_.next()) return false;
       if (lines_.too_long()) {
-        ++rows_;
-        bad_.report("long_line", lines_.line(), fmt::format("longer than {} bytes (data.max_line_bytes)", max_bytes_));
-        continue;
+        objects_.reject("long_line", lines_.line(),
+                        fmt::format("longer than {} bytes (data.max_line_bytes)", max_bytes_));
+      } else if (!lines_.text().empty()) {
+        objects_.parse(lines_.text(), lines_.line());
+      } else if (!lines_.at_end()) {
+        objects_.reject("empty_line", lines_.line(), "empty line");
       }
-      if (lines_.text().empty()) {
-        if (lines_.at_end()) return false;
-        ++rows_;
-        bad_.report("empty_line", lines_.line(), "empty line");
-        continue;
-      }
-      row.number = rows_++;
-      if (parse_row(lines_.text(), lines_.line(), columns_, value_, row, bad_)) return true;
     }
-    return false;
   }
 
-  std::vector<std::string> names() const override { return key_names(value_); }
-  int64_t rows() const override { return rows_; }
+  std::vector<std::string> names() const override { return objects_.names(); }
+  int64_t rows() const override { return objects_.rows(); }
   std::string content_hash() const override { return lines_.content_hash(); }
 
  private:
   LineReader lines_;
   int64_t max_bytes_;
-  std::vector<Column> columns_;
-  BadRows& bad_;
-  Json value_;  // of the current row; its cells refer to it
-  int64_t rows_ = 0;
+  JsonRows objects_;
 };
 
 }  // namespace

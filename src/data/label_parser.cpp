@@ -83,7 +83,7 @@ std::optional<std::vector<Cell>> list_members(const Cell& cell) {
 }
 
 LabelParser::LabelParser(const TaskSpec& spec, const std::vector<std::string>& labels, bool dump)
-    : target_(spec.target), bounded_(spec.bounded) {
+    : target_(spec.target), bounded_(spec.bounded), booleans_(spec.booleans), spelled_choices_(spec.choices) {
   const auto& spellings = dump && !spec.dump.spellings.empty() ? spec.dump.spellings : labels;
   bool numbers = false, twice = false;
   for (std::size_t id = 0; id < spellings.size(); ++id) {
@@ -93,6 +93,9 @@ LabelParser::LabelParser(const TaskSpec& spec, const std::vector<std::string>& l
     if (value && !dump) twice = !ids_by_value_.emplace(*value, static_cast<int64_t>(id)).second || twice;
   }
   if (twice) ids_by_value_.clear();
+  if (booleans_) ids_.insert({{"false", 0}, {"true", 1}});
+  for (const auto& [spelling, name] : spec.synonyms)
+    if (const auto known = ids_.find(name); known != ids_.end()) ids_.emplace(spelling, known->second);
   // Numbers index the names, unless a name is a number itself: "2" of the classes "1" to "5" is that class, not the
   // third one.
   if (!numbers && !dump) by_number_ = static_cast<int64_t>(labels.size());
@@ -109,6 +112,8 @@ ParsedLabel LabelParser::operator()(const Cell& cell, int64_t sequences) const {
       return score(cell);
     case TargetKind::choice:
       return choice(cell, sequences);
+    case TargetKind::choices:
+      throw Error("labels of choices are read beside their candidates");
     case TargetKind::text:
       return text(cell);
   }
@@ -117,6 +122,7 @@ ParsedLabel LabelParser::operator()(const Cell& cell, int64_t sequences) const {
 
 ParsedLabel LabelParser::class_id(const Cell& cell) const {
   if (cell.kind == Cell::Kind::missing || empty_field(cell)) return {};
+  if (booleans_ && cell.kind == Cell::Kind::text) return {{}, "type", "label is a string, expected true or false"};
   ParsedLabel parsed;
   const std::string name = label_name(cell, parsed.problem);
   if (!parsed.problem.empty()) {
@@ -152,8 +158,39 @@ ParsedLabel LabelParser::classes(const Cell& cell) const {
   return {std::move(ids), {}, {}};
 }
 
+ParsedLabel LabelParser::spelled_choice(const Cell& cell) const {
+  if (cell.kind == Cell::Kind::text && cell.text.empty()) return {};
+  ParsedLabel parsed;
+  const std::string name = label_name(cell, parsed.problem);
+  const auto known = std::find(spelled_choices_.begin(), spelled_choices_.end(), name);
+  if (!parsed.problem.empty()) parsed.kind = "type";
+  if (!parsed.problem.empty() || integer_of(cell) == -1) return parsed;
+  if (known != spelled_choices_.end()) return {known - spelled_choices_.begin(), {}, {}};
+  return {{}, "label", fmt::format("label {}; expected one of {}", in_quotes(name), join_names(spelled_choices_))};
+}
+
+ParsedLabel LabelParser::choices(const Cell& cell, const std::vector<std::string_view>& candidates,
+                                 std::vector<std::string_view>& references) const {
+  references.clear();
+  if (cell.kind == Cell::Kind::missing) return {};
+  const auto members = list_members(cell);
+  if (!members) return {{}, "type", fmt::format("answers is {}, expected a list of strings", kind_name(cell.kind))};
+  std::vector<int64_t> right;
+  for (std::size_t i = 0; i < members->size(); ++i) {
+    const Cell& member = (*members)[i];
+    if (member.kind != Cell::Kind::text && member.kind != Cell::Kind::field)
+      return {{}, "type", fmt::format("answers[{}] is {}, expected a string", i, kind_name(member.kind))};
+    references.push_back(member.text);
+  }
+  for (std::size_t i = 0; i < candidates.size(); ++i)
+    if (std::find(references.begin(), references.end(), candidates[i]) != references.end())
+      right.push_back(static_cast<int64_t>(i));
+  return {std::move(right), {}, {}};
+}
+
 ParsedLabel LabelParser::choice(const Cell& cell, int64_t sequences) const {
   if (cell.kind == Cell::Kind::missing || empty_field(cell)) return {};
+  if (!spelled_choices_.empty()) return spelled_choice(cell);
   const auto number = integer_of(cell);
   if (!number) {
     const std::string found = cell.kind == Cell::Kind::field ? in_quotes(cell.text) : std::string(kind_name(cell.kind));

@@ -28,16 +28,21 @@ class LabelParser {
   LabelParser(const TaskSpec& spec, const std::vector<std::string>& labels, bool dump);
   /// `sequences`: of the example, among which a choice is made.
   ParsedLabel operator()(const Cell& cell, int64_t sequences) const;
+  /// Of TargetKind::choices: `candidates` are what the example's sequences stand for. Fills `references` with the texts of the list.
+  ParsedLabel choices(const Cell& cell, const std::vector<std::string_view>& candidates,
+                      std::vector<std::string_view>& references) const;
 
  private:
   ParsedLabel class_id(const Cell& cell) const;
   ParsedLabel classes(const Cell& cell) const;
   ParsedLabel score(const Cell& cell) const;
   ParsedLabel choice(const Cell& cell, int64_t sequences) const;
+  ParsedLabel spelled_choice(const Cell& cell) const;
   ParsedLabel text(const Cell& cell) const;
 
   TargetKind target_;
-  bool bounded_;
+  bool bounded_, booleans_;
+  std::vector<std::string> spelled_choices_;
   std::map<std::string, int64_t, std::less<>> ids_;
   std::map<int64_t, int64_t> ids_by_value_;  // of names that are whole numbers, where no two have one value
   int64_t by_number_ = 0;                    // integers 0..by_number_-1 are class ids

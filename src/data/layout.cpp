@@ -7,31 +7,34 @@
 namespace peft {
 namespace {
 
-using Count = SequencePlan::Count;
+const std::vector<std::string>& dump_columns(const TaskSpec::Dump& dump, const std::string& split) {
+  if (split == "test") return dump.test_columns;
+  return split == "dev" && !dump.dev_columns.empty() ? dump.dev_columns : dump.train_columns;
+}
 
 Layout dump_layout(const ExampleSource& source) {
   const auto& dump = source.spec.dump;
   const bool test = source.split == "test";
-  const auto& columns = test ? dump.test_columns : dump.train_columns;
+  const auto& columns = dump_columns(dump, source.split);
   Layout layout;
   for (const auto& name : dump.texts) layout.texts.push_back({name});
   layout.label = {dump.label, !test};
-  if (std::find(columns.begin(), columns.end(), "index") != columns.end()) layout.idx = {"index", test};
+  if (std::find(columns.begin(), columns.end(), dump.idx) != columns.end()) layout.idx = {dump.idx, test};
   layout.format.expected = columns;
   if (dump.headerless) {
     layout.format.headerless = dump.train_columns;
-    layout.format.header_allowed = test;
+    layout.format.header_allowed = test || dump.header_optional;
   }
   return layout;
 }
 
-Layout own_layout(const ExampleSource& source, const SequencePlan& plan) {
+Layout own_layout(const ExampleSource& source, const TaskFields& fields) {
   const ColumnsConfig& names = source.data.columns;
   Layout layout;
-  for (const auto& field : plan.fields()) {
-    const auto* name = column_setting(names, field.name);
+  for (const RecordInput& input : fields.inputs()) {
+    const auto* name = column_setting(names, input.name);
     const bool named = name != nullptr && name->has_value();
-    layout.texts.push_back({named ? **name : field.name, named || field.count != Count::optional});
+    layout.texts.push_back({named ? **name : input.name, named || TaskFields::required(input)});
   }
   layout.label = {names.label.value_or(source.spec.label), source.split != "test"};
   const std::string idx = names.idx.value_or(source.spec.idx);
@@ -40,30 +43,50 @@ Layout own_layout(const ExampleSource& source, const SequencePlan& plan) {
 }
 
 // The datasets library's columns in csv, tsv and jsonl files of a benchmark task; of a dump in JSON Lines the same.
-Layout plain_layout(const ExampleSource& source, const SequencePlan& plan) {
+Layout plain_layout(const ExampleSource& source, const TaskFields& fields) {
+  const TaskSpec& spec = source.spec;
   Layout layout;
-  for (const auto& field : plan.fields()) layout.texts.push_back({field.name, field.count != Count::optional});
-  layout.label = {source.spec.label, source.split != "test"};
-  layout.idx = {source.spec.idx, false};
+  for (const RecordInput& input : fields.inputs()) layout.texts.push_back({input.name, TaskFields::required(input)});
+  layout.label = {spec.label, source.split != "test"};
+  layout.idx = {spec.idx, false};
+  for (const std::string& column : spec.outer_idx) layout.outer_idx.push_back({column, false});
+  layout.format.flatten = spec.dump.flatten;
   return layout;
 }
 
+std::vector<Cell::Kind> kinds_of(RecordInput::Kind kind) {
+  switch (kind) {
+    case RecordInput::Kind::text:
+    case RecordInput::Kind::optional_text:
+      return {Cell::Kind::text};
+    case RecordInput::Kind::texts:
+    case RecordInput::Kind::optional_texts:
+      return {Cell::Kind::array};
+    case RecordInput::Kind::number:
+    case RecordInput::Kind::optional_number:
+      return {Cell::Kind::integer, Cell::Kind::real};
+  }
+  return {};
+}
+
 // What columns with types must hold. Numbers of choices and lists are looked at row by row besides.
-void set_kinds(Layout& layout, const TaskSpec& spec, const SequencePlan& plan) {
+void set_kinds(Layout& layout, const TaskSpec& spec, const TaskFields& fields) {
   using Kind = Cell::Kind;
-  for (std::size_t i = 0; i < layout.texts.size(); ++i)
-    layout.texts[i].kinds = {plan.fields()[i].count == Count::list ? Kind::array : Kind::text};
+  for (std::size_t i = 0; i < layout.texts.size(); ++i) layout.texts[i].kinds = kinds_of(fields.inputs()[i].kind);
   layout.label.classes = spec.has_classes();
   switch (spec.target) {
     case TargetKind::class_id:
       layout.label.kinds = {Kind::text, Kind::integer, Kind::real, Kind::boolean};
       break;
     case TargetKind::classes:
+    case TargetKind::choices:
       layout.label.kinds = {Kind::array};
       break;
     case TargetKind::score:
-    case TargetKind::choice:
       layout.label.kinds = {Kind::integer, Kind::real};
+      break;
+    case TargetKind::choice:
+      layout.label.kinds = {Kind::text, Kind::integer, Kind::real};
       break;
     case TargetKind::text:
       layout.label.kinds = {Kind::text};
@@ -71,11 +94,20 @@ void set_kinds(Layout& layout, const TaskSpec& spec, const SequencePlan& plan) {
   }
 }
 
+// Lines `LABEL text`: the text holds spaces.
+void read_labelled_lines(RowFormat& format) {
+  format.delimiter = ' ';
+  format.quoting = false;
+  format.headerless = {"label", "text"};
+  format.fields = format.headerless.size();
+}
+
 }  // namespace
 
 std::vector<Column> Layout::columns() const {
   std::vector<Column> all = texts;
   all.insert(all.end(), {label, idx, group});
+  all.insert(all.end(), outer_idx.begin(), outer_idx.end());
   return all;
 }
 
@@ -86,21 +118,27 @@ const std::optional<std::string>* column_setting(const ColumnsConfig& columns, s
   return nullptr;
 }
 
-Layout layout_of(const ExampleSource& source, const SequencePlan& plan) {
+Layout layout_of(const ExampleSource& source, const TaskFields& fields) {
   const FileFormat format = source.file.format;
+  const TaskSpec& spec = source.spec;
   Layout layout = format == FileFormat::glue_tsv ? dump_layout(source)
-                  : source.spec.own_files        ? own_layout(source, plan)
-                                                 : plain_layout(source, plan);
-  if (!source.spec.group.empty()) layout.group = {source.spec.group};
+                  : spec.own_files               ? own_layout(source, fields)
+                                                 : plain_layout(source, fields);
+  if (!spec.group.empty() && spec.group != spec.idx) layout.group = {spec.group};
   layout.format.file = format;
   layout.format.max_line_bytes = source.data.max_line_bytes;
   layout.format.more_files = source.file.more;
-  set_kinds(layout, source.spec, plan);
+  set_kinds(layout, spec, fields);
   if (format == FileFormat::csv) {
     layout.format.delimiter = source.data.delimiter.at(0);
     layout.format.quoting = true;
+    if (spec.dump.csv) {
+      layout.format.headerless = spec.dump.train_columns;
+      layout.format.header_allowed = true;
+    }
   }
   if (format == FileFormat::tsv) layout.format.quoting = source.data.quoting == "csv";
+  if (spec.dump.labelled_lines_in(source.file.path)) read_labelled_lines(layout.format);
   return layout;
 }
 

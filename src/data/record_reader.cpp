@@ -44,7 +44,7 @@ bool RecordReader::next() {
 }
 
 void RecordReader::split_plain(std::string_view text) {
-  while (true) {
+  while (fields_.size() + 1 != most_) {
     const auto* stop = static_cast<const char*>(std::memchr(text.data(), delimiter_, text.size()));
     if (stop == nullptr) break;
     const auto size = static_cast<std::size_t>(stop - text.data());

@@ -13,10 +13,12 @@ namespace peft {
 
 class RecordReader {
  public:
-  RecordReader(const std::filesystem::path& path, char delimiter, bool quoting, int64_t max_bytes)
+  /// `most`: without quoting, the last of so many fields is the rest of its line; 0: any number.
+  RecordReader(const std::filesystem::path& path, char delimiter, bool quoting, std::size_t most, int64_t max_bytes)
       : lines_(path, max_bytes),
         delimiter_(delimiter),
         quoting_(quoting),
+        most_(most),
         max_bytes_(static_cast<std::size_t>(max_bytes)) {}
 
   /// Goes to the next record; false at the end. One empty line at the very end of the file is no record. Throws DataError when a
@@ -40,7 +42,7 @@ class RecordReader {
   LineReader lines_;
   char delimiter_;
   bool quoting_;
-  std::size_t max_bytes_;
+  std::size_t most_, max_bytes_;
   int64_t line_ = 0;
   std::vector<std::string_view> fields_;
   std::string unquoted_;           // the fields of a record with quotes, end to end

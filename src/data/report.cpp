@@ -19,6 +19,9 @@ Json describe_split(const EncodedSplit& split, const TaskInfo& task) {
   for (const auto& [percent, tokens] : statistics.length_percentiles) out["tokens"][std::to_string(percent)] = tokens;
   for (std::size_t id = 0; id < statistics.label_counts.size(); ++id)
     out["labels"][task.labels.empty() ? std::to_string(id) : task.labels[id]] = statistics.label_counts[id];
+  for (const auto& [kind, count] : statistics.odd) out["odd"][kind] = count;
+  for (std::size_t part = 0; part < split.part_names.size(); ++part)
+    out["parts"][split.part_names[part]] = split.examples_of(part).size();
   if (statistics.overlap_with_train) out["overlap_with_train"] = *statistics.overlap_with_train;
   return out;
 }
@@ -41,10 +44,13 @@ std::string split_text(const EncodedSplit& split, const TaskInfo& task) {
     text += fmt::format("  {:<19}{}\n", name, value);
   };
   line("skipped", list(facts["skipped"]));
-  line("labels", split.hidden                             ? "hidden"
-                 : split.target_kind == TargetKind::score ? "scores"
-                 : split.target_kind == TargetKind::text  ? "texts"
-                                                          : list(facts["labels"]));
+  if (facts.contains("odd")) line("odd", list(facts["odd"]));
+  if (facts.contains("parts")) line("parts", list(facts["parts"]));
+  line("labels", split.hidden                               ? "hidden"
+                 : split.target_kind == TargetKind::score   ? "scores"
+                 : split.target_kind == TargetKind::text    ? "texts"
+                 : split.target_kind == TargetKind::choices ? "the right ones of an example's candidates"
+                                                            : list(facts["labels"]));
   std::string percentiles;
   for (const auto& [percent, tokens] : split.statistics.length_percentiles)
     percentiles += fmt::format("{}{} ({} %)", percentiles.empty() ? "" : ", ", tokens, percent);

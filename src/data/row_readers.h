@@ -12,8 +12,8 @@ std::unique_ptr<RowReader> open_json_lines(const std::filesystem::path& path, co
 std::unique_ptr<RowReader> open_plain_lines(const std::filesystem::path& path, const RowFormat& format,
                                             const std::vector<Column>& columns, BadRows& bad);
 /// One JSON array of objects.
-std::unique_ptr<RowReader> open_json_array(const std::filesystem::path& path, const std::vector<Column>& columns,
-                                           BadRows& bad);
+std::unique_ptr<RowReader> open_json_array(const std::filesystem::path& path, const RowFormat& format,
+                                           const std::vector<Column>& columns, BadRows& bad);
 /// Parquet files, or Arrow streams; DataError in a build without the Arrow libraries.
 std::unique_ptr<RowReader> open_arrow(const std::filesystem::path& path, const RowFormat& format,
                                       const std::vector<Column>& columns, BadRows& bad);

@@ -79,7 +79,7 @@ std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path, const Ro
     case FileFormat::lines:
       return open_plain_lines(path, format, columns, bad);
     case FileFormat::json:
-      if (holds_array(path)) return open_json_array(path, columns, bad);
+      if (holds_array(path)) return open_json_array(path, format, columns, bad);
       [[fallthrough]];
     case FileFormat::jsonl:
       return open_json_lines(path, format, columns, bad);

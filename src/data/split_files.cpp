@@ -19,6 +19,34 @@ const std::map<std::string, std::vector<std::string>>& spellings() {
   return table;
 }
 
+// Names without ending that a file of a split, or of a part of one, may have.
+std::vector<std::string> names_of(const TaskSpec& spec, const std::string& split) {
+  const auto bar = split.find('_');
+  std::vector<std::string> names = spellings().at(split.substr(0, bar));
+  if (const auto more = spec.dump.names.find(split); more != spec.dump.names.end())
+    names.insert(names.end(), more->second.begin(), more->second.end());
+  if (bar == std::string::npos) return names;
+  std::vector<std::string> of_part;
+  for (const TaskSpec::Part& part : spec.parts) {
+    if (part.name != split.substr(bar + 1)) continue;
+    for (const std::string& name : names)
+      for (const char* between : {"_", "-"}) {
+        of_part.push_back(name + between + part.name);
+        for (const std::string& spelling : part.spellings) of_part.push_back(name + between + spelling);
+      }
+  }
+  return of_part;
+}
+
+// All splits and parts of splits that a task may have files of.
+std::vector<std::string> possible_splits(const TaskSpec& spec) {
+  std::vector<std::string> splits;
+  for (const auto& entry : spellings()) splits.push_back(entry.first);
+  for (const TaskSpec::Part& part : spec.parts)
+    for (const char* split : {"dev", "test"}) splits.push_back(std::string(split) + "_" + part.name);
+  return splits;
+}
+
 std::string lower(std::string text) {
   for (char& c : text)
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
@@ -93,29 +121,43 @@ std::optional<SplitFile> find_in_folder(const fs::path& folder, const std::strin
                                         const DataConfig& data) {
   std::vector<SplitFile> found;
   for (const auto& extension : extensions(data))
-    for (const auto& spelling : spellings().at(split))
+    for (const auto& spelling : names_of(spec, split))
       if (const fs::path path = folder / (spelling + extension); fs::is_regular_file(path))
         found.push_back({path, format_of_file(path, spec, data)});
-  for (const auto& spelling : spellings().at(split))
+  for (const auto& spelling : names_of(spec, split))
     for (SplitFile& table : find_tables(folder, spelling, data.format)) found.push_back(std::move(table));
   return only_shape(std::move(found), folder, split);
 }
 
 bool holds_splits(const fs::path& folder, const TaskSpec& spec, const DataConfig& data) {
-  return std::any_of(spellings().begin(), spellings().end(),
-                     [&](const auto& entry) { return find_in_folder(folder, entry.first, spec, data).has_value(); });
+  const auto splits = possible_splits(spec);
+  return std::any_of(splits.begin(), splits.end(),
+                     [&](const auto& split) { return find_in_folder(folder, split, spec, data).has_value(); });
 }
 
 // The folder itself, or the task's folder inside it.
 fs::path task_folder(const fs::path& folder, const TaskSpec& spec, const DataConfig& data) {
   if (holds_splits(folder, spec, data) || spec.dump.folder.empty()) return folder;
   std::vector<fs::path> inside;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.is_directory() && lower(entry.path().filename().string()) == lower(spec.dump.folder))
-      inside.push_back(entry.path());
+  std::vector<std::string> names = spec.dump.other_folders;
+  names.push_back(spec.dump.folder);
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const auto same = [&](const std::string& name) { return lower(entry.path().filename().string()) == lower(name); };
+    if (entry.is_directory() && std::any_of(names.begin(), names.end(), same)) inside.push_back(entry.path());
+  }
   if (inside.empty()) return folder;
   std::sort(inside.begin(), inside.end());
   return inside.front();
+}
+
+// Of a split's files, for messages.
+std::vector<std::string> expected_names(const TaskSpec& spec, const std::string& split) {
+  if (const auto special = spec.dump.names.find(split); special != spec.dump.names.end())
+    return {special->second.front()};
+  std::vector<std::string> names;
+  if (split == "dev" || split == "test")
+    for (const TaskSpec::Part& part : spec.parts) names.push_back(split + "_" + part.name);
+  return names.empty() ? std::vector{split} : names;
 }
 
 [[noreturn]] void throw_nothing_found(const fs::path& folder, const TaskSpec& spec, const DataConfig& data,
@@ -125,9 +167,27 @@ fs::path task_folder(const fs::path& folder, const TaskSpec& spec, const DataCon
   if (data.format == "hf_arrow") endings.emplace_back("/state.json");
   std::string names;
   for (const auto& split : asked)
-    for (const auto& ending : endings) names += (names.empty() ? "" : ", ") + split + ending;
+    for (const auto& name : expected_names(spec, split))
+      for (const auto& ending : endings) names += (names.empty() ? "" : ", ") + name + ending;
   if (!spec.dump.folder.empty()) names += " or a folder " + spec.dump.folder;
   throw_error<DataError>("{}: expected {}; found {}", folder.string(), names, describe_folder(folder));
+}
+
+// Whether a file holds the split or a part of it.
+bool holds(const std::map<std::string, SplitFile>& files, const std::string& split) {
+  return std::any_of(files.begin(), files.end(),
+                     [&](const auto& file) { return file.first == split || file.first.starts_with(split + "_"); });
+}
+
+// A split is one file or several parts.
+template <class E>
+void refuse_whole_and_parts(const std::map<std::string, SplitFile>& files) {
+  for (const auto& [split, file] : files) {
+    const auto part = files.upper_bound(split + "_");
+    if (part != files.end() && part->first.starts_with(split + "_"))
+      throw_error<E>("{} and {} both hold the split {}; keep one, or the parts in data.files", file.path.string(),
+                     part->second.path.string(), split);
+  }
 }
 
 void refuse_shared_files(const std::map<std::string, SplitFile>& files) {
@@ -143,11 +203,21 @@ std::string SplitFile::name() const {
   return more.empty() ? path.string() : fmt::format("{} and {} more", path.string(), more.size());
 }
 
-std::string canonical_split(const std::string& name) {
+std::string canonical_split(const std::string& name, const TaskSpec& spec) {
   for (const auto& [split, accepted] : spellings())
     if (std::find(accepted.begin(), accepted.end(), name) != accepted.end()) return split;
-  throw_error<ConfigError>("unknown split \"{}\"; expected train, dev (val, valid, validation, eval) or test", name);
+  std::string parts;
+  for (const std::string& split : possible_splits(spec)) {
+    if (split.find('_') == std::string::npos) continue;
+    const auto accepted = names_of(spec, split);
+    if (std::find(accepted.begin(), accepted.end(), name) != accepted.end()) return split;
+    parts += ", " + split;
+  }
+  throw_error<ConfigError>("unknown split \"{}\"; expected train, dev (val, valid, validation, eval) or test{}", name,
+                           parts);
 }
+
+std::string canonical_split(const std::string& name) { return canonical_split(name, TaskSpec{}); }
 
 std::map<std::string, SplitFile> find_split_files(const TaskSpec& spec, const TaskConfig& task, const DataConfig& data,
                                                   const std::vector<std::string>& asked) {
@@ -156,22 +226,25 @@ std::map<std::string, SplitFile> find_split_files(const TaskSpec& spec, const Ta
                              task.name);
   std::map<std::string, SplitFile> files;
   for (const auto& [name, path] : data.files) {
-    const std::string split = canonical_split(name);
+    const std::string split = canonical_split(name, spec);
     if (!files.emplace(split, named_file(path, split, spec, data)).second)
       throw_error<ConfigError>("data.files: {} is the split {}, which is given twice", name, split);
   }
+  refuse_whole_and_parts<ConfigError>(files);
   const fs::path root = task.data;
   if (root.empty() && files.empty())
     throw_error<ConfigError>("task.data: missing; expected a file or folder, or data.files");
   if (!root.empty() && !fs::exists(root)) throw_missing(root, "file or folder");
-  const bool wanted =
-      std::any_of(asked.begin(), asked.end(), [&](const auto& split) { return !files.contains(split); });
+  const bool wanted = std::any_of(asked.begin(), asked.end(), [&](const auto& split) { return !holds(files, split); });
   if (!root.empty() && fs::is_directory(root) && !is_saved_dataset(root)) {
     const fs::path folder = task_folder(root, spec, data);
-    for (const auto& entry : spellings())
-      if (!files.contains(entry.first))
-        if (auto found = find_in_folder(folder, entry.first, spec, data)) files.emplace(entry.first, std::move(*found));
-    const bool any = std::any_of(asked.begin(), asked.end(), [&](const auto& split) { return files.contains(split); });
+    std::map<std::string, SplitFile> inside;
+    for (const std::string& split : possible_splits(spec))
+      if (!holds(files, split) && !files.contains(split.substr(0, split.find('_'))))
+        if (auto found = find_in_folder(folder, split, spec, data)) inside.emplace(split, std::move(*found));
+    refuse_whole_and_parts<DataError>(inside);
+    files.merge(inside);
+    const bool any = std::any_of(asked.begin(), asked.end(), [&](const auto& split) { return holds(files, split); });
     if (!any) throw_nothing_found(folder, spec, data, asked);
   } else if (!root.empty() && wanted) {
     if (asked.size() != 1)

@@ -4,22 +4,19 @@
 
 #include <algorithm>
 
-#include "label_parser.h"
 #include "layout.h"
 #include "peft/base/error.h"
 #include "row_readers.h"
 
 namespace peft {
 
-using Count = SequencePlan::Count;
-
 TaskTexts::TaskTexts(const TaskSpec& spec, const ColumnsConfig& columns)
-    : spec_(spec), plan_(std::make_unique<SequencePlan>(spec)) {
-  const auto& fields = plan_->fields();
-  const bool pair = fields.size() <= 2 && fields.back().count != Count::list;
+    : spec_(spec), task_fields_(std::make_unique<TaskFields>(spec)) {
+  const auto& fields = task_fields_->inputs();
+  const bool pair = spec.derive == nullptr && fields.size() <= 2 && fields.back().kind != RecordInput::Kind::texts;
   for (std::size_t i = 0; i < fields.size(); ++i) {
     Field field;
-    field.required = fields[i].count != Count::optional;
+    field.required = TaskFields::required(fields[i]);
     const auto add = [&](const std::string& name) {
       if (std::find(field.columns.begin(), field.columns.end(), name) == field.columns.end())
         field.columns.push_back(name);
@@ -45,7 +42,7 @@ std::vector<std::string> TaskTexts::columns() const {
 }
 
 bool TaskTexts::one_text() const {
-  return plan_->fields().front().count != Count::list &&
+  return task_fields_->inputs().front().kind == RecordInput::Kind::text &&
          std::none_of(fields_.begin() + 1, fields_.end(), [](const Field& field) { return field.required; });
 }
 
@@ -79,63 +76,46 @@ bool TaskTexts::found_in(const std::vector<std::string>& names) const {
   });
 }
 
-void TaskTexts::read_field(std::size_t number, const Row& row, const RowReader& rows, const std::string& where,
-                           std::vector<std::string_view>& texts) const {
-  const Field& field = fields_[number];
-  const auto& [name, count] = plan_->fields()[number];
+/// The cell of a field, and its column: the first that is there.
+InputCell TaskTexts::find_cell(const Field& field, const Row& row, const RowReader& rows) const {
+  static const Cell absent;
   const auto at = std::find_if(field.cells.begin(), field.cells.end(),
                                [&](std::size_t cell) { return row.cells[cell].kind != Cell::Kind::missing; });
   if (at == field.cells.end()) {
-    if (!field.required) return;
-    throw_error<DataError>("{} no {}; the keys are {}", where, field.columns.front(), join_names(rows.names()));
+    if (!field.required) return {&absent, field.columns.front()};
+    throw BadRecord{"missing", fmt::format("no {}; the keys are {}", field.columns.front(), join_names(rows.names()))};
   }
   const Cell& cell = row.cells[*at];
-  const std::string& column = field.columns[static_cast<std::size_t>(at - field.cells.begin())];
-  if (!field.required && cell.kind == Cell::Kind::null) return;
-  const auto add = [&](const Cell& text, const std::string& what) {
-    if (text.kind != Cell::Kind::text && text.kind != Cell::Kind::field)
-      throw_error<DataError>("{} {} is {}, expected a string", where, what, kind_name(text.kind));
-    texts.push_back(text.text);
-  };
-  if (count == Count::list) {
-    const auto members = list_members(cell);
-    if (!members || members->empty())
-      throw_error<DataError>("{} {} is {}, expected a list of strings", where, column,
-                             members ? "an empty list" : kind_name(cell.kind));
-    for (std::size_t i = 0; i < members->size(); ++i) add((*members)[i], fmt::format("{}[{}]", column, i));
-    return;
-  }
-  add(cell, column);
-  const auto table = spec_.wordings.find(name);
-  if (table == spec_.wordings.end()) return;
-  const auto wording = table->second.find(std::string(texts.back()));
-  if (wording == table->second.end()) {
-    std::vector<std::string> known;
-    for (const auto& [spelling, words] : table->second) known.push_back(spelling);
-    throw_error<DataError>("{} {} \"{}\"; expected one of {}", where, column, shortened(texts.back(), longest_quote),
-                           join_names(known));
-  }
-  texts.back() = wording->second;
+  const bool left_out = !field.required && cell.kind == Cell::Kind::null;
+  return {left_out ? &absent : &cell, field.columns[static_cast<std::size_t>(at - field.cells.begin())]};
 }
 
 bool TaskTexts::encode(const Row& row, const RowReader& rows, const BadRows& bad, const Tokenizer& tokenizer,
                        int64_t max_length, EncodedSplit& split) const {
   const std::string where = bad.at(row.line);
-  std::vector<std::string_view> texts;
-  for (std::size_t i = 0; i < fields_.size(); ++i) read_field(i, row, rows, where, texts);
+  const SequencePlan& plan = task_fields_->plan();
+  RecordTexts record;
+  try {
+    std::vector<InputCell> cells;
+    for (const Field& field : fields_) cells.push_back(find_cell(field, row, rows));
+    task_fields_->read(cells, record);
+  } catch (const BadRecord& problem) {
+    throw_error<DataError>("{} {}", where, problem.message);
+  }
   int64_t lost = 0;
   std::string text, pair;
-  for (int64_t s = 0; s < plan_->sequences(texts.size()); ++s) {
+  for (int64_t s = 0; s < plan.sequences(record.texts.size()); ++s) {
     text.clear();
     pair.clear();
-    plan_->write(texts, s, SequencePlan::Side::text, text);
-    const bool has_pair = plan_->write(texts, s, SequencePlan::Side::text_pair, pair);
+    plan.write(record.texts, s, SequencePlan::Side::text, text);
+    const bool has_pair = plan.write(record.texts, s, SequencePlan::Side::text_pair, pair);
     const Encoding encoding = tokenizer.encode(text, has_pair ? std::optional<std::string_view>(pair) : std::nullopt,
                                                {.max_length = max_length, .truncation = spec_.truncation});
     if (encoding.ids.empty()) throw_error<DataError>("{} the text has no token", where);
     lost += encoding.lost_tokens;
     split.add_sequence(encoding.ids, encoding.types);
   }
+  split.candidates.insert(split.candidates.end(), record.candidates.begin(), record.candidates.end());
   split.end_example({}, row.number);
   return lost == 0;
 }

@@ -33,11 +33,17 @@ class BadRows {
   /// A doubt about a row that is good by the rules; only the first of a file is told.
   void doubt(int64_t line, std::string_view message);
 
+  /// A row that is to be left out and is not bad: it counts as skipped, whatever the policy.
+  void pass_over(std::string_view kind) { ++passed_[std::string(kind)]; }
+
+  /// What is odd about a row and accepted.
+  void count(std::string_view kind, int64_t times = 1) { odd_[std::string(kind)] += times; }
+
   /// At the end of the file, with the number of its rows, bad ones included. Throws DataError when too many are bad.
   void finish(int64_t rows) const;
 
-  const std::map<std::string, int64_t>& counts() const { return counts_; }
-  int64_t total() const;
+  std::map<std::string, int64_t> skipped() const;  ///< kind -> rows: bad ones, and those passed over
+  const std::map<std::string, int64_t>& odd() const { return odd_; }
   const std::string& file() const { return file_; }
 
  private:
@@ -49,7 +55,7 @@ class BadRows {
 
   std::string file_;
   Policy policy_;
-  std::map<std::string, int64_t> counts_;
+  std::map<std::string, int64_t> counts_, passed_, odd_;
   std::vector<File> files_;  ///< without lines; empty: the rows lie in lines of file_
   bool doubted_ = false;
 };

@@ -35,10 +35,12 @@ struct DataConfig {
   std::vector<std::string> labels;  ///< id order; empty: from the task, or the sorted set of the train split
   std::string format = "auto";      ///< auto, glue_tsv, csv, tsv, jsonl, hf_parquet, hf_arrow
   std::string delimiter = ",";
-  std::string quoting = "none";      ///< of tsv: none, csv
-  std::string on_bad_row = "error";  ///< error, skip
+  std::string quoting = "none";  ///< of tsv: none, csv
+  std::optional<std::string>
+      on_bad_row;  ///< error, skip; absent: error, but skip where the task's file is known to be torn
   double max_bad_fraction = 0.01;
   int64_t max_line_bytes = 16 << 20;
+  bool paws_bytes = false;
   LimitConfig limit;
   int64_t limit_seed = 42;
   void visit(Fields& fields);

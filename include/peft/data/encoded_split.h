@@ -15,7 +15,8 @@ namespace peft {
 /// What reading a split saw (docs/tasks.md#reports-and-fingerprints).
 struct SplitStatistics {
   std::vector<std::string> files;
-  std::map<std::string, int64_t> skipped;  ///< kind -> lines
+  std::map<std::string, int64_t> skipped;  ///< kind -> rows
+  std::map<std::string, int64_t> odd;      ///< kind -> what was odd and accepted, such as span_mismatch
   std::vector<int64_t> label_counts;       ///< per class or choice; empty for scores, texts and hidden labels
   int64_t truncated_examples = 0, lost_tokens = 0, empty_texts = 0;
   std::map<int, int64_t> length_percentiles;  ///< 50, 90, 99, 100 -> tokens of an example
@@ -33,11 +34,16 @@ class EncodedSplit {
   std::vector<int64_t> offsets{0};           ///< [sequences+1]
   std::vector<int64_t> sequence_offsets{0};  ///< [examples+1]
   std::vector<double> labels;              ///< [examples] class id, number of a choice or score; NaN: hidden, or below
-  std::vector<int32_t> target_ids;         ///< class ids of sets, or token ids of target texts
+  std::vector<int32_t> target_ids;         ///< class ids of sets, numbers of choices, or token ids of target texts
   std::vector<int64_t> target_offsets{0};  ///< [examples+1] into target_ids; [1] for other targets
   std::vector<int64_t> idx;                ///< [examples] the file's own numbers, else those of its records
+  std::vector<int64_t> outer_idx;          ///< [examples * numbers] of what holds them, outermost first; else empty
   std::vector<int64_t> groups;             ///< [examples] for grouped metrics; else empty
-  bool hidden = false;                     ///< no example has a label: predict only
+  std::vector<std::string> part_names;     ///< of a split of several files; else empty
+  std::vector<uint8_t> parts;              ///< [examples] the part they come from; else empty
+  std::vector<std::string> candidates;     ///< [sequences] what they stand for, with TargetKind::choices; else empty
+  std::vector<std::vector<std::string>> references;  ///< [examples] right answers as texts, with TargetKind::choices
+  bool hidden = false;                               ///< no example has a label: predict only
   SplitStatistics statistics;
 
   int64_t size() const { return static_cast<int64_t>(sequence_offsets.size()) - 1; }  ///< examples
@@ -62,7 +68,10 @@ class EncodedSplit {
   std::span<const uint8_t> sequence_types(int64_t sequence) const {
     return {types.data() + offsets[sequence], static_cast<std::size_t>(sequence_length(sequence))};
   }
-  /// Classes of a set or tokens of a text; empty for other targets.
+  std::span<const int64_t> example_outer_idx(int64_t example) const;
+  /// The examples of one part.
+  std::vector<int64_t> examples_of(std::size_t part) const;
+  /// Classes of a set, right choices, or tokens of a text; empty for other targets.
   std::span<const int32_t> example_target_ids(int64_t example) const;
   /// The label as the file gave it; nothing where it is hidden or a text.
   Target target(int64_t example) const;
@@ -77,6 +86,10 @@ class EncodedSplit {
   /// `text_ids`: tokens of a target that is a text.
   void end_example(const Target& target, int64_t example_idx, std::optional<int64_t> group = std::nullopt,
                    std::span<const int32_t> text_ids = {});
+  /// Of the example just ended, where its file has them.
+  void add_outer_idx(std::span<const int64_t> numbers) {
+    outer_idx.insert(outer_idx.end(), numbers.begin(), numbers.end());
+  }
   /// Appends an example of another split of the same kind.
   void append(const EncodedSplit& other, int64_t example);
 };

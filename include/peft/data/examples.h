@@ -1,6 +1,7 @@
 #pragma once
 /// Records of a file as examples of its task: texts found by column, labels as targets, bad lines counted.
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -22,8 +23,11 @@ struct Example {
   std::vector<std::string_view> texts;  ///< of the task's fields in order, the last any number of times; valid until
                                         ///< the next example
   Target target;
-  std::optional<int64_t> group;  ///< for tasks with grouped metrics
-  int64_t idx = 0;               ///< of the idx column, else the number of the record
+  std::optional<int64_t> group;    ///< for tasks with grouped metrics
+  int64_t idx = 0;                 ///< of the idx column, else the number of the record
+  std::vector<int64_t> outer_idx;  ///< numbers of what holds the example, where the task and the file have them
+  std::vector<std::string_view> candidates,
+      references;  ///< with TargetKind::choices: what each sequence stands for, and the right answers
   int64_t line = 0;
 };
 
@@ -31,9 +35,10 @@ struct Example {
 struct ExampleSource {
   const TaskSpec& spec;
   const DataConfig& data;
-  std::string split;  ///< canonical
+  std::string split;  ///< canonical: train, dev, test
   SplitFile file;
   std::vector<std::string> labels;  ///< class names in id order; empty where the task has no classes
+  std::string part = {};            ///< of the split, where it has parts
 };
 
 class ExampleReader {
@@ -49,7 +54,8 @@ class ExampleReader {
   /// For what only the encoder can see.
   void report(std::string_view kind, int64_t line, std::string_view message) { bad_.report(kind, line, message); }
 
-  const std::map<std::string, int64_t>& skipped() const { return bad_.counts(); }
+  std::map<std::string, int64_t> skipped() const { return bad_.skipped(); }
+  const std::map<std::string, int64_t>& odd() const { return bad_.odd(); }
   int64_t good() const { return good_; }
   int64_t rows() const { return rows_->rows(); }                   ///< bad ones included
   bool hidden() const { return good_ > 0 && first_hidden_ != 0; }  ///< at the end of the file
@@ -59,6 +65,7 @@ class ExampleReader {
   class Parser;
   void check_class_names(const ExampleSource& source, bool quiet) const;
   void finish() const;
+  void note_idx(const Example& example);
   void check_idx_unique() const;
 
   BadRows bad_;
@@ -66,7 +73,11 @@ class ExampleReader {
   std::unique_ptr<Parser> parser_;
   Row row_;
   int64_t good_ = 0, first_hidden_ = 0, first_visible_ = 0;  // lines; 0: none
-  std::vector<std::pair<int64_t, int64_t>> idx_lines_;       // (idx, line) where the file has an idx column
+  struct IdxLine {
+    std::array<int64_t, 3> idx;  // with what holds the example in front; 0 where there is none
+    int64_t line;
+  };
+  std::vector<IdxLine> idx_lines_;  // where the file has an idx column
 };
 
 /// The classes of a file of the user: those that it names itself, as files of the datasets library do, else the labels that occur: sorted as numbers when all are whole numbers, else by bytes. Throws DataError naming

@@ -10,6 +10,7 @@
 
 #include "peft/data/bad_rows.h"
 #include "peft/data/lines.h"
+#include "peft/data/record.h"
 
 namespace peft {
 
@@ -53,9 +54,11 @@ struct RowFormat {
   bool quoting = false;                 ///< RFC 4180 quotes; otherwise `"` is a character
   std::vector<std::string> headerless;  ///< names of the columns of a file without header; empty: line 1 is the header
   bool header_allowed = false;  ///< with `headerless`: a first line with a wanted column's name is a header after all
-  std::vector<std::string> expected;                   ///< columns to name in header errors; empty: the required ones
-  int64_t max_line_bytes = default_max_line_bytes;     ///< of parquet and arrow: bytes of a row's texts
-  std::vector<std::filesystem::path> more_files = {};  ///< parquet, arrow: the rows go on in these
+  std::vector<std::string> expected;  ///< columns to name in header errors; empty: the required ones
+  std::size_t fields = 0;  ///< without quoting: the last of so many fields is the rest of its line; 0: any number
+  void (*flatten)(const Json& record, FlatRows& out) = nullptr;  ///< of JSON records (TaskSpec::Dump)
+  int64_t max_line_bytes = default_max_line_bytes;               ///< of parquet and arrow: bytes of a row's texts
+  std::vector<std::filesystem::path> more_files = {};            ///< parquet, arrow: the rows go on in these
 };
 
 class RowReader {
@@ -68,6 +71,7 @@ class RowReader {
   virtual std::string content_hash() const = 0;        ///< at the end of the file
   /// What the file itself calls the classes of the column with `classes`, in the order of its numbers; empty: it does not say.
   virtual std::vector<std::string> class_names() const { return {}; }
+  virtual bool has_header() const { return true; }  ///< or keys in every row
 };
 
 /// Opens a file, or kStandardInput (not as one JSON array), and checks its header. Throws DataError (missing file, wrong header, types of another kind); `bad` must outlive the reader.

@@ -14,10 +14,11 @@ enum class TargetKind {
   classes,   ///< a set of them
   score,     ///< a finite number
   choice,    ///< the number, from 0, of the right one of the example's own sequences
+  choices,   ///< the numbers of all right ones; a prediction is one of them
   text       ///< words to be written
 };
 
-/// Nothing (hidden in the file; as a prediction: invalid), a class id or the number of a choice, a set of class ids in ascending order,
+/// Nothing (hidden in the file; as a prediction: invalid), a class id or the number of a choice, a set of class ids or of numbers in ascending order,
 /// a score, or a text.
 using Target = std::variant<std::monostate, int64_t, std::vector<int64_t>, double, std::string_view>;
 

@@ -14,7 +14,8 @@
 
 namespace peft {
 
-class SequencePlan;
+class TaskFields;
+struct InputCell;
 
 /// The texts of one task in the rows of one file.
 ///
@@ -48,11 +49,10 @@ class TaskTexts {
     std::vector<std::size_t> cells;    ///< where they stand in a row
     bool required = true;
   };
-  void read_field(std::size_t field, const Row& row, const RowReader& rows, const std::string& where,
-                  std::vector<std::string_view>& texts) const;
+  InputCell find_cell(const Field& field, const Row& row, const RowReader& rows) const;
 
   const TaskSpec& spec_;
-  std::unique_ptr<const SequencePlan> plan_;
+  std::unique_ptr<const TaskFields> task_fields_;
   std::vector<Field> fields_;
 };
 
