@@ -13,7 +13,8 @@ namespace peft {
 struct EvalArguments {
   std::vector<std::string> adapters;
   EvalOptions options;
-  std::string split = "dev", device = "auto";
+  std::string split = "dev";  ///< as given: the task decides which there are
+  std::string device = "auto";
   std::optional<std::string> predictions, logits;
   std::optional<std::string> submission;  ///< folder of a leaderboard's files
   bool fill_missing = false;

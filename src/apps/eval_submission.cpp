@@ -50,17 +50,28 @@ std::string adapter_hash(const TrainedFolder& folder) {
   return hasher.hex();
 }
 
-SubmissionRow row_of(const Target& prediction, int64_t idx) {
-  SubmissionRow row{.idx = {idx, 0, 0}};
-  if (const auto* id = std::get_if<int64_t>(&prediction)) row.prediction = *id;
+SubmissionRow row_of(const Target& prediction, const EncodedSplit& split, int64_t example) {
+  SubmissionRow row;
+  const auto outer = split.example_outer_idx(example);
+  *std::copy(outer.begin(), outer.end(), row.idx.begin()) = split.idx[example];
+  const auto* id = std::get_if<int64_t>(&prediction);
+  if (id != nullptr && !split.candidates.empty())
+    row.prediction = split.candidates[split.first_sequence(example) + *id];
+  if (id != nullptr && split.candidates.empty()) row.prediction = *id;
   if (const auto* score = std::get_if<double>(&prediction)) row.prediction = *score;
   return row;
 }
 
-std::vector<SubmissionRow> rows_of(const Evaluation& evaluation, const EncodedSplit& split) {
+/// Whether the example belongs to the file: all of them, or those of one part.
+bool belongs(const SubmissionFile& file, const EncodedSplit& split, int64_t example) {
+  return split.part_names.empty() || file.split == split.name + "_" + split.part_names[split.parts[example]];
+}
+
+std::vector<SubmissionRow> rows_of(const SubmissionFile& file, const Evaluation& evaluation,
+                                   const EncodedSplit& split) {
   std::vector<SubmissionRow> rows;
-  for (std::size_t e = 0; e < evaluation.predictions.size(); ++e)
-    rows.push_back(row_of(evaluation.predictions[e], split.idx[e]));
+  for (int64_t e = 0; e < split.size(); ++e)
+    if (belongs(file, split, e)) rows.push_back(row_of(evaluation.predictions[e], split, e));
   return rows;
 }
 
@@ -86,7 +97,7 @@ EvalSubmission::EvalSubmission(const EvalArguments& arguments)
   std::map<std::string, std::string> adapters;  // by task
   for (const std::string& adapter : arguments.adapters) {
     const EvalTarget target = find_target(adapter, arguments.options);
-    const std::string task = resolve_task_name(target.task.name);
+    const std::string task = resolve_task(target.task, target.data, {"test"});
     const std::string of_task = files_of(task).front()->benchmark;
     if (!benchmark.empty() && of_task != benchmark)
       throw_error<ConfigError>("--submission {}: {} is a task of {}, and that of {} one of {}; expected one benchmark",
@@ -108,13 +119,22 @@ EvalSubmission::EvalSubmission(const EvalArguments& arguments)
 
 std::vector<std::string> EvalSubmission::write(const EvalTarget& target, const Evaluation& evaluation,
                                                const EncodedSplit& split, const TaskInfo& task) {
-  const std::vector<SubmissionRow> rows = rows_of(evaluation, split);
-  ManifestEntry entry{.run = run_of(target.folder).string(),
-                      .adapter_hash = adapter_hash(target.folder),
-                      .rows = static_cast<int64_t>(rows.size())};
-  const SubmissionFile& file = *files_of(task.name).front();
-  folder_->write(file, submission_text(file, rows, split.statistics.files.front()), entry);
-  return {(fs::path(path_) / file.name).string()};
+  std::vector<std::pair<const SubmissionFile*, std::string>> texts;
+  std::vector<ManifestEntry> entries;
+  for (const SubmissionFile* file : files_of(task.name)) {
+    const std::vector<SubmissionRow> rows = rows_of(*file, evaluation, split);
+    if (rows.empty()) continue;  // the dump lacks that part
+    texts.emplace_back(file, submission_text(*file, rows, split.statistics.files.front()));
+    entries.push_back({.run = run_of(target.folder).string(),
+                       .adapter_hash = adapter_hash(target.folder),
+                       .rows = static_cast<int64_t>(rows.size())});
+  }
+  std::vector<std::string> written;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    folder_->write(*texts[i].first, texts[i].second, entries[i]);
+    written.push_back((fs::path(path_) / texts[i].first->name).string());
+  }
+  return written;
 }
 
 int EvalSubmission::finish() {

@@ -2,6 +2,7 @@
 /// The targets of a batch of examples, in the order of the batch.
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "peft/data/encoded_split.h"
@@ -15,10 +16,11 @@ struct BatchTargets {
   std::vector<int64_t> sequence_offsets{0};  ///< [E+1]
   /// [E, N] what -log p of each class counts in an example's loss, in training; empty: 1 for its own class, 0 for the others.
   std::vector<double> class_weights;
-  std::vector<int64_t> ids;            ///< classes of sets, or tokens of texts
+  std::vector<int64_t> ids;            ///< classes of sets, numbers of right sequences, or tokens of texts
   std::vector<int64_t> id_offsets{0};  ///< [E+1]
 
-  void add(const EncodedSplit& split, int64_t example);
+  /// `chosen`: the example's sequences that are in the batch; empty: all.
+  void add(const EncodedSplit& split, int64_t example, std::span<const int64_t> chosen = {});
   int64_t examples() const { return static_cast<int64_t>(labels.size()); }
 };
 

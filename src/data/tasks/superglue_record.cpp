@@ -103,7 +103,7 @@ void fill_in_entities(const std::vector<RecordValue>& inputs, DerivedTexts& out)
                             .outer_idx = {"idx.passage"},
                             .target = TargetKind::choices,
                             .objective = "candidates",
-                            .metrics = {"accuracy"},
+                            .metrics = {"squad_f1", "squad_em"},
                         });
 
 [[maybe_unused]] const bool described =
