@@ -134,6 +134,32 @@ def test_rows_that_the_footer_does_not_count_are_an_error(tmp_path):
     assert {"damaged: 44 rows, expected 45", "damaged: 44 rows, expected 43"} <= messages
 
 
+def little(*numbers, size=4):
+    return b"".join(number.to_bytes(size, "little", signed=True) for number in numbers)
+
+
+@pytest.mark.parametrize("column, before, after", [
+    (pa.array(["abcde", "fghijkl", "mno"]), little(0, 5, 12, 15), little(0, 5, 1 << 30, 15)),
+    (pa.array(["abcde", "fghijkl", "mno"]), little(0, 5, 12, 15), little(0, 5, -(1 << 30), 15)),
+    (pa.array(["abcde", "fghijkl", "mno"], pa.large_string()), little(0, 5, 12, 15, size=8), little(0, 5, 1 << 40, 15, size=8)),
+    (pa.array(["abcde", "fghijkl", "mno"]).dictionary_encode(), little(0, 1, 2), little(0, 1 << 30, 2)),
+    (pa.array(["abcde", "fghijkl", "mno"]).dictionary_encode(), little(0, 1, 2), little(0, -1, 2)),
+    (pa.array(["no", "longer than twelve bytes"] * 2, pa.string_view()), b"long" + little(0, 0), b"long" + little(0, 1 << 30)),
+    (pa.array(["no", "longer than twelve bytes"] * 2, pa.string_view()), b"long" + little(0, 0), b"long" + little(1 << 30, 0)),
+    (pa.array(["no", "longer than twelve bytes"] * 2, pa.string_view()), little(24) + b"long", little(1 << 30) + b"long"),
+    (pa.array([["a"] * 5, ["b"] * 7, ["c"] * 3]), little(0, 5, 12, 15), little(0, 5, 1 << 30, 15)),
+], ids=["far", "negative", "large", "word", "negative-word", "view", "buffer-of-view", "length-of-view", "list"])
+def test_numbers_of_a_stream_that_lead_out_of_it(tmp_path, column, before, after):
+    task = "multiple_choice" if pa.types.is_list(column.type) else "sst2"
+    name = "choices" if pa.types.is_list(column.type) else "sentence"
+    path = tmp_path / "train.arrow"
+    write_stream(pa.table({name: column, "label": [0] * len(column), "text": ["t"] * len(column)}), path)
+    whole = path.read_bytes()
+    assert whole.count(before) >= 1
+    path.write_bytes(whole.replace(before, after))
+    assert failure(task, path) == "train.arrow: cannot be read: values outside of their array"
+
+
 def originals():
     """Small files with much in them, as bytes and ending."""
     rng = random.Random(0)
