@@ -73,11 +73,15 @@ void read_filled(const fs::path& folder, Validation& validation) {
 /// An archive in the folder that is not of its files would be uploaded by mistake.
 void compare_archive(const fs::path& path, const Place& folder, Validation& validation) {
   if (!path_exists(path)) return;
-  const Place archive = read_place(path);
-  validation.failures.insert(validation.failures.end(), archive.problems.begin(), archive.problems.end());
-  if (archive.files != folder.files)
-    validation.failures.push_back(
-        fmt::format("{}: holds other files than the folder; expected the same, byte for byte", path.string()));
+  try {
+    const Place archive = read_place(path);
+    validation.failures.insert(validation.failures.end(), archive.problems.begin(), archive.problems.end());
+    if (archive.files != folder.files)
+      validation.failures.push_back(
+          fmt::format("{}: holds other files than the folder; expected the same, byte for byte", path.string()));
+  } catch (const DataError& error) {
+    validation.failures.emplace_back(error.what());
+  }
 }
 
 }  // namespace

@@ -348,6 +348,20 @@ TEST_F(ValidateFolder, NamesWhatDoesNotBelongThere) {
                                       "D: the name \"cb.jsonl\"; expected CB.jsonl"));
 }
 
+TEST_F(ValidateFolder, ComparesItsArchiveWithItsFiles) {
+  write_all("superglue");
+  NamedFiles files;
+  for (const SubmissionFile* file : submission_files("superglue")) files.emplace_back(file->name, sample_text(*file));
+  write("submission.zip", zip_bytes(files));
+  EXPECT_THAT(failures(), IsEmpty());
+  files.front().second += "\n";
+  write("submission.zip", zip_bytes(files));
+  EXPECT_THAT(failures(),
+              ElementsAre("D/submission.zip: holds other files than the folder; expected the same, byte for byte"));
+  write("submission.zip", "PK");
+  EXPECT_THAT(failures(), ElementsAre(testing::EndsWith("; expected a zip archive")));
+}
+
 TEST_F(ValidateFolder, SaysWhatTheManifestMarksAsFilled) {
   write_all("superglue");
   write_manifest(folder_, {{"CB.jsonl", {.filled = true, .rows = 250}}, {"RTE.jsonl", {.run = "runs/rte"}}});
