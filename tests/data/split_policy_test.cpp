@@ -91,6 +91,20 @@ TEST_F(SplitPolicy, OtherRowsThanThePapersAreAWarning) {
   EXPECT_NE(log.find("11 examples, the papers split 277"), std::string::npos) << log;
 }
 
+TEST_F(SplitPolicy, UsableRowsAloneArePermuted) {
+  write("RTE/dev.tsv", pairs(11) + "11\ta\tb\tperhaps\n12\ta\tb\tentailment\n");
+  data.split.policy = "dept";
+  data.on_bad_row = "skip";
+  data.max_bad_fraction = 0.5;
+  const Dataset dataset = load("glue/rte", {"dev", "test"});
+  Ids expected = first(permutation(12, 42), 6);
+  std::replace(expected.begin(), expected.end(), int64_t{11}, int64_t{12});
+  EXPECT_EQ(idx(dataset, "dev"), expected);
+  for (const char* split : {"dev", "test"})
+    EXPECT_EQ(dataset.splits.at(split).statistics.skipped, (std::map<std::string, int64_t>{{"label", 1}}))
+        << "of the file";
+}
+
 TEST_F(SplitPolicy, DeptTakesAThousandOfTrain) {
   write("SST-2/train.tsv", sentences(1200));
   write("SST-2/dev.tsv", sentences(9));
