@@ -82,11 +82,9 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
     throw_error<ConfigError>("--logits: {} has no logits of sequences", dataset.task.name);
   if (arguments.logits) write_logits(*arguments.logits, evaluation.logits);
 
-  nlohmann::ordered_json report{{"adapter", folder},
-                                {"model", target.folder.model.string()},
-                                {"task", dataset.task.name},
-                                {"split", split->name},
-                                {"n", split->size()}};
+  nlohmann::ordered_json report{
+      {"adapter", folder},    {"model", target.folder.model.string()},    {"task", dataset.task.name},
+      {"split", split->name}, {"split_policy", target.data.split.policy}, {"n", split->size()}};
   if (split->hidden) {
     log_warning("{}: the labels of {} are hidden: predictions only", folder, split->name);
   } else {

@@ -10,6 +10,7 @@
 #include "peft/base/error.h"
 #include "peft/base/json.h"
 #include "src/apps/main.h"
+#include "src/apps/tool_data.h"
 #include "src/apps/tool_import.h"
 #include "src/apps/tool_init.h"
 #include "src/apps/tool_inspect.h"
@@ -31,6 +32,7 @@ struct Subcommand {
 
 const std::vector<Subcommand>& subcommands() {
   static const std::vector<Subcommand> all{
+      {"data", "what reading and splitting the files of a task gives", tool_data},
       {"import", "an adapter folder from files that a method's authors released", tool_import},
       {"init", "a commented run config for one method and task", tool_init},
       {"inspect", "what a safetensors file, a model, adapter or run folder holds", tool_inspect},
