@@ -10,6 +10,7 @@
 #include "peft/train/evaluate.h"
 #include "src/apps/eval_arguments.h"
 #include "src/apps/main.h"
+#include "src/apps/merged_classes.h"
 #include "src/apps/model_session.h"
 #include "src/apps/waiting.h"
 #include "src/apps/write_logits.h"
@@ -18,7 +19,8 @@ namespace peft {
 namespace {
 
 /// Model and rows must fit together: outputs of the head, positions, token types.
-void check_fit(const ModelSession& session, const TaskInfo& task, const EncodedSplit& split) {
+void check_fit(const ModelSession& session, TaskInfo task, const EncodedSplit& split, bool merged) {
+  if (merged) task.labels = session.labels();
   const Objective& objective = objective_of(task);
   if (session.outputs() != objective.outputs(task)) {
     throw_error<DataError>("{}: the head has {} outputs, {} needs {}", session.origin(), session.outputs(), task.name,
@@ -33,25 +35,29 @@ void check_fit(const ModelSession& session, const TaskInfo& task, const EncodedS
   session.check_rows(split);
 }
 
-/// Rows of the head and classes of the data stand in one order: that of the task or of data.labels, else the head's own.
-void choose_labels(ModelSession& session, EvalTarget& target) {
+/// Rows of the head and classes of the data stand in one order: that of the task or of data.labels, else the head's own. Gives class of
+/// the head -> class of the task where the task joins some of them.
+std::optional<std::vector<int64_t>> choose_labels(ModelSession& session, EvalTarget& target) {
   const std::vector<std::string>& known = session.labels();
-  if (known.empty()) return;
+  if (known.empty()) return std::nullopt;
   if (!outputs_from_file(target.task)) {
-    session.order_labels(task_registry().at(resolve_task_name(target.task.name)).labels);
-    return;
+    const TaskSpec& spec = task_registry().at(target.task.name);
+    auto merged = merged_classes(known, spec);
+    if (!merged) session.order_labels(spec.labels);
+    return merged;
   }
   if (target.data.labels.empty()) {
     target.data.labels = known;
   } else {
     session.order_labels(target.data.labels);
   }
+  return std::nullopt;
 }
 
 void add_scores(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task,
                 const EvalArguments& arguments, nlohmann::ordered_json& report) {
   const Json metrics = evaluation_metrics(evaluation, split, task);
-  for (const std::string& name : task.metrics) report[name] = metrics.at("eval_" + name);
+  for (const std::string& name : score_names(split, task)) report[name] = metrics.at("eval_" + name);
   if (arguments.resamples > 0)
     report["ci95"] = score_intervals(evaluation, split, task, arguments.resamples, arguments.seed);
   report["loss"] = metrics.at("eval_loss");
@@ -60,6 +66,8 @@ void add_scores(const Evaluation& evaluation, const EncodedSplit& split, const T
 
 nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArguments& arguments) {
   EvalTarget target = find_target(folder, arguments.options);
+  target.task.name = resolve_task(target.task, target.data, {arguments.split});
+  const std::string split_name = canonical_split(arguments.split, task_registry().at(target.task.name));
   ModelSession session(target.folder.model, target.folder.adapter, target.folder.dtype, arguments.device);
   warn_of_another_model(target.folder, session.model());
   if (arguments.options.max_length && target.task.max_length > session.longest_text()) {
@@ -67,13 +75,15 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
                              session.longest_text());
   }
   if (!target.length_chosen) target.task.max_length = std::min(target.task.max_length, session.longest_text());
-  choose_labels(session, target);
-  const Dataset dataset = load_dataset(target.task, target.data, session.tokenizer(), {arguments.split});
-  const EncodedSplit* split = dataset.find(arguments.split);
-  if (split == nullptr) throw_error<DataError>("{}: no {} split", target.task.data, arguments.split);
-  check_fit(session, dataset.task, *split);
+  const auto merged = choose_labels(session, target);
+  const Dataset dataset = load_dataset(target.task, target.data, session.tokenizer(), {split_name});
+  const EncodedSplit* split = dataset.find(split_name);
+  if (split == nullptr) throw_error<DataError>("{}: no {} split", target.task.data, split_name);
+  check_fit(session, dataset.task, *split, merged.has_value());
 
-  const Evaluation evaluation = evaluate(session.model(), session.method(), 0, *split, dataset.task);
+  const Evaluation evaluation =
+      merged ? evaluate_merged(session.model(), session.method(), *split, dataset.task, session.labels(), *merged)
+             : evaluate(session.model(), session.method(), 0, *split, dataset.task);
   if (evaluation.nonfinite > 0)
     log_warning("{}: {} examples have logits that are not finite", folder, evaluation.nonfinite);
   if (evaluation.collapsed) log_warning("{}: all {} examples are predicted alike", folder, split->size());

@@ -1,7 +1,6 @@
 #include "src/apps/eval_arguments.h"
 
 #include "peft/base/error.h"
-#include "peft/data/dataset.h"
 #include "src/apps/main.h"
 
 namespace peft {
@@ -14,8 +13,8 @@ std::optional<EvalArguments> parse_eval_arguments(int argc, char** argv) {
                         "DIR")("model", "model folder", cxxopts::value<std::string>(), "DIR")(
       "task", "name of the task", cxxopts::value<std::string>(), "NAME")("data", "folder or file of the task",
                                                                          cxxopts::value<std::string>(), "PATH")(
-      "split", "train, dev or test", cxxopts::value(arguments.split)->default_value("dev"), "NAME")(
-      "predictions", "JSON Lines file to write", cxxopts::value<std::string>(), "FILE")(
+      "split", "train, dev, test, or a part of one: dev_matched", cxxopts::value(arguments.split)->default_value("dev"),
+      "NAME")("predictions", "JSON Lines file to write", cxxopts::value<std::string>(), "FILE")(
       "logits", "safetensors file to write", cxxopts::value<std::string>(), "FILE")(
       "max-length", "tokens of a text, special tokens included", cxxopts::value<int64_t>(), "N")(
       "set", "set a key of the sections task and data: VALUE is JSON, else a string; repeatable",
@@ -39,7 +38,6 @@ std::optional<EvalArguments> parse_eval_arguments(int argc, char** argv) {
                        .sets = given_values(*parsed, "set")};
   arguments.predictions = given<std::string>(*parsed, "predictions");
   arguments.logits = given<std::string>(*parsed, "logits");
-  arguments.split = canonical_split(arguments.split);
   check_choice("device", arguments.device, {"auto", "cpu", "cuda"});
   if (arguments.options.dtype) check_choice("dtype", *arguments.options.dtype, {"float32", "bfloat16", "auto"});
   if (arguments.options.max_length && *arguments.options.max_length < 1) {

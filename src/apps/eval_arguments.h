@@ -13,7 +13,8 @@ namespace peft {
 struct EvalArguments {
   std::vector<std::string> adapters;
   EvalOptions options;
-  std::string split = "dev", device = "auto";
+  std::string split = "dev";  ///< as given: the task decides which there are
+  std::string device = "auto";
   std::optional<std::string> predictions, logits;
   int64_t resamples = 1000;  ///< behind an interval of one score (docs/tasks.md#intervals); 0: no intervals
   uint64_t seed = 0;

@@ -12,7 +12,10 @@ EvalTarget find_target(const std::string& folder, const EvalOptions& options) {
   if (target.folder.task) target.task = *target.folder.task;
   target.data = target.folder.data;
   target.length_chosen = target.folder.task.has_value();
-  if (options.task && resolve_task_name(*options.task) != target.task.name) {
+  if (options.task) static_cast<void>(resolve_task_name(*options.task));  // an unknown one is told before all else
+  if (options.task && names_task(*options.task, target.task.name)) {
+    if (options.data) target.task.name = *options.task;  // "rte" of other files may be the other benchmark's
+  } else if (options.task) {
     if (!options.data) throw_error<ConfigError>("{}: --data PATH is missing for --task {}", folder, *options.task);
     target.task.name = *options.task;
     target.data = {};  // columns and labels were those of the other task

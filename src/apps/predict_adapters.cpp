@@ -48,7 +48,8 @@ std::vector<std::string> labels_of(const Predictor& predictor, const TaskSpec& s
 TaskInfo task_of(Predictor& predictor, const std::optional<std::string>& given) {
   TrainedFolder& trained = predictor.folder;
   std::string name = trained.task ? trained.task->name : task_of_head(predictor);
-  if (given && resolve_task_name(*given) != name) {
+  if (given) static_cast<void>(resolve_task_name(*given));
+  if (given && !names_task(*given, name)) {
     name = resolve_task_name(*given);
     trained.data = {};  // columns and labels were those of the other task
   }

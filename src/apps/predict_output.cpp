@@ -72,6 +72,14 @@ std::string AnswerWriter::members(const at::Tensor& logits_SN, const EncodedSpli
       return valid ? fmt::format(R"("choice": {}, "probabilities": {})", std::get<int64_t>(prediction),
                                  list(softmax(logits)))
                    : R"("choice": null, "probabilities": null)";
+    case TargetKind::choices: {
+      if (!valid) return R"("prediction": null, "probabilities": null)";
+      std::vector<double> right;  // a row of two logits for each candidate
+      for (std::size_t s = 0; s + 1 < logits.size(); s += 2) right.push_back(softmax(logits.subspan(s, 2))[1]);
+      const int64_t chosen = split.first_sequence(example) + std::get<int64_t>(prediction);
+      return fmt::format(R"("prediction": {}, "probabilities": {})", Json(split.candidates.at(chosen)).dump(),
+                         list(right));
+    }
     case TargetKind::score:
       return fmt::format(R"("score": {})", valid ? number(std::get<double>(prediction)) : "null");
     case TargetKind::text:

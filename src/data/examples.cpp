@@ -117,7 +117,8 @@ class ExampleReader::Parser {
     example.idx = row.number;
     example.outer_idx.clear();
     if (has_idx) {
-      example.idx = integer_in({&cell, layout_.idx.name}, idx_advice());
+      const auto number = integer_of(cell);
+      example.idx = number ? *number : integer_in({&cell, layout_.idx.name}, idx_advice());
       for (std::size_t i = 0; i < layout_.outer_idx.size(); ++i) {
         const Cell& outer = row.cells[at + 2 + i];
         need(outer, layout_.outer_idx[i], rows);

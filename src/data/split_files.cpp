@@ -158,7 +158,11 @@ std::vector<std::string> expected_names(const TaskSpec& spec, const std::string&
     for (const auto& name : expected_names(spec, split))
       for (const auto& extension : extensions(data)) names += (names.empty() ? "" : ", ") + name + extension;
   if (!spec.dump.folder.empty()) names += " or a folder " + spec.dump.folder;
-  throw_error<DataError>("{}: expected {}; found {}", folder.string(), names, describe_folder(folder));
+  const std::string advice =
+      spec.trained_as.empty()
+          ? ""
+          : fmt::format("; it has a test split alone, for adapters of {}: peft-eval --split test", spec.trained_as);
+  throw_error<DataError>("{}: expected {}; found {}{}", folder.string(), names, describe_folder(folder), advice);
 }
 
 // Whether a file holds the split or a part of it.

@@ -1,5 +1,6 @@
 #include "peft/objectives/objective.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -19,11 +20,16 @@ std::vector<int64_t> set_of(const Target& target) {
 
 }  // namespace
 
-void BatchTargets::add(const EncodedSplit& split, int64_t example) {
+void BatchTargets::add(const EncodedSplit& split, int64_t example, std::span<const int64_t> chosen) {
   labels.push_back(split.labels[example]);
-  sequence_offsets.push_back(sequence_offsets.back() + split.sequences(example));
+  const auto sequences = chosen.empty() ? split.sequences(example) : static_cast<int64_t>(chosen.size());
+  sequence_offsets.push_back(sequence_offsets.back() + sequences);
   const auto target_ids = split.example_target_ids(example);
-  ids.insert(ids.end(), target_ids.begin(), target_ids.end());
+  if (chosen.empty()) {
+    ids.insert(ids.end(), target_ids.begin(), target_ids.end());
+  } else {
+    for (const int32_t id : target_ids) ids.push_back(std::find(chosen.begin(), chosen.end(), id) - chosen.begin());
+  }
   id_offsets.push_back(static_cast<int64_t>(ids.size()));
 }
 

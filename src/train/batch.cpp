@@ -28,22 +28,32 @@ std::vector<std::vector<int64_t>> length_batches(const EncodedSplit& split, int6
   return batches;
 }
 
+int64_t BatchExample::tokens() const {
+  if (chosen.empty()) return split->tokens(example);
+  int64_t sum = 0;
+  for (int64_t j = 0; j < sequences(); ++j) sum += split->sequence_length(sequence(j));
+  return sum;
+}
+
 ModelInput make_input(const std::vector<BatchExample>& examples, int64_t adapters, at::Device device) {
   std::vector<PackedBatch::Sequence> sequences;
   int64_t tokens = 0;
   for (const BatchExample& e : examples) {
-    const int64_t first = e.split->first_sequence(e.example);
-    for (int64_t j = 0; j < e.sequences(); ++j)
-      sequences.push_back({e.split->sequence_length(first + j), e.adapter, e.ordinal + j});
-    tokens += e.split->length(e.example);
+    for (int64_t j = 0; j < e.sequences(); ++j) {
+      sequences.push_back({e.split->sequence_length(e.sequence(j)), e.adapter, e.ordinal + j});
+      tokens += e.split->sequence_length(e.sequence(j));
+    }
   }
   const auto options = at::TensorOptions().dtype(at::kLong);
   at::Tensor ids = at::empty({tokens}, options), types = at::empty({tokens}, options);
   auto *id = ids.data_ptr<int64_t>(), *type = types.data_ptr<int64_t>();
   for (const BatchExample& e : examples) {
-    const auto begin = e.split->offsets[e.split->first_sequence(e.example)];
-    id = std::copy_n(e.split->ids.begin() + begin, e.split->length(e.example), id);
-    type = std::copy_n(e.split->types.begin() + begin, e.split->length(e.example), type);
+    for (int64_t j = 0; j < e.sequences(); ++j) {
+      const auto given = e.split->sequence_ids(e.sequence(j));
+      const auto types_given = e.split->sequence_types(e.sequence(j));
+      id = std::copy(given.begin(), given.end(), id);
+      type = std::copy(types_given.begin(), types_given.end(), type);
+    }
   }
   return {ids.to(device), types.to(device), std::make_shared<PackedBatch>(sequences, adapters, device)};
 }

@@ -225,6 +225,7 @@ std::vector<std::string> task_names() {
     names.push_back(name);
     const std::string last = name.substr(name.find('/') + 1);
     if (last != name && resolve_task_name(last) == name) names.push_back(last);
+    for (const std::string& other : task_registry().at(name).other_names) names.push_back(other);
   }
   return names;
 }

@@ -89,15 +89,67 @@ Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const E
   return result;
 }
 
+namespace {
+
+/// Values of one part of a split, or of all of it, with what stands behind the names of their metrics.
+struct PartValues {
+  Scored values;
+  std::string suffix = {};  // "_matched"
+};
+
+std::vector<PartValues> values_of_parts(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task) {
+  std::vector<PartValues> all{{scored(evaluation, split, task)}};
+  for (std::size_t p = 0; p < split.part_names.size(); ++p) {
+    EncodedSplit part;
+    part.target_kind = split.target_kind;
+    std::vector<Target> predictions;
+    for (const int64_t example : split.examples_of(p)) {
+      part.append(split, example);
+      predictions.push_back(evaluation.predictions[example]);
+    }
+    if (!predictions.empty())  // a limit may leave a part without any
+      all.push_back({objective_of(task).scored(predictions, part, task), "_" + split.part_names[p]});
+  }
+  return all;
+}
+
+/// The numbers of an example's idx: one, or with those of what holds it as an object.
+Json idx_json(const EncodedSplit& split, int64_t example, const TaskInfo& task) {
+  const auto outer = split.example_outer_idx(example);
+  if (outer.empty()) return split.idx[example];
+  Json numbers;
+  for (std::size_t i = 0; i < outer.size(); ++i) numbers[task.idx_names[i]] = outer[i];
+  numbers[task.idx_names.back()] = split.idx[example];
+  return numbers;
+}
+
+Json prediction_json(const Target& prediction, const EncodedSplit& split, int64_t example, const TaskInfo& task) {
+  const auto* place = std::get_if<int64_t>(&prediction);
+  if (split.candidates.empty() || place == nullptr) return target_json(prediction, task);
+  return split.candidates[split.first_sequence(example) + *place];
+}
+
+}  // namespace
+
 Json score_intervals(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task, int64_t resamples,
                      uint64_t seed) {
   Json intervals = Json::object();
-  const Scored values = scored(evaluation, split, task);
-  for (const std::string& name : task.metrics) {
-    const Interval interval = bootstrap_interval(name, values, resamples, seed);
-    intervals[name] = {interval.low, interval.high};
+  for (const auto& [values, suffix] : values_of_parts(evaluation, split, task)) {
+    for (const std::string& name : task.metrics) {
+      const Interval interval = bootstrap_interval(name, values, resamples, seed);
+      intervals[name + suffix] = {interval.low, interval.high};
+    }
   }
   return intervals;
+}
+
+std::vector<std::string> score_names(const EncodedSplit& split, const TaskInfo& task) {
+  std::vector<std::string> names = task.metrics;
+  for (std::size_t p = 0; p < split.part_names.size(); ++p) {
+    if (split.examples_of(p).empty()) continue;
+    for (const std::string& name : task.metrics) names.push_back(name + "_" + split.part_names[p]);
+  }
+  return names;
 }
 
 Scored scored(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task) {
@@ -107,12 +159,13 @@ Scored scored(const Evaluation& evaluation, const EncodedSplit& split, const Tas
 Json evaluation_metrics(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task) {
   Json metrics = {{"eval_loss", std::isfinite(evaluation.loss) ? Json(evaluation.loss) : Json()},
                   {"eval_samples", split.size()}};
-  const Scored values = scored(evaluation, split, task);
   Json undefined = Json::array();
-  for (const std::string& name : task.metrics) {
-    const MetricValue metric = compute_metric(name, values);
-    metrics["eval_" + name] = metric.value;
-    if (!metric.undefined.empty()) undefined.push_back(name);
+  for (const auto& [values, suffix] : values_of_parts(evaluation, split, task)) {
+    for (const std::string& name : task.metrics) {
+      const MetricValue metric = compute_metric(name, values);
+      metrics["eval_" + name + suffix] = metric.value;
+      if (!metric.undefined.empty()) undefined.push_back(name + suffix);
+    }
   }
   metrics["eval_undefined"] = undefined;
   metrics["eval_invalid"] = evaluation.nonfinite;
@@ -132,10 +185,13 @@ void write_predictions(const std::filesystem::path& file, const Evaluation& eval
         const float score = logits[split.first_sequence(e) * outputs + n];
         scores.push_back(std::isfinite(score) ? Json(score) : Json());
       }
-      Json line = {
-          {"idx", split.idx[e]}, {"prediction", target_json(evaluation.predictions[e], task)}, {"scores", scores}};
-      if (!split.hidden) line["reference"] = target_json(split.target(e), task);
+      Json line = {{"idx", idx_json(split, e, task)},
+                   {"prediction", prediction_json(evaluation.predictions[e], split, e, task)},
+                   {"scores", scores}};
+      if (!split.hidden)
+        line["reference"] = split.references.empty() ? target_json(split.target(e), task) : Json(split.references[e]);
       if (!split.groups.empty()) line["group"] = split.groups[e];
+      if (!split.part_names.empty()) line["part"] = split.part_names[split.parts[e]];
       const std::string text = line.dump() + "\n";
       sink(std::as_bytes(std::span(text)));
     }

@@ -43,7 +43,7 @@ at::Tensor FeatureCache::features(const std::vector<BatchExample>& examples) con
     std::vector<int64_t> index;
     auto last = first;
     for (; last != examples.end() && last->split == first->split; ++last)
-      for (int64_t j = 0; j < last->sequences(); ++j) index.push_back(last->split->first_sequence(last->example) + j);
+      for (int64_t j = 0; j < last->sequences(); ++j) index.push_back(last->sequence(j));
     const at::Tensor& all = splits_.at(first->split);
     parts.push_back(all.index_select(0, at::tensor(at::ArrayRef<int64_t>(index), at::kLong).to(all.device())));
     first = last;

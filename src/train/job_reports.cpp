@@ -103,7 +103,7 @@ Description description_of(const RunConfig& config, const Bank& bank, const std:
 
 Json scores_of(const Json& metrics, const EncodedSplit& split, const TaskInfo& task, int64_t step) {
   Json scores = {{"split", split.name}, {"n", split.size()}, {"step", step}, {"loss", metrics.at("eval_loss")}};
-  for (const std::string& name : task.metrics) scores[name] = metrics.at("eval_" + name);
+  for (const std::string& name : score_names(split, task)) scores[name] = metrics.at("eval_" + name);
   return scores;
 }
 

@@ -155,7 +155,9 @@ bool RunFolder::check_config(RunConfig config) const {
   const fs::path file = folder_ / "config.json";
   // Keys that are newer than the file have their defaults.
   const RunConfig before = RunConfig::from_json(read_json_file<ConfigError>(file), file.string());
-  config.task.name = resolve_task_name(config.task.name);
+  const bool same_task = names_task(config.task.name, before.task.name);  // "rte" was resolved by its files
+  config.task.name = same_task ? before.task.name : resolve_task_name(config.task.name);
+  if (!config.data.on_bad_row) config.data.on_bad_row = before.data.on_bad_row;  // older versions wrote the default
   if (config.data.labels.empty()) config.data.labels = before.data.labels;
   if (!config.train.metric_for_best_model) config.train.metric_for_best_model = before.train.metric_for_best_model;
   const Json stored = before.to_json(changes_numbers), found = config.to_json(changes_numbers);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "peft/base/error.h"
 #include "peft/base/summaries.h"
 #include "peft/data/task.h"
 #include "peft/methods/method.h"
@@ -83,7 +84,7 @@ std::vector<Line> train_lines(const std::string& method, const TaskSpec& task) {
         {"learning_rates", Json(defaults->learning_rates()).dump(), "of groups of its tensors that learn otherwise"});
   lines.push_back({"num_train_epochs", epochs(rows),
                    rows > 0 ? fmt::format("passes over the {} training rows", rows) : "passes over the training rows"});
-  const bool choices = task.target == TargetKind::choice;
+  const bool choices = task.target == TargetKind::choice || task.target == TargetKind::choices;
   lines.push_back({"batch_size", choices ? "16" : "32",
                    choices ? "examples a step, each a sequence for every choice" : "examples a step"});
   lines.push_back({"lr_scheduler_type", "\"linear\"", "the rate falls to 0 over the run"});
@@ -102,6 +103,10 @@ std::string starter_config(const StarterOptions& options) {
   static_cast<void>(methods().at(options.method));
   const std::string name = resolve_task_name(options.task), last = name.substr(name.find('/') + 1);
   const TaskSpec& task = task_registry().at(name);
+  if (!task.trained_as.empty()) {
+    throw_error<ConfigError>("{} has no training rows; train on {}, and evaluate with peft-eval --task {} --split test",
+                             last, task.trained_as, last);
+  }
   const Summary& method = summaries("method").at(options.method);
   const std::string folder = task.dump.folder.empty() ? last : task.dump.folder;
 

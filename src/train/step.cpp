@@ -17,16 +17,21 @@ struct MicroBatch {
   std::vector<double> weights;
 };
 
-MicroBatch gather(const std::vector<std::unique_ptr<Job>>& jobs, const std::vector<Step>& steps,
-                  const std::vector<double>& normalisers, std::size_t m, std::vector<int64_t>& ordinals) {
+MicroBatch gather(const Objective& objective, const std::vector<std::unique_ptr<Job>>& jobs,
+                  const std::vector<Step>& steps, const std::vector<double>& normalisers, std::size_t m,
+                  std::vector<int64_t>& ordinals) {
   MicroBatch batch;
   for (std::size_t k = 0; k < jobs.size(); ++k) {
     if (m >= steps[k].micro_batches.size()) continue;
     const EncodedSplit& split = jobs[k]->train_split();
+    const TrainConfig& config = jobs[k]->config().train;
+    const auto seed = static_cast<uint64_t>(config.data_seed.value_or(config.seed));
     for (const int64_t example : steps[k].micro_batches[m]) {
-      batch.examples.push_back({&split, example, static_cast<int64_t>(k), ordinals[k]});
-      ordinals[k] += split.sequences(example);
-      batch.targets.add(split, example);
+      batch.examples.push_back({&split, example, static_cast<int64_t>(k), ordinals[k],
+                                objective.drawn(split, example, seed, steps[k].epoch)});
+      const BatchExample& added = batch.examples.back();
+      ordinals[k] += added.sequences();
+      batch.targets.add(split, example, added.chosen);
       batch.weights.push_back(1.0 / normalisers[k]);
     }
   }
@@ -64,7 +69,7 @@ StepLosses run_step(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, c
   }
   bank.optimizer->zero_gradients();
   for (std::size_t m = 0; m < micro_batches; ++m) {
-    const MicroBatch batch = gather(jobs, steps, normalisers, m, ordinals);
+    const MicroBatch batch = gather(objective, jobs, steps, normalisers, m, ordinals);
     const at::Tensor logits =
         batch_logits(bank.model, *bank.method, batch.examples, objective.logit_rows(), dropout, bank.features);
     const at::Tensor each = objective.losses(logits, batch.targets, bank.model.execution());
@@ -74,7 +79,7 @@ StepLosses run_step(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, c
     losses.weights.insert(losses.weights.end(), batch.weights.begin(), batch.weights.end());
     for (const BatchExample& e : batch.examples) {
       losses.adapters.push_back(e.adapter);
-      losses.tokens[e.adapter] += e.split->tokens(e.example);
+      losses.tokens[e.adapter] += e.tokens();
     }
   }
   return losses;

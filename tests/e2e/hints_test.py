@@ -19,7 +19,7 @@ KEYS = {
     "float16": ({"model": {"dtype": "float16"}}, ["model.dtype", "not supported: float16"]),
     "adamw_torch": ({"train": {"optim": "adamw_torch"}}, ["train.optim", 'here it is "adamw"']),
     "a method": ({"method": {"type": "prompt_tuning"}}, ["method.type", 'here it is "prompt"']),
-    "a task": ({"task": {"name": "mnli"}}, ["task.name", "mnli", '"classification"']),
+    "a task": ({"task": {"name": "snli"}}, ["task.name", "snli", '"classification"']),
     "eval_loss": ({"train": {"metric_for_best_model": "eval_loss"}}, ["train.metric_for_best_model", '"eval_loss"', '"loss"']),
     "eval_accuracy": ({"train": {"metric_for_best_model": "eval_accuracy"}}, ['"eval_accuracy"', 'no "eval_" in front here: "accuracy"']),
     "acc": ({"train": {"metric_for_best_model": "acc"}}, ['here it is "accuracy"']),

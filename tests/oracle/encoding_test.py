@@ -6,6 +6,7 @@ The dumps are looked for in PEFT_DATA (a folder that holds glue/, superglue/ and
 import json
 import os
 import pathlib
+import re
 import subprocess
 import tarfile
 
@@ -37,7 +38,7 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     for archive in sorted(ARCHIVES.glob("*.tar.xz")):
         with tarfile.open(archive) as tar:
-            wanted = [m for m in tar.getmembers() if {"glue", "superglue", "bert-base-uncased"} & set(m.name.split("/"))]
+            wanted = [m for m in tar.getmembers() if {"glue", "superglue", "WinoGrande", "bert-base-uncased"} & set(m.name.split("/"))]
             tar.extractall(folder, members=wanted, filter="data")
     found = [p.parent for p in folder.rglob("glue") if p.is_dir()]
     if not found:
@@ -91,6 +92,96 @@ def test_copa_is_two_pairs_an_example(data, split, length):
     expected = BertTokenizer.from_pretrained(str(vocabulary.parent))(first, second, truncation=True, max_length=length)
     done = subprocess.run([str(BIN / "test-encode-split"), str(vocabulary.parent), "copa", str(data / "superglue"), split, str(length)],
                           capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    got = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["ids"] for row in got] == expected["input_ids"]
+    assert [row["types"] for row in got] == expected["token_type_ids"]
+
+
+def flat(row):
+    yield row
+
+
+def multirc_answers(row):
+    for question in row["passage"]["questions"]:
+        for answer in question["answers"]:
+            yield {"paragraph": row["passage"]["text"], "question": question["question"], "answer": answer["text"]}
+
+
+def marked(row):
+    """WSC with stars around the pronoun, which stands at the word of its index or at the nearest word where it can stand."""
+    text, target = row["text"], row["target"]
+    span = target["span2_text"].replace("\n", " ").removesuffix(".")
+    words = [m.start() for m in re.finditer(r"\S+", text)]
+    places = [i for i, at in enumerate(words) if text[at : at + len(span)].lower() == span.lower()]
+    at = words[min(places, key=lambda i: (abs(i - target["span2_index"]), i))]
+    return text[:at] + "*" + text[at : at + len(span)] + "*" + text[at + len(span) :]
+
+
+def both_contexts(row):
+    return [(context, row["continuation"]) for context in row["context_options"]]
+
+
+# name: file, its rows, the pairs of an example, rule of truncation, length
+JSON_TASKS = {
+    "boolq": ("superglue/BoolQ/val.jsonl", flat, lambda r: [(r["question"], r["passage"])], "only_second", 96),
+    "cb": ("superglue/CB/val.jsonl", flat, lambda r: [(r["premise"], r["hypothesis"])], True, 40),
+    "superglue/rte": ("superglue/RTE/val.jsonl", flat, lambda r: [(r["premise"], r["hypothesis"])], True, 64),
+    "axb": ("superglue/AX-b/AX-b.jsonl", flat, lambda r: [(r["sentence1"], r["sentence2"])], True, 48),
+    "axg": ("superglue/AX-g/AX-g.jsonl", flat, lambda r: [(r["premise"], r["hypothesis"])], True, 20),
+    "wic": ("superglue/WiC/val.jsonl", flat, lambda r: [(f"{r['word']}: {r['sentence1']}", f"{r['word']}: {r['sentence2']}")], True, 24),
+    "wsc": ("superglue/WSC/val.jsonl", flat, lambda r: [(marked(r), r["target"]["span1_text"])], "only_first", 48),
+    "multirc": ("superglue/MultiRC/val.jsonl", multirc_answers, lambda r: [(r["paragraph"], f"{r['question']} {r['answer']}")], "only_first", 192),
+    "winogrande": ("WinoGrande/dev.jsonl", flat, both_contexts, "only_first", 40),
+}
+
+
+@pytest.mark.parametrize("task", JSON_TASKS)
+def test_json_task_equals_bert_tokenizer(task, data):
+    from transformers import BertTokenizer
+
+    name, flatten, pairs_of, truncation, length = JSON_TASKS[task]
+    vocabulary = next(iter(sorted(data.rglob("bert-base-uncased/vocab.txt"))), None)
+    file = next(iter(sorted(data.rglob(name))), None)
+    if vocabulary is None or file is None:
+        pytest.skip(f"no {name} or no tokenizer bert-base-uncased beside the dumps")
+    rows = [row for line in file.read_text(encoding="utf-8").split("\n") if line for row in flatten(json.loads(line))]
+    pairs = [pair for row in rows for pair in pairs_of(row)]
+    tokenizer = BertTokenizer.from_pretrained(str(vocabulary.parent))
+    expected = tokenizer([a for a, _ in pairs], [b for _, b in pairs], truncation=truncation, max_length=length)
+    split = "test" if task in ("axb", "axg") else "dev"
+    done = subprocess.run([str(BIN / "test-encode-split"), str(vocabulary.parent), task, str(file), split, str(length)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    got = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(got) == len(pairs)
+    assert any(len(row["ids"]) == length for row in got), "some are cut"
+    for i, row in enumerate(got):
+        assert row["ids"] == expected["input_ids"][i], (i, pairs[i])
+        assert row["types"] == expected["token_type_ids"][i], (i, pairs[i])
+
+
+def test_record_equals_bert_tokenizer(data, tmp_path):
+    """Passages of MultiRC as a generated ReCoRD file: entities by characters, bullet points, a sequence for every distinct entity."""
+    from transformers import BertTokenizer
+
+    vocabulary = next(iter(sorted(data.rglob("bert-base-uncased/vocab.txt"))), None)
+    source = data / "superglue" / "MultiRC" / "val.jsonl"
+    if vocabulary is None or not source.exists():
+        pytest.skip("no MultiRC or no tokenizer bert-base-uncased beside the dumps")
+    records, pairs = [], []
+    for p, line in enumerate(source.read_text(encoding="utf-8").split("\n")[:40]):
+        sentences = json.loads(line)["passage"]["text"][:900].split(". ")
+        text = "\n@highlight\n".join(s + "." * (i % 2) for i, s in enumerate(sentences)) + " \u00e9t\u00e9"
+        spans = [(m.start(), m.end() - 1) for m in re.finditer(r"[A-Z\u00c0-\u017f][a-z\u00e0-\u017f]+", text)]
+        entities = sorted({text[s : e + 1] for s, e in spans}, key=lambda t: t.encode())
+        queries = [f"@placeholder met number {q}." for q in range(2)]
+        records.append({"idx": p, "passage": {"text": text, "entities": [{"start": s, "end": e} for s, e in spans]},
+                        "qas": [{"query": query, "idx": 2 * p + q, "answers": []} for q, query in enumerate(queries)]})  # fmt: skip
+        shown = re.sub("\n@highlight\n", ". ", re.sub(r"([.?!\"'])\n@highlight\n", r"\1 ", text))
+        pairs += [(shown, query.replace("@placeholder", entity)) for query in queries for entity in entities or [""]]
+    (tmp_path / "val.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
+    expected = BertTokenizer.from_pretrained(str(vocabulary.parent))([a for a, _ in pairs], [b for _, b in pairs], truncation="only_first", max_length=128)
+    done = subprocess.run([str(BIN / "test-encode-split"), str(vocabulary.parent), "record", str(tmp_path), "val", "128"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     got = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["ids"] for row in got] == expected["input_ids"]

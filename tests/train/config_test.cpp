@@ -186,7 +186,7 @@ TEST(RunConfig, NamesOfOtherProgramsAreAnswered) {
   json["method"]["use_dora"] = true;
   EXPECT_THAT(refusal(json), HasSubstr("method.use_dora: unknown key; not supported: "));
   json = minimal();
-  json["task"]["name"] = "mnli";
+  json["task"]["name"] = "snli";
   EXPECT_THAT(refusal(json), testing::Not(HasSubstr("did you mean")));
 }
 

@@ -2,6 +2,7 @@
 /// The targets of a batch of examples, in the order of the batch.
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "peft/data/encoded_split.h"
@@ -13,10 +14,11 @@ namespace peft {
 struct BatchTargets {
   std::vector<double> labels;  ///< [E] class id, number of a choice or score; NaN where the target is none of them
   std::vector<int64_t> sequence_offsets{0};  ///< [E+1]
-  std::vector<int64_t> ids;                  ///< classes of sets, or tokens of texts
+  std::vector<int64_t> ids;                  ///< classes of sets, numbers of right sequences, or tokens of texts
   std::vector<int64_t> id_offsets{0};        ///< [E+1]
 
-  void add(const EncodedSplit& split, int64_t example);
+  /// `chosen`: the example's sequences that are in the batch; empty: all.
+  void add(const EncodedSplit& split, int64_t example, std::span<const int64_t> chosen = {});
   int64_t examples() const { return static_cast<int64_t>(labels.size()); }
 };
 

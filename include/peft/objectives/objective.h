@@ -50,6 +50,13 @@ class Objective {
   virtual void check_targets(const EncodedSplit& /*split*/, int64_t /*vocabulary*/, int64_t /*positions*/,
                              bool /*behind_source*/) const {}
 
+  /// Which of an example's sequences a training step shows, by their numbers in ascending order: a function of its arguments alone. Empty:
+  /// all of them.
+  virtual std::vector<int64_t> drawn(const EncodedSplit& /*split*/, int64_t /*example*/, uint64_t /*seed*/,
+                                     int64_t /*epoch*/) const {
+    return {};
+  }
+
   /// One prediction an example: a target as a file could give it, or nothing (invalid) where its logits are not finite.
   virtual std::vector<Target> predict(const Answers& answers, const EncodedSplit& split) const = 0;
   /// Predictions beside the split's references, as metrics take them.

@@ -14,8 +14,13 @@ struct BatchExample {
   const EncodedSplit* split = nullptr;
   int64_t example = 0;
   int64_t adapter = 0;
-  int64_t ordinal = 0;  ///< number of its first sequence in its adapter's step
-  int64_t sequences() const { return split->sequences(example); }
+  int64_t ordinal = 0;               ///< number of its first sequence in its adapter's step
+  std::vector<int64_t> chosen = {};  ///< its sequences that are in the batch (Objective::drawn); empty: all
+  int64_t sequences() const { return chosen.empty() ? split->sequences(example) : static_cast<int64_t>(chosen.size()); }
+  /// Place in the split of the j-th of them.
+  int64_t sequence(int64_t j) const { return split->first_sequence(example) + (chosen.empty() ? j : chosen[j]); }
+  /// Tokens of these sequences and of the target.
+  int64_t tokens() const;
 };
 
 /// All examples of a split, longest first, in batches of a few thousand tokens: enough to keep the products large, small enough to stay in

@@ -34,15 +34,17 @@ at::Tensor split_logits(const Transformer& model, Method& method, int64_t k, con
 Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const EncodedSplit& split,
                     const TaskInfo& task, const FeatureCache& cache = {});
 
-/// The task's metrics: eval_<name>, eval_loss, eval_undefined, eval_invalid, eval_nonfinite.
+/// The task's metrics, and those of each part of a split that has parts: accuracy, accuracy_matched, ...
+std::vector<std::string> score_names(const EncodedSplit& split, const TaskInfo& task);
+/// These as eval_<name>, and eval_loss, eval_undefined, eval_invalid, eval_nonfinite.
 Json evaluation_metrics(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task);
 /// 95 % bootstrap intervals of these (docs/tasks.md#intervals): {METRIC: [low, high]}.
 Json score_intervals(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task,
                      int64_t resamples = 1000, uint64_t seed = 0);
 Scored scored(const Evaluation& evaluation, const EncodedSplit& split, const TaskInfo& task);
 
-/// predictions/SPLIT.jsonl (docs/tasks.md#metrics): {"idx", "prediction", "reference", "group", "scores"}, one line an example. Scores are the logits
-/// of its sequences.
+/// predictions/SPLIT.jsonl (docs/tasks.md#predictions-files): {"idx", "prediction", "reference", "group", "part", "scores"}, one line an
+/// example. Scores are the logits of its sequences.
 void write_predictions(const std::filesystem::path& file, const Evaluation& evaluation, const EncodedSplit& split,
                        const TaskInfo& task);
 
