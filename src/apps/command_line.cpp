@@ -44,6 +44,13 @@ std::optional<cxxopts::ParseResult> parse_command_line(cxxopts::Options& options
   }
 }
 
+std::vector<std::string> given_values(const cxxopts::ParseResult& parsed, const std::string& option) {
+  std::vector<std::string> values;
+  for (const cxxopts::KeyValue& argument : parsed.arguments())
+    if (argument.key() == option) values.push_back(argument.value());
+  return values;
+}
+
 void check_choice(const std::string& option, const std::string& value, const std::vector<std::string>& choices) {
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return;
   throw_error<ConfigError>("--{}: found \"{}\", expected one of {}{}", option, value, fmt::join(choices, ", "),

@@ -97,11 +97,9 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
   std::vector<std::string> written;
   if (submission != nullptr) written = submission->write(target, evaluation, *split, dataset.task);
 
-  nlohmann::ordered_json report{{"adapter", folder},
-                                {"model", target.folder.model.string()},
-                                {"task", dataset.task.name},
-                                {"split", split->name},
-                                {"n", split->size()}};
+  nlohmann::ordered_json report{
+      {"adapter", folder},    {"model", target.folder.model.string()},    {"task", dataset.task.name},
+      {"split", split->name}, {"split_policy", target.data.split.policy}, {"n", split->size()}};
   if (split->hidden) {
     log_warning("{}: the labels of {} are hidden: predictions only", folder, split->name);
   } else {

@@ -41,7 +41,9 @@ std::optional<EvalArguments> parse_eval_arguments(int argc, char** argv) {
       "validate", "folder or submission.zip to check; --data ROOT: against the dumps in it",
       cxxopts::value<std::string>(),
       "PLACE")("max-length", "tokens of a text, special tokens included", cxxopts::value<int64_t>(), "N")(
-      "dtype", "float32, bfloat16, auto", cxxopts::value<std::string>(), "TYPE")(
+      "set", "set a key of the sections task and data: VALUE is JSON, else a string; repeatable",
+      cxxopts::value<std::vector<std::string>>(),
+      "KEY.PATH=VALUE")("dtype", "float32, bfloat16, auto", cxxopts::value<std::string>(), "TYPE")(
       "device", "auto, cpu, cuda", cxxopts::value(arguments.device)->default_value("auto"), "NAME")(
       "bootstrap", "resamples behind ci95; 0: none", cxxopts::value(arguments.resamples)->default_value("1000"), "B")(
       "bootstrap-seed", "seed of the resamples", cxxopts::value(arguments.seed)->default_value("0"), "S");
@@ -58,14 +60,13 @@ std::optional<EvalArguments> parse_eval_arguments(int argc, char** argv) {
   if (arguments.validate) check_validate(*parsed);
   if (parsed->count("adapter") == 0 && !arguments.validate && !arguments.fill_missing)
     throw ConfigError("--adapter DIR is missing");
-  for (const cxxopts::KeyValue& argument : parsed->arguments()) {  // as given: cxxopts would split a path at its commas
-    if (argument.key() == "adapter") arguments.adapters.push_back(argument.value());
-  }
+  arguments.adapters = given_values(*parsed, "adapter");
   arguments.options = {.model = given<std::string>(*parsed, "model"),
                        .task = given<std::string>(*parsed, "task"),
                        .data = given<std::string>(*parsed, "data"),
                        .dtype = given<std::string>(*parsed, "dtype"),
-                       .max_length = given<int64_t>(*parsed, "max-length")};
+                       .max_length = given<int64_t>(*parsed, "max-length"),
+                       .sets = given_values(*parsed, "set")};
   arguments.predictions = given<std::string>(*parsed, "predictions");
   arguments.logits = given<std::string>(*parsed, "logits");
   check_submission(*parsed, arguments);

@@ -2,6 +2,7 @@
 
 #include "peft/base/error.h"
 #include "peft/data/task.h"
+#include "src/apps/data_sets.h"
 
 namespace peft {
 
@@ -30,11 +31,13 @@ EvalTarget find_target(const std::string& folder, const EvalOptions& options) {
     target.task.data = *options.data;
     target.data.files.clear();
     target.data.limit = {};
+    target.data.split = {.compat = target.data.split.compat, .dept_metrics = target.data.split.dept_metrics};
   }
   if (options.max_length) {
     target.task.max_length = *options.max_length;
     target.length_chosen = true;
   }
+  apply_data_sets(target.task, target.data, options.sets);
   return target;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "src/apps/trained_folder.h"
 
@@ -13,6 +14,7 @@ namespace peft {
 struct EvalOptions {
   std::optional<std::string> model, task, data, dtype;
   std::optional<int64_t> max_length;
+  std::vector<std::string> sets = {};  ///< KEY=VALUE of the sections task and data
 };
 
 struct EvalTarget {

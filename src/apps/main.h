@@ -31,6 +31,9 @@ std::optional<T> given(const cxxopts::ParseResult& parsed, const std::string& op
   return parsed.count(option) == 0 ? std::nullopt : std::optional(parsed[option].as<T>());
 }
 
+/// All values of a repeatable option as they were given: cxxopts would split them at their commas.
+std::vector<std::string> given_values(const cxxopts::ParseResult& parsed, const std::string& option);
+
 /// Throws ConfigError `--OPTION: found "x", expected one of ...` with the nearest choice.
 void check_choice(const std::string& option, const std::string& value, const std::vector<std::string>& choices);
 

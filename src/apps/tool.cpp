@@ -12,6 +12,7 @@
 #include "src/apps/main.h"
 #include "src/apps/tool_aggregate.h"
 #include "src/apps/tool_compare.h"
+#include "src/apps/tool_data.h"
 #include "src/apps/tool_import.h"
 #include "src/apps/tool_init.h"
 #include "src/apps/tool_inspect.h"
@@ -35,6 +36,7 @@ const std::vector<Subcommand>& subcommands() {
   static const std::vector<Subcommand> all{
       {"aggregate", "the score of a benchmark from the runs of its tasks", tool_aggregate},
       {"compare", "paired tests between runs on the same rows", tool_compare},
+      {"data", "what reading and splitting the files of a task gives", tool_data},
       {"import", "an adapter folder from files that a method's authors released", tool_import},
       {"init", "a commented run config for one method and task", tool_init},
       {"inspect", "what a safetensors file, a model, adapter or run folder holds", tool_inspect},

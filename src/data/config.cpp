@@ -35,6 +35,34 @@ void ColumnsConfig::visit(Fields& fields) {
                "\"\": none)"});
 }
 
+void SplitConfig::visit(Fields& fields) {
+  fields.field("split_policy", policy,
+               {.help = "whence train, dev and test come; official: the files' own; dept: a test split with labels, as "
+                        "the DePT and ADePT papers make it; holdout: dev out of train, and dev of the files is test; "
+                        "files: the splits of data.files, test among them",
+                .choices = {"official", "dept", "holdout", "files"}});
+  fields.field("dev_size", dev_size,
+               {.help = "of holdout: rows of train that become dev, or their share below 1 (default: a tenth, 1000 at "
+                        "most)",
+                .min = 0,
+                .min_exclusive = true});
+  fields.field("stratify", stratify, {.help = "of holdout: dev has the classes of train in their shares"});
+  fields.field("split_seed", seed, {.help = "of dept and holdout: seed of their permutation", .min = 0});
+  fields.field("dept_group_multirc", dept_group_multirc,
+               {.help = "of dept: MultiRC's passages are permuted, not its answers, so that questions stay whole"});
+  fields.field("k_shot", k_shot, {.help = "train on so many examples of each class", .min = 1});
+  fields.field("k_shot_total", k_shot_total,
+               {.help = "train on so many examples, of each class the same number as far as that goes", .min = 1});
+  fields.field("k_shot_seed", k_shot_seed, {.help = "which examples these are (default: train.seed)", .min = 0});
+  fields.field("k_shot_dev", k_shot_dev, {.help = "dev has as few, chosen alike"});
+  fields.field("compat", compat,
+               {.help = "dept: the choices of the DePT reference code, each also a key data.dept_...",
+                .choices = {"none", "dept"}});
+  fields.field("dept_metrics", dept_metrics,
+               {.help = "the metrics of that code: macro_f1_all chooses on CB, f1 scores the torn questions of MultiRC "
+                        "(default: with compat \"dept\")"});
+}
+
 void LimitConfig::visit(Fields& fields) {
   fields.field("train", train, {.help = "examples of train to use", .min = 1});
   fields.field("dev", dev, {.help = "examples of dev to use", .min = 1});
@@ -59,6 +87,7 @@ void DataConfig::visit(Fields& fields) {
                {.help = "share of bad rows of a file above which skip is an error", .min = 0, .max = 1});
   fields.field("max_line_bytes", max_line_bytes, {.help = "longer lines are bad rows", .min = 1});
   fields.field("paws_bytes", paws_bytes, {.help = "paws: texts stand in Python's b'...', which is taken off"});
+  split.visit(fields);
   fields.field("limit", limit, {.help = "use only the first n examples of a fixed permutation"});
   fields.field("limit_seed", limit_seed, {.help = "seed of that permutation", .min = 0});
 }

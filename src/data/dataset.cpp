@@ -4,11 +4,13 @@
 #include <numeric>
 #include <set>
 
+#include "distribute.h"
 #include "encode_split.h"
 #include "layout.h"
 #include "peft/base/error.h"
 #include "peft/base/log.h"
 #include "peft/data/split_files.h"
+#include "peft/data/split_policy.h"
 #include "row_readers.h"
 
 namespace peft {
@@ -28,6 +30,17 @@ std::vector<std::string> canonical_splits(const std::vector<std::string>& names,
 }
 
 std::string base_of(const std::string& split) { return split.substr(0, split.find('_')); }
+
+// The splits of the files that the splits asked for come from, each once.
+std::vector<std::string> splits_of_files(const std::vector<std::string>& asked, const TaskSpec& spec,
+                                         const DataConfig& data) {
+  std::vector<std::string> splits;
+  for (const std::string& split : asked) {
+    const std::string files = origin_of(split, spec, data).files;
+    if (std::find(splits.begin(), splits.end(), files) == splits.end()) splits.push_back(files);
+  }
+  return splits;
+}
 
 void check_columns(const TaskSpec& spec, const TaskConfig& task, const ColumnsConfig& columns) {
   const bool any = columns.text || columns.text_pair || columns.choices || columns.label || columns.idx;
@@ -64,11 +77,16 @@ void check_config(const TaskSpec& spec, const TaskConfig& task, const DataConfig
   if (data.paws_bytes && !spec.python_bytes)
     throw_error<ConfigError>("data.paws_bytes: {} has no texts in b'...'; only paws has", task.name);
   check_columns(spec, task, data.columns);
+  check_split_config(spec, task.name, data);
 }
 
 // A folder that may not be looked into is bad data, as an unreadable file is.
-std::map<std::string, SplitFile> readable_split_files(const TaskSpec& spec, const TaskConfig& task,
-                                                      const DataConfig& data, const std::vector<std::string>& asked) {
+std::map<std::string, SplitFile> readable_split_files(const TaskSpec& spec, TaskConfig task, const DataConfig& data,
+                                                      std::vector<std::string> asked) {
+  if (data.split.policy == "files") task.data.clear();  // data.files names them all
+  std::error_code ignored;
+  const bool one_file = std::filesystem::is_regular_file(task.data, ignored);
+  if (data.split.policy == "holdout" && one_file) asked = {"train"};  // of which dev is held out, and no test is there
   try {
     return find_split_files(spec, task, data, asked);
   } catch (const std::filesystem::filesystem_error& error) {
@@ -128,10 +146,6 @@ std::vector<std::string> find_labels(const TaskSpec& spec, const TaskConfig& tas
   return labels;
 }
 
-std::optional<int64_t> limit_of(const LimitConfig& limits, const std::string& split) {
-  return split == "train" ? limits.train : split == "dev" ? limits.dev : limits.test;
-}
-
 /// One class alone is a warning; it is an error where skipped rows may have held the others of a user's file.
 void check_classes(const TaskSpec& spec, const EncodedSplit& train, const std::vector<std::string>& labels) {
   const auto& counts = train.statistics.label_counts;
@@ -150,10 +164,24 @@ void check_classes(const TaskSpec& spec, const EncodedSplit& train, const std::v
               labels.empty() ? std::to_string(id) : labels[id]);
 }
 
-int64_t count_overlap(const std::vector<uint64_t>& sorted_train, const std::vector<uint64_t>& hashes) {
-  return std::count_if(hashes.begin(), hashes.end(), [&](uint64_t hash) {
-    return std::binary_search(sorted_train.begin(), sorted_train.end(), hash);
-  });
+// Examples of the other splits whose texts also occur in train.
+void count_overlaps(std::map<std::string, std::vector<uint64_t>>& texts, std::map<std::string, EncodedSplit>& splits) {
+  const auto train = texts.find("train");
+  if (train == texts.end()) return;
+  std::sort(train->second.begin(), train->second.end());
+  for (const auto& [name, hashes] : texts) {
+    if (name == "train") continue;
+    splits.at(name).statistics.overlap_with_train = std::count_if(hashes.begin(), hashes.end(), [&](uint64_t hash) {
+      return std::binary_search(train->second.begin(), train->second.end(), hash);
+    });
+  }
+}
+
+// What a run reads decides. Beside train, a test split that no run reads is left out: whoever reads it too has the same
+// fingerprint.
+bool counts_in_fingerprint(const std::string& files_split, bool train_asked, const DataConfig& data) {
+  const auto read = run_splits(data.split);
+  return !train_asked || base_of(files_split) != "test" || std::find(read.begin(), read.end(), "test") != read.end();
 }
 
 // What decides the numbers besides the files: never a path. Labels that came from a file are part of it.
@@ -163,7 +191,10 @@ std::string rules(const TaskConfig& task, DataConfig data, const TaskSpec& spec,
     data.on_bad_row = "error";  // as runs of older versions have it; which rows that lets in is the task's
   if (spec.labels_from_files()) data.labels = resolved.labels;
   Json rules = print_fields([&](Fields& fields) { data.visit(fields); });
-  if (!data.paws_bytes) rules.erase("paws_bytes");  // a newer key
+  if (!data.paws_bytes) rules.erase("paws_bytes");  // newer keys
+  const Json defaults = print_fields([](Fields& fields) { SplitConfig().visit(fields); });
+  for (const auto& [key, value] : defaults.items())
+    if (rules[key] == value) rules.erase(key);
   rules["task"] = resolved.name;
   rules["max_length"] = task.max_length;
   return rules.dump();
@@ -191,7 +222,7 @@ std::string resolve_task(const TaskConfig& task, const DataConfig& data, const s
   for (const std::string& name : candidates) {
     const TaskSpec& spec = task_registry().at(name);
     try {
-      const auto asked = canonical_splits(splits, spec);
+      const auto asked = splits_of_files(canonical_splits(splits, spec), spec, data);
       const auto files = find_split_files(spec, task, data, asked);
       const auto found =
           std::find_if(asked.begin(), asked.end(), [&](const auto& split) { return files.contains(split); });
@@ -210,30 +241,45 @@ Dataset load_dataset(const TaskConfig& task, const DataConfig& data, const Token
   dataset.task = task_info(resolve_task(task, data, splits));
   const TaskSpec& spec = task_registry().at(dataset.task.name);
   check_config(spec, task, data);
+  dataset.task.metrics = metrics_under_policy(spec, data);
   const std::vector<std::string> asked = canonical_splits(splits, spec);
-  const auto files = readable_split_files(spec, task, data, asked);
+  const std::vector<std::string> read = splits_of_files(asked, spec, data);
+  const auto files = readable_split_files(spec, task, data, read);
 
   const bool train_asked = std::find(asked.begin(), asked.end(), "train") != asked.end();
   dataset.task.labels = find_labels(spec, task, data, files, train_asked);
+  dataset.data = data;
+  const Distribution distribution{spec, dataset.task.name, data, dataset.task.labels};
   Hasher hasher;
   hasher.add(cache_format).add(rules(task, data, spec, dataset.task)).add(tokenizer.fingerprint());
-  std::vector<uint64_t> train_texts;
-  for (const auto& split : asked) {
-    const auto sources = sources_of(split, spec, data, files, dataset.task.labels);
+  std::map<std::string, std::vector<uint64_t>> texts;  // of each split
+  for (const std::string& files_split : read) {
+    const auto sources = sources_of(files_split, spec, data, files, dataset.task.labels);
     if (sources.empty()) continue;
-    EncodedFile encoded = encode_split(sources, tokenizer, task.max_length, limit_of(data.limit, base_of(split)));
-    encoded.split.name = split;
-    for (std::size_t i = 0; i < sources.size(); ++i)
-      hasher.add(sources.size() == 1 ? split : split + "_" + sources[i].part).add(encoded.content_hashes[i]);
-    if (split == "train") {
-      check_classes(spec, encoded.split, dataset.task.labels);
-      train_texts = std::move(encoded.text_hashes);
-      std::sort(train_texts.begin(), train_texts.end());
-    } else if (!train_texts.empty()) {
-      encoded.split.statistics.overlap_with_train = count_overlap(train_texts, encoded.text_hashes);
+    std::vector<std::string> names;
+    for (const std::string& split : asked)
+      if (origin_of(split, spec, data).files == files_split) names.push_back(split);
+    const bool whole = names.size() == 1 && is_whole(names.front(), distribution);
+    EncodedFile encoded =
+        encode_split(sources, tokenizer, task.max_length, whole ? limit_of(data.limit, names.front()) : std::nullopt);
+    if (counts_in_fingerprint(files_split, train_asked, data)) {
+      for (std::size_t i = 0; i < sources.size(); ++i)
+        hasher.add(sources.size() == 1 ? files_split : files_split + "_" + sources[i].part)
+            .add(encoded.content_hashes[i]);
     }
-    dataset.splits.emplace(split, std::move(encoded.split));
+    std::vector<EncodedFile> made;
+    if (whole)
+      made.push_back(std::move(encoded));
+    else
+      made = distribute(std::move(encoded), files_split, names, distribution);
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      made[i].split.name = names[i];
+      if (names[i] == "train") check_classes(spec, made[i].split, dataset.task.labels);
+      texts[names[i]] = std::move(made[i].text_hashes);
+      dataset.splits.emplace(names[i], std::move(made[i].split));
+    }
   }
+  count_overlaps(texts, dataset.splits);
   dataset.fingerprint = hasher.hex();
   return dataset;
 }

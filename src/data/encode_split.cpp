@@ -152,9 +152,8 @@ class SplitEncoder {
     }
     result_.text_hashes.push_back(hash);
     places_.push_back(example.place);
-    split.statistics.truncated_examples += lost > 0;
-    split.statistics.lost_tokens += lost;
-    split.statistics.empty_texts += empty;
+    result_.lost_tokens.push_back(static_cast<int32_t>(lost));
+    result_.empty_texts.push_back(empty ? 1 : 0);
   }
 
   ExampleReader* reader_ = nullptr;
@@ -170,7 +169,7 @@ class SplitEncoder {
 };
 
 // Examples of the files, counted without bad ones.
-int64_t count_examples(const std::vector<ExampleSource>& parts) {
+int64_t count_rows(const std::vector<ExampleSource>& parts) {
   int64_t examples = 0;
   for (const ExampleSource& part : parts) {
     ExampleReader reader(part, /*quiet=*/true);
@@ -184,50 +183,11 @@ int64_t count_examples(const std::vector<ExampleSource>& parts) {
 
 // Sorts the examples by their place.
 void reorder(EncodedFile& file, const std::vector<int64_t>& places) {
-  std::vector<std::size_t> order(places.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return places[a] < places[b]; });
-  EncodedFile sorted;
-  sorted.split.target_kind = file.split.target_kind;
-  sorted.split.hidden = file.split.hidden;
-  sorted.split.part_names = file.split.part_names;
-  sorted.split.statistics = file.split.statistics;
-  sorted.content_hashes = file.content_hashes;
-  for (const std::size_t example : order) {
-    sorted.split.append(file.split, static_cast<int64_t>(example));
-    sorted.text_hashes.push_back(file.text_hashes[example]);
-  }
-  file = std::move(sorted);
-}
-
-// Examples of each class or choice.
-std::vector<int64_t> count_labels(const EncodedSplit& split, std::size_t classes) {
-  std::vector<int64_t> counts(classes, 0);
-  for (int64_t example = 0; example < split.size(); ++example) {
-    const Target target = split.target(example);
-    if (const auto* ids = std::get_if<std::vector<int64_t>>(&target)) {
-      for (const int64_t id : *ids) ++counts[static_cast<std::size_t>(id)];
-    } else if (const auto* id = std::get_if<int64_t>(&target)) {
-      if (split.target_kind == TargetKind::choice)
-        counts.resize(std::max(counts.size(), static_cast<std::size_t>(split.sequences(example))), 0);
-      ++counts[static_cast<std::size_t>(*id)];
-    }
-  }
-  return counts;
-}
-
-void finish_statistics(EncodedSplit& split, const ExampleSource& source) {
-  SplitStatistics& statistics = split.statistics;
-  if (!split.hidden && split.target_kind != TargetKind::choices)
-    statistics.label_counts = count_labels(split, source.labels.size());
-  std::vector<int64_t> lengths;
-  for (int64_t example = 0; example < split.size(); ++example) lengths.push_back(split.length(example));
-  std::sort(lengths.begin(), lengths.end());
-  for (const int percent :
-       {50, 90, 99, 100}) {  // the smallest length that so many percent of the examples do not exceed
-    const auto rank = (lengths.size() * static_cast<std::size_t>(percent) + 99) / 100;
-    statistics.length_percentiles[percent] = lengths[rank - 1];
-  }
+  std::vector<int64_t> order(places.size());
+  std::iota(order.begin(), order.end(), int64_t{0});
+  std::sort(order.begin(), order.end(),
+            [&](int64_t a, int64_t b) { return places[std::size_t(a)] < places[std::size_t(b)]; });
+  file = take(file, order);
 }
 
 void warn_of_unusual_size(const ExampleSource& source, int64_t rows) {
@@ -261,7 +221,7 @@ EncodedFile encode_split(const std::vector<ExampleSource>& parts, const Tokenize
   const ExampleSource& source = parts.front();
   std::vector<int64_t> place;  // of each good row within the permutation
   if (limit) {
-    const int64_t rows = count_examples(parts);
+    const int64_t rows = count_rows(parts);
     if (*limit < rows) {
       const auto order = permutation(rows, static_cast<uint64_t>(source.data.limit_seed));
       place.resize(order.size());
@@ -298,7 +258,7 @@ EncodedFile encode_split(const std::vector<ExampleSource>& parts, const Tokenize
   if (split.size() == 0) throw_error<DataError>("{}: no examples", split.statistics.files.front());
   if (!place.empty()) reorder(result, encoder.places());
   split.name = source.split;
-  finish_statistics(split, source);
+  count_examples(result, source.labels.size());
   return result;
 }
 

@@ -3,19 +3,13 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <vector>
 
-#include "peft/data/dataset.h"
+#include "encoded_file.h"
 #include "peft/data/examples.h"
+#include "peft/text/tokenizer.h"
 
 namespace peft {
-
-struct EncodedFile {
-  EncodedSplit split;
-  std::vector<uint64_t> text_hashes;        ///< of each example's texts, for the overlap between splits
-  std::vector<std::string> content_hashes;  ///< of the files
-};
 
 /// One file, or those of the parts of a split one after another. `limit`: examples to keep, the first ones of permutation(examples,
 /// limit_seed), in that order; all in file order where it is absent or not below their number. Warns when the number of rows is not the

@@ -1,6 +1,8 @@
 #include "layout.h"
 
 #include <algorithm>
+#include <fstream>
+#include <sstream>
 
 #include "peft/base/error.h"
 
@@ -12,14 +14,34 @@ const std::vector<std::string>& dump_columns(const TaskSpec::Dump& dump, const s
   return split == "dev" && !dump.dev_columns.empty() ? dump.dev_columns : dump.train_columns;
 }
 
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// Whether a test file looks like those of dev: it has the labels then, and no ids.
+bool is_like_dev(const std::filesystem::path& file, const TaskSpec::Dump& dump) {
+  constexpr std::size_t longest_header = 4096;
+  constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
+  if (dump.headerless || contains(dump.test_columns, dump.label)) return false;
+  std::string header(longest_header, '\0');
+  std::ifstream stream(file, std::ios::binary);
+  stream.read(header.data(), static_cast<std::streamsize>(header.size()));
+  header.resize(std::min(static_cast<std::size_t>(stream.gcount()), header.find_first_of("\r\n")));
+  if (header.starts_with(byte_order_mark)) header.erase(0, byte_order_mark.size());
+  std::istringstream fields(header);
+  for (std::string name; std::getline(fields, name, '\t');)
+    if (name == dump.label) return true;
+  return false;
+}
+
 Layout dump_layout(const ExampleSource& source) {
   const auto& dump = source.spec.dump;
-  const bool test = source.split == "test";
-  const auto& columns = dump_columns(dump, source.split);
+  const bool test = source.split == "test" && !is_like_dev(source.file.path, dump);
+  const auto& columns = dump_columns(dump, source.split == "test" && !test ? "dev" : source.split);
   Layout layout;
   for (const auto& name : dump.texts) layout.texts.push_back({name});
   layout.label = {dump.label, !test};
-  if (std::find(columns.begin(), columns.end(), dump.idx) != columns.end()) layout.idx = {dump.idx, test};
+  if (contains(columns, dump.idx)) layout.idx = {dump.idx, test};
   layout.format.expected = columns;
   if (dump.headerless) {
     layout.format.headerless = dump.train_columns;

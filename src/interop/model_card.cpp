@@ -58,7 +58,10 @@ std::string model_card(const Description& of, const std::vector<std::string>& la
   row("max_length", std::to_string(of.task.max_length));
   row("pooling", of.pooling);
   if (of.scores.is_object()) {
-    row(fmt::format("{}, {} examples", text_of(of.scores, "split"), text_of(of.scores, "n")), scores_text(of.scores));
+    const std::string policy = text_of(of.scores, "split_policy");
+    row(fmt::format("{}, {} examples{}", text_of(of.scores, "split"), text_of(of.scores, "n"),
+                    policy.empty() ? "" : fmt::format(" (split policy {})", policy)),
+        scores_text(of.scores));
   }
   text +=
       whole ? "\nA whole model for transformers and peft.cpp.\n"

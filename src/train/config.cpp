@@ -187,6 +187,8 @@ RunConfig parse_config(const Json& json, const std::string& origin) {
     require(std::find(kRateGroups.begin(), kRateGroups.end(), group) != kRateGroups.end(), origin,
             fmt::format("train.learning_rates.{}: unknown group (known: {})", group, fmt::join(kRateGroups, ", ")));
   }
+  SplitConfig& split = config.data.split;
+  if ((split.k_shot || split.k_shot_total) && !split.k_shot_seed) split.k_shot_seed = train.seed;
   const Json& dropout = config.model.dropout;
   require(dropout == "checkpoint" || (dropout.is_number() && dropout >= 0.0 && dropout < 1.0), origin,
           "model.dropout: found " + dropout.dump() + ", expected \"checkpoint\" or a number >= 0 and < 1");

@@ -151,6 +151,9 @@ BankForecast forecast(const std::vector<RunConfig>& configs) {
   for (const auto& job : jobs) {
     work += job->total_work(bank);
     evaluations += static_cast<double>(job->progress().evaluations());
+    if (job->dev_split() != nullptr && job->test_split() != nullptr)  // once, and longer in proportion
+      evaluations += static_cast<double>(job->test_split()->offsets.back()) /
+                     static_cast<double>(job->dev_split()->offsets.back());
   }
   const double steps_take = estimate.train_seconds(work);
   const double evaluating = probe.evaluation_seconds * evaluations;
@@ -162,6 +165,7 @@ BankForecast forecast(const std::vector<RunConfig>& configs) {
   found.config = job.config().to_json();
   found.facts = line("model", model_facts(bank)) + line("task", task_facts(job)) +
                 line("train", split_facts(&job.train_split())) + line("dev", split_facts(job.dev_split())) +
+                (job.test_split() == nullptr ? "" : line("test", split_facts(job.test_split()))) +
                 line("method", method_facts(bank)) + line("steps", step_facts(job)) +
                 line("memory", fmt::format("{} at its peak, measured with the longest batch ({} tokens)",
                                            mebibytes(found.peak_memory_bytes), grouped(probe.longest_tokens))) +

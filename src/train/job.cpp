@@ -26,6 +26,7 @@ Job::Job(RunConfig config, const Tokenizer& tokenizer, Datasets& datasets, std::
 void Job::open(Bank& bank, int64_t k, Json provenance, int64_t step) {
   k_ = k;
   provenance["data"] = data_.dataset->fingerprint;
+  provenance["splits"] = split_sizes(data_);
   description_ = description_of(config_, bank, provenance.at("model"));
   const RunRecorder::Start start = recorder_->open(config_, provenance, bank, k, {step, progress_.total_steps()});
   progress_.resume(start.state);
@@ -199,21 +200,33 @@ void Job::complete(Bank& bank) {
     metrics["estimated_train_runtime"] = estimate_.train_seconds(total_work(bank));
   }
   if (data_.dev != nullptr) {
-    if (!best_ && progress_.state().best_step != step())  // the bank's slice is free now: score what best/ holds
+    const bool scores = !best_ || data_.test != nullptr;
+    if (scores && progress_.state().best_step != step())  // the bank's slice is free now: score what best/ holds
       recorder_->restore_adapter("best", store(bank), *bank.method, k_);
     const Evaluation evaluation =
         best_ ? *best_ : evaluate(bank.model, *bank.method, k_, *data_.dev, data().task, bank.features);
     metrics.update(best_metrics(config_, data_, progress_, evaluation));
-    recorder_->save_predictions(evaluation, *data_.dev, data().task);
-    description_.scores = scores_of(evaluation_metrics(evaluation, *data_.dev, data().task), *data_.dev, data().task,
-                                    progress_.state().best_step);
-    description_.scores["ci95"] = score_intervals(evaluation, *data_.dev, data().task);
-    recorder_->describe_adapter("best", store(bank));
+    keep_scores(evaluation, *data_.dev);
   }
+  if (data_.test != nullptr) {  // once, with what dev has chosen
+    const Evaluation evaluation = evaluate(bank.model, *bank.method, k_, *data_.test, data().task);
+    metrics.update(test_metrics(evaluation, data_));
+    keep_scores(evaluation, *data_.test);
+  }
+  if (!description_.scores.is_null()) recorder_->describe_adapter("best", store(bank));
   metrics["findings"] = doctor_.findings_json();
   recorder_->save_metrics(metrics);
   active_ = false;
   result_ = {ExitCode::done, "", metrics};
+}
+
+/// Its predictions file, and the scores that best/ tells: those of the latest split, which is the reported one.
+void Job::keep_scores(const Evaluation& evaluation, const EncodedSplit& split) {
+  recorder_->save_predictions(evaluation, split, data().task);
+  const int64_t chosen = data_.dev == nullptr ? step() : progress_.state().best_step;
+  description_.scores = scores_of(evaluation_metrics(evaluation, split, data().task), split, data().task, chosen);
+  description_.scores["ci95"] = score_intervals(evaluation, split, data().task);
+  if (config_.data.split.policy != "official") description_.scores["split_policy"] = config_.data.split.policy;
 }
 
 }  // namespace peft

@@ -37,7 +37,8 @@ class Job {
   const RunConfig& config() const { return config_; }
   const Dataset& data() const { return *data_.dataset; }
   const EncodedSplit& train_split() const { return *data_.train; }
-  const EncodedSplit* dev_split() const { return data_.dev; }  ///< nullptr: nothing is evaluated
+  const EncodedSplit* dev_split() const { return data_.dev; }    ///< nullptr: nothing is evaluated
+  const EncodedSplit* test_split() const { return data_.test; }  ///< nullptr: the policy reports dev
   const LossWeights& loss_weights() const { return data_.weights; }
   const JobProgress& progress() const { return progress_; }
   const RunRecorder& recorder() const { return *recorder_; }
@@ -80,6 +81,7 @@ class Job {
   void say_findings();
   void evaluate_now(Bank& bank);
   void complete(Bank& bank);
+  void keep_scores(const Evaluation& evaluation, const EncodedSplit& split);
   AdapterStore store(const Bank& bank) const { return {bank.model, data_.dataset->task.labels, description_}; }
 
   RunConfig config_;

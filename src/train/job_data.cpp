@@ -5,7 +5,9 @@
 #include <algorithm>
 
 #include "peft/base/error.h"
+#include "peft/base/log.h"
 #include "peft/base/peer_names.h"
+#include "peft/data/split_policy.h"
 
 namespace peft {
 namespace {
@@ -14,7 +16,8 @@ std::shared_ptr<const Dataset> shared_dataset(RunConfig& config, const Tokenizer
   const Json json = config.to_json();
   auto& data = datasets[json["task"].dump() + json["data"].dump()];
   if (!data)
-    data = std::make_shared<const Dataset>(load_dataset(config.task, config.data, tokenizer, {"train", "dev"}));
+    data = std::make_shared<const Dataset>(
+        load_dataset(config.task, config.data, tokenizer, run_splits(config.data.split)));
   config.task.name = data->task.name;  // both as load_dataset resolved them
   if (config.data.labels.empty()) config.data.labels = data->task.labels;
   return data;
@@ -40,6 +43,11 @@ JobData load_job_data(RunConfig& config, const Tokenizer& tokenizer, Datasets& d
   if (data.train == nullptr) throw_error<DataError>("{}: no train split", config.task.data);
   if (data.train->hidden) throw_error<DataError>("{}: the train split has no labels", config.task.data);
   if (data.dev != nullptr && data.dev->hidden) data.dev = nullptr;
+  if (config.data.split.policy != "official") data.test = data.dataset->find("test");
+  if (data.test != nullptr && data.test->hidden) {
+    log_warning("{}: the test split has no labels: the reported score is that of dev", config.task.data);
+    data.test = nullptr;
+  }
   const auto& known = data.dataset->task.metrics;
   const std::string metric = config.train.metric_for_best_model.value_or(known.front());
   if (metric != "loss" && std::find(known.begin(), known.end(), metric) == known.end()) {

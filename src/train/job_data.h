@@ -17,8 +17,9 @@ using Datasets = std::map<std::string, std::shared_ptr<const Dataset>>;
 struct JobData {
   std::shared_ptr<const Dataset> dataset;
   const EncodedSplit* train = nullptr;
-  const EncodedSplit* dev = nullptr;  ///< nullptr: there is none with labels, and nothing is evaluated
-  LossWeights weights = {};           ///< of the loss that trains
+  const EncodedSplit* dev = nullptr;   ///< nullptr: there is none with labels, and nothing is evaluated
+  const EncodedSplit* test = nullptr;  ///< what the split policy reports; nullptr: it makes none with labels
+  LossWeights weights = {};            ///< of the loss that trains
 };
 
 /// Reads the splits and completes `config`: the task's full name, the labels, the metric that chooses best/. Throws ConfigError and

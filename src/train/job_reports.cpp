@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "peft/base/memory.h"
+#include "peft/data/report.h"
 #include "peft/metrics/metrics.h"
 
 namespace peft {
@@ -31,6 +32,12 @@ std::string pool_name(Pool pool) {
 
 }  // namespace
 
+Json split_sizes(const JobData& data) {
+  Json sizes = Json::object();
+  for (const auto& [name, split] : data.dataset->splits) sizes[name] = split.size();
+  return sizes;
+}
+
 Json training_metrics(const RunConfig& config, const JobData& data, const JobProgress& progress, const Method& method,
                       int64_t k, double seconds) {
   const JobState& state = progress.state();
@@ -39,7 +46,7 @@ Json training_metrics(const RunConfig& config, const JobData& data, const JobPro
   for (const auto& [name, tensor] : files.tensors) stored += tensor.numel();
   Json metrics = {{"task", data.dataset->task.name},
                   {"method", config.method->type},
-                  {"split_policy", "official"},
+                  {"split_sizes", split_sizes(data)},
                   {"train_samples", data.train->size()},
                   {"epoch", progress.epochs_done()},
                   {"global_step", state.step},
@@ -50,6 +57,7 @@ Json training_metrics(const RunConfig& config, const JobData& data, const JobPro
                   {"stored_parameters", stored},
                   {"nonfinite_steps", state.nonfinite_steps},
                   {"skipped", data.train->statistics.skipped}};
+  metrics.update(describe_policy(*data.dataset));
   if (state.updates > 0) metrics["train_loss"] = state.loss_sum / static_cast<double>(state.updates);
   if (seconds > 0) {
     metrics["train_samples_per_second"] = static_cast<double>(state.samples) / seconds;
@@ -67,7 +75,16 @@ Json best_metrics(const RunConfig& config, const JobData& data, const JobProgres
   metrics["best_step"] = progress.state().best_step;
   metrics["best_metric"] = *config.train.metric_for_best_model;
   metrics["eval_samples_per_second"] = static_cast<double>(data.dev->size()) / evaluation.seconds;
-  metrics["note"] = "selected on the reported split";
+  metrics["reported_split"] = "dev";
+  if (data.test == nullptr) metrics["note"] = "selected on the reported split";
+  return metrics;
+}
+
+Json test_metrics(const Evaluation& evaluation, const JobData& data) {
+  Json metrics{{"reported_split", "test"}};
+  constexpr std::string_view prefix = "eval_";
+  const Json scores = evaluation_metrics(evaluation, *data.test, data.dataset->task);
+  for (const auto& [key, value] : scores.items()) metrics["test_" + key.substr(prefix.size())] = value;
   return metrics;
 }
 

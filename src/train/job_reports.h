@@ -12,12 +12,17 @@
 
 namespace peft {
 
+/// Examples of each split that the run reads.
+Json split_sizes(const JobData& data);
 /// Counts, times and sizes of a run that has done its steps.
 Json training_metrics(const RunConfig& config, const JobData& data, const JobProgress& progress, const Method& method,
                       int64_t k, double seconds);
-/// Scores of what best/ holds.
+/// Scores on dev of what best/ holds.
 Json best_metrics(const RunConfig& config, const JobData& data, const JobProgress& progress,
                   const Evaluation& evaluation);
+
+/// Scores on the test split of the policy: test_METRIC, test_loss, ...
+Json test_metrics(const Evaluation& evaluation, const JobData& data);
 
 /// What the folders of a run tell of it, without scores.
 Description description_of(const RunConfig& config, const Bank& bank, const std::string& model_fingerprint);

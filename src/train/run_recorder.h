@@ -45,7 +45,7 @@ class RunRecorder {
   virtual void describe_adapter(const char* /*name*/, const AdapterStore& /*store*/) {}
   virtual void restore_adapter(const char* /*name*/, const AdapterStore& /*store*/, Method& /*method*/, int64_t /*k*/) {
   }
-  virtual void save_predictions(const Evaluation& /*dev*/, const EncodedSplit& /*split*/, const TaskInfo& /*task*/) {}
+  virtual void save_predictions(const Evaluation& /*found*/, const EncodedSplit& /*split*/, const TaskInfo& /*task*/) {}
   /// Why the job stopped for good: it would do so again, and --resume does not try it.
   virtual void save_stop(int64_t /*step*/, const std::string& /*message*/) {}
   /// The last thing written: it marks the run as finished.
@@ -71,8 +71,8 @@ class FolderRecorder final : public RunRecorder {
   void restore_adapter(const char* name, const AdapterStore& store, Method& method, int64_t k) override {
     store.restore(folder_.path() / name, method, k, true);
   }
-  void save_predictions(const Evaluation& dev, const EncodedSplit& split, const TaskInfo& task) override {
-    write_predictions(folder_.path() / "predictions" / "dev.jsonl", dev, split, task);
+  void save_predictions(const Evaluation& found, const EncodedSplit& split, const TaskInfo& task) override {
+    write_predictions(folder_.path() / "predictions" / (split.name + ".jsonl"), found, split, task);
   }
   void save_stop(int64_t step, const std::string& message) override;
   void save_metrics(const Json& metrics) override;

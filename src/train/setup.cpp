@@ -133,7 +133,7 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
           "task.max_length: found {}, expected at most {} (the model has {} positions, the method takes {})",
           job->config().task.max_length, usable - taken, usable, taken);
     }
-    for (const EncodedSplit* split : {&job->train_split(), job->dev_split()})
+    for (const EncodedSplit* split : {&job->train_split(), job->dev_split(), job->test_split()})
       if (split != nullptr) check_targets(objective_of(task), *split, bank.model.spec(), taken);
   }
   // On --resume too: what a method holds frozen, such as the label layer of modules_to_save [], is in no checkpoint.

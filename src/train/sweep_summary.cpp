@@ -1,6 +1,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <numeric>
 
@@ -12,10 +13,10 @@ namespace {
 
 struct Row {
   std::vector<std::string> cells;  // of the varied keys
-  std::string task, metric;
+  std::string task, metric, policy;
   std::string failure;  // why the last run without a score has none
   int64_t parameters = 0, runs = 0;
-  std::vector<double> scores;
+  std::vector<double> scores, tests;  // on dev, and on the test split of the policy where it makes one
 };
 
 std::string cell_text(const Json& value) {
@@ -28,7 +29,9 @@ std::string cell_text(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-bool is_seed(const std::string& path) { return path == "train.seed" || path == "train.data_seed"; }
+constexpr std::array kSeeds{"train.seed", "train.data_seed", "data.k_shot_seed"};
+
+bool is_seed(const std::string& path) { return std::find(kSeeds.begin(), kSeeds.end(), path) != kSeeds.end(); }
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -82,7 +85,7 @@ SweepSummary summarise(const std::vector<SweepRun>& runs, const std::vector<Swee
   std::map<std::string, std::size_t> known;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     Json point = runs[i].point;
-    for (const char* seed : {"train.seed", "train.data_seed"}) point.erase(seed);
+    for (const char* seed : kSeeds) point.erase(seed);
     const auto [place, fresh] = known.emplace(point.dump(), rows.size());
     if (fresh) {
       rows.emplace_back();
@@ -96,6 +99,9 @@ SweepSummary summarise(const std::vector<SweepRun>& runs, const std::vector<Swee
     if (metrics.empty()) continue;
     row.task = metrics.value("task", "");
     row.metric = metrics.value("best_metric", "");
+    row.policy = metrics.value("split_policy", "");
+    if (const auto test = metrics.find("test_" + row.metric); test != metrics.end() && test->is_number())
+      row.tests.push_back(test->get<double>());
     row.parameters = metrics.value("trainable_parameters", int64_t{0});
     const auto score = metrics.find("eval_" + row.metric);
     if (score != metrics.end() && score->is_number()) {
@@ -116,8 +122,10 @@ SweepSummary summarise(const std::vector<SweepRun>& runs, const std::vector<Swee
 
   SweepSummary summary;
   summary.header = paths;
-  for (const char* name : {"task", "metric", "runs", "best", "median", "spread", "trained parameters", "note"})
-    summary.header.emplace_back(name);
+  const bool tested = std::any_of(rows.begin(), rows.end(), [](const Row& row) { return !row.tests.empty(); });
+  for (const char* name : {"task", "metric", "runs", "best", "median", "spread"}) summary.header.emplace_back(name);
+  if (tested) summary.header.insert(summary.header.end(), {"split policy", "test median", "test spread"});
+  for (const char* name : {"trained parameters", "note"}) summary.header.emplace_back(name);
   for (const Row& row : rows) {
     std::vector<std::string> cells = row.cells;
     const auto number = [&](double x) { return row.scores.empty() ? std::string() : fmt::format("{:.4f}", x); };
@@ -127,8 +135,12 @@ SweepSummary summarise(const std::vector<SweepRun>& runs, const std::vector<Swee
       note = fmt::format("{} without a score{}{}", missing, row.failure.empty() ? "" : ": ", row.failure);
     cells.insert(cells.end(),
                  {row.task, row.metric, std::to_string(row.scores.size()), number(row.scores.empty() ? 0 : best(row)),
-                  number(row.scores.empty() ? 0 : median(row.scores)), number(spread(row.scores)),
-                  row.scores.empty() ? "" : std::to_string(row.parameters), note});
+                  number(row.scores.empty() ? 0 : median(row.scores)), number(spread(row.scores))});
+    if (tested) {
+      const auto test = [&](double x) { return row.tests.empty() ? std::string() : fmt::format("{:.4f}", x); };
+      cells.insert(cells.end(), {row.policy, test(row.tests.empty() ? 0 : median(row.tests)), test(spread(row.tests))});
+    }
+    cells.insert(cells.end(), {row.scores.empty() ? "" : std::to_string(row.parameters), note});
     summary.rows.push_back(std::move(cells));
   }
   return summary;

@@ -104,7 +104,7 @@ TEST_F(BenchmarkTasks, DevOfMnliIsBothItsFiles) {
   EXPECT_EQ(split.statistics.files.size(), 2U);
   EXPECT_EQ(split.statistics.skipped, (Counts{{"no_gold", 1}}));
   EXPECT_EQ(split.name, "dev");
-  EXPECT_EQ(describe_dataset(dataset)["dev"]["parts"], (Json{{"matched", 2}, {"mismatched", 3}}));
+  EXPECT_EQ(describe_splits(dataset)["dev"]["parts"], (Json{{"matched", 2}, {"mismatched", 3}}));
   data.limit.dev = 3;
   const EncodedSplit some = load("mnli", {"dev"}).splits.at("dev");
   ASSERT_EQ(some.size(), 3);

@@ -161,8 +161,8 @@ TEST_F(LoadDataset, ReportCountsWhatWasRead) {
   write("dev.tsv", "sentence\tlabel\nword1 again\t1\na b c d e\t0\n");
   max_length = 5;
   const Dataset dataset = load("sst2", {"train", "dev"});
-  const Json facts = describe_dataset(dataset);
-  EXPECT_EQ(facts["train"]["examples"], 100);
+  const Json facts = describe_splits(dataset);
+  EXPECT_EQ(facts["train"]["rows"], 100);
   EXPECT_EQ(facts["train"]["labels"], (Json{{"negative", 50}, {"positive", 50}}));
   EXPECT_EQ(facts["dev"]["tokens"], (Json{{"50", 4}, {"90", 5}, {"99", 5}, {"100", 5}}));
   EXPECT_EQ(facts["dev"]["truncated"], 1);

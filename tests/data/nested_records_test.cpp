@@ -135,7 +135,7 @@ TEST_F(NestedRecords, EmptyListsAreCounted) {
   EXPECT_TRUE(split.statistics.skipped.empty());
   Dataset dataset;
   dataset.splits["train"] = split;
-  EXPECT_EQ(describe_dataset(dataset)["train"]["odd"], (Json{{"no_answers", 1}, {"no_questions", 1}}));
+  EXPECT_EQ(describe_splits(dataset)["train"]["odd"], (Json{{"no_answers", 1}, {"no_questions", 1}}));
 }
 
 // "Für" has a character of two bytes: offsets count characters, and an entity's last one is included.

@@ -101,7 +101,7 @@ TEST_F(Sequences, CopaIsTwoSequencesAnExample) {
   EXPECT_EQ(split.longest_sequence(), 9);
   EXPECT_EQ(split.target(0), Target(int64_t{1}));
   EXPECT_EQ(split.statistics.label_counts, (std::vector<int64_t>{1, 1}));
-  EXPECT_EQ(describe_dataset(dataset)["train"]["labels"], (Json{{"0", 1}, {"1", 1}}));
+  EXPECT_EQ(describe_splits(dataset)["train"]["labels"], (Json{{"0", 1}, {"1", 1}}));
 }
 
 TEST_F(Sequences, CopaTestIsHidden) {

@@ -40,6 +40,17 @@ TEST(RunConfig, ResolvedConfigIsItselfAConfig) {
   EXPECT_EQ(once["train"]["batch_size"], 32);
 }
 
+TEST(RunConfig, KShotIsDrawnByTheSeedOfTrainingUnlessItHasItsOwn) {
+  Json json = minimal();
+  json["train"]["seed"] = 7;
+  const auto seed = [&] { return RunConfig::from_json(json, "x.json").data.split.k_shot_seed; };
+  EXPECT_EQ(seed(), std::nullopt);
+  json["data"]["k_shot_total"] = 16;
+  EXPECT_EQ(seed(), 7);
+  json["data"]["k_shot_seed"] = 3;
+  EXPECT_EQ(seed(), 3);
+}
+
 TEST(RunConfig, ProvenanceIsIgnoredOnInput) {
   Json json = minimal();
   json["provenance"] = {{"anything", 1}};

@@ -60,7 +60,8 @@ TEST_F(Sweep, AListOfGridsIsTheirUnionAndSectionsAreReplacedWhole) {
 TEST_F(Sweep, EqualNamesAreNumberedAndLongOnesCut) {
   EXPECT_THAT(names(read({{"train.learning_rate", {0.1, 0.1}}})),
               ElementsAre("learning_rate=0.1", "learning_rate=0.1-2"));
-  EXPECT_THAT(names(read({{"model.path", {"/a/m", "/b/m", "/c/m-2"}}})), ElementsAre("path=m", "path=m-2", "path=m-2-2"));
+  EXPECT_THAT(names(read({{"model.path", {"/a/m", "/b/m", "/c/m-2"}}})),
+              ElementsAre("path=m", "path=m-2", "path=m-2-2"));
   EXPECT_THAT(names(read({{"data", {Json::object(), {{"limit", {{"train", 9}}}}}}})),
               ElementsAre("data", "limit=train=9"));
   const std::string text(300, 'x');
@@ -126,6 +127,24 @@ TEST_F(Sweep, SummaryHasBestMedianAndSpreadOverSeeds) {
   EXPECT_THAT(summary.rows[1], ElementsAre("0.1", "t", "accuracy", "4", "0.9000", "0.6500", "0.1708", "5", ""));
   EXPECT_EQ(summary.rows[2][3], "0");
   EXPECT_EQ(summary.rows[2][8], "4 without a score");
+}
+
+TEST_F(Sweep, SummaryHasTheTestSplitThatAPolicyReports) {
+  const SweepConfig sweep =
+      read({{"train.learning_rate", {0.1, 0.2}}, {"data.k_shot", {4}}, {"data.k_shot_seed", {1, 2, 3}}});
+  std::vector<SweepOutcome> outcomes(6);
+  for (std::size_t i = 0; i < 3; ++i) {
+    outcomes[i].metrics = metrics(0.5);
+    outcomes[i].metrics.update({{"split_policy", "dept"}, {"test_accuracy", std::vector{0.2, 0.6, 0.4}[i]}});
+  }
+  const SweepSummary summary = summarise(sweep.runs, outcomes);
+  ASSERT_EQ(summary.rows.size(), 2U) << "which examples are drawn is a seed";
+  EXPECT_THAT(summary.header,
+              ElementsAre("data.k_shot", "train.learning_rate", "task", "metric", "runs", "best", "median", "spread",
+                          "split policy", "test median", "test spread", "trained parameters", "note"));
+  EXPECT_THAT(summary.rows[0], ElementsAre("4", "0.1", "t", "accuracy", "3", "0.5000", "0.5000", "0.0000", "dept",
+                                           "0.4000", "0.2000", "5", ""));
+  EXPECT_THAT(summary.rows[1], ElementsAre("4", "0.2", "", "", "0", "", "", "", "", "", "", "", "3 without a score"));
 }
 
 TEST_F(Sweep, OfALossTheSmallestIsBest) {

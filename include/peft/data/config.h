@@ -24,8 +24,23 @@ struct ColumnsConfig {
   void visit(Fields& fields);
 };
 
+/// Which rows train, choose and report (docs/tasks.md#split-policies); its keys stand in the section `data`.
+struct SplitConfig {
+  std::string policy = "official";      ///< official, dept, holdout, files
+  std::optional<double> dev_size = {};  ///< of holdout: rows, or below 1 the share of train
+  bool stratify = false;
+  int64_t seed = 42;
+  bool dept_group_multirc = false;
+  std::optional<int64_t> k_shot = {}, k_shot_total = {},
+                         k_shot_seed = {};  ///< of a run, the seed is train.seed where it is absent
+  bool k_shot_dev = false;
+  std::string compat = "none";            ///< none, dept
+  std::optional<bool> dept_metrics = {};  ///< absent: as compat says
+  void visit(Fields& fields);
+};
+
 struct LimitConfig {
-  std::optional<int64_t> train, dev, test;
+  std::optional<int64_t> train = {}, dev = {}, test = {};
   void visit(Fields& fields);
 };
 
@@ -41,6 +56,7 @@ struct DataConfig {
   double max_bad_fraction = 0.01;
   int64_t max_line_bytes = 16 << 20;
   bool paws_bytes = false;
+  SplitConfig split;
   LimitConfig limit;
   int64_t limit_seed = 42;
   void visit(Fields& fields);

@@ -18,7 +18,7 @@ struct TaskInfo {
   std::string name;                  ///< resolved: "glue/rte", never plain "rte"
   std::string objective;             ///< of objectives/objective.h
   std::vector<std::string> labels;   ///< class id -> name; empty where there are no classes
-  std::vector<std::string> metrics;  ///< the first selects the best checkpoint
+  std::vector<std::string> metrics;  ///< under the split policy; the first selects the best checkpoint
   /// Of the numbers that make up an example's idx, outermost first; empty: it is one number.
   std::vector<std::string> idx_names = {};
 };
@@ -26,11 +26,12 @@ struct TaskInfo {
 struct Dataset {
   TaskInfo task;
   std::map<std::string, EncodedSplit> splits;  ///< those found among the ones asked for
+  DataConfig data;                             ///< how they were read and split
   std::string fingerprint;                     ///< of content and rules (docs/tasks.md#reports-and-fingerprints)
   const EncodedSplit* find(const std::string& split) const;
 };
 
-/// Reads and encodes the splits asked for ("train", "dev", "test", or one part of a split, "dev_matched"; accepted spellings of
+/// Reads, encodes and distributes (docs/tasks.md#split-policies) the splits asked for ("train", "dev", "test", or one part of a split, "dev_matched"; accepted spellings of
 /// docs/tasks.md#finding-files). A split that is not there is left out; the caller decides whether it needs it. The result holds what was resolved: the task's full name, and its labels, also
 /// where they come from the train split. Throws ConfigError (unknown task or key) and DataError (files; docs/tasks.md#bad-input).
 Dataset load_dataset(const TaskConfig& task, const DataConfig& data, const Tokenizer& tokenizer,

@@ -20,6 +20,8 @@ struct SplitStatistics {
   std::vector<int64_t> label_counts;       ///< per class or choice; empty for scores, texts and hidden labels
   int64_t truncated_examples = 0, lost_tokens = 0, empty_texts = 0;
   std::map<int, int64_t> length_percentiles;  ///< 50, 90, 99, 100 -> tokens of an example
+  std::map<int64_t, int64_t>
+      length_histogram;  ///< 8, 16, 32, ... -> examples with so many tokens, more than the one before
   std::optional<int64_t> overlap_with_train;  ///< examples whose texts also occur in train; absent for train
 };
 

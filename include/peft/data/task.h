@@ -46,6 +46,20 @@ struct TaskSpec {
     std::string name;
     std::vector<std::string> spellings = {};
   };
+  /// How data.split_policy "dept" makes a test split with labels, which chooses nothing (docs/tasks.md#split-policies).
+  enum class DeptRule {
+    none,               ///< the papers do not say
+    half_of_dev,        ///< dev and test are the halves of a permutation of the dev file
+    thousand_of_train,  ///< dev is the first thousand of a permutation of train, which loses them
+    as_given            ///< dev and test are splits of the files
+  };
+  struct Dept {
+    DeptRule rule = DeptRule::none;
+    std::string dev = "dev", test = "dev";  ///< splits of the files: dev with as_given, test with all but half_of_dev
+    int64_t train_rows = 0;                 ///< of what is left of train, the first so many; 0: all
+    std::vector<std::string> torn_metrics = {};       ///< without a value where the rows of a group are torn apart
+    std::vector<std::string> reference_metrics = {};  ///< data.dept_metrics; with torn_metrics: of torn groups alone
+  };
   /// One text, or a pair for the tokenizer's template. Fields of the record stand in braces: "{premise}{question}". "{{" is a brace. The
   /// last field may be optional, "{text_pair?}": without it the side is left out; or a list, "{choices*}": one sequence for each of
   /// its members.
@@ -81,6 +95,7 @@ struct TaskSpec {
   /// Class of such an adapter -> class of this task, where the adapter has more of them.
   std::map<std::string, std::string> merged_classes = {};
   std::vector<std::string> other_names = {};  ///< of the task
+  Dept dept = {};
 
   bool has_classes() const { return target == TargetKind::class_id || target == TargetKind::classes; }
   /// The classes are those of data.labels or of the train split.

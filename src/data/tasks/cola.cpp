@@ -19,6 +19,7 @@ namespace {
                                     .sequences = {{"{sentence}"}},
                                     .labels = {"unacceptable", "acceptable"},
                                     .metrics = {"mcc", "accuracy"},
+                                    .dept = {.rule = TaskSpec::DeptRule::half_of_dev},
                                 });
 
 [[maybe_unused]] const bool described = summaries("task").add("cola", {"is the sentence acceptable English?"});

@@ -17,6 +17,7 @@ namespace {
                                         .sequences = {{"{sentence1}", "{sentence2}"}},
                                         .labels = {"entailment", "not_entailment"},
                                         .metrics = {"accuracy"},
+                                        .dept = {.rule = TaskSpec::DeptRule::half_of_dev},
                                     });
 
 [[maybe_unused]] const bool described =

@@ -37,6 +37,7 @@ std::vector<std::string> with_labels(int64_t annotators) {
                                     .labels = {"entailment", "neutral", "contradiction"},
                                     .no_gold = "-",
                                     .metrics = {"accuracy"},
+                                    .dept = {TaskSpec::DeptRule::as_given, "dev_mismatched", "dev_matched"},
                                 });
 
 [[maybe_unused]] const bool described =

@@ -18,6 +18,7 @@ namespace {
                                     .sequences = {{"{sentence1}", "{sentence2}"}},
                                     .labels = {"not_equivalent", "equivalent"},
                                     .metrics = {"accuracy", "f1"},
+                                    .dept = {.rule = TaskSpec::DeptRule::half_of_dev},
                                 });
 
 [[maybe_unused]] const bool described = summaries("task").add("mrpc", {"do two sentences say the same?"});

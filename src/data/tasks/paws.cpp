@@ -20,6 +20,7 @@ namespace {
                                     .labels = {"0", "1"},
                                     .python_bytes = true,
                                     .metrics = {"accuracy"},
+                                    .dept = {.rule = TaskSpec::DeptRule::as_given, .test = "test"},
                                 });
 
 [[maybe_unused]] const bool described =

@@ -17,6 +17,7 @@ namespace {
                                     .sequences = {{"{question}", "{sentence}"}},
                                     .labels = {"entailment", "not_entailment"},
                                     .metrics = {"accuracy"},
+                                    .dept = {.rule = TaskSpec::DeptRule::thousand_of_train},
                                 });
 
 [[maybe_unused]] const bool described = summaries("task").add("qnli", {"does the sentence answer the question?"});

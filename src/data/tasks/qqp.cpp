@@ -21,6 +21,7 @@ namespace {
                .labels = {"not_duplicate", "duplicate"},
                .torn_rows = true,
                .metrics = {"accuracy", "f1"},
+               .dept = {.rule = TaskSpec::DeptRule::thousand_of_train},
            });
 
 [[maybe_unused]] const bool described = summaries("task").add("qqp", {"do two questions ask the same?"});

@@ -36,6 +36,7 @@ void rename_keys(const Json& record, FlatRows& out) {
                                        .labels = {"entailment", "neutral"},
                                        .synonyms = {{"entails", "entailment"}},
                                        .metrics = {"accuracy"},
+                                       .dept = {.rule = TaskSpec::DeptRule::half_of_dev},
                                    });
 
 [[maybe_unused]] const bool described =

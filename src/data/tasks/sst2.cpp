@@ -18,6 +18,7 @@ namespace {
                                     .sequences = {{"{sentence}"}},
                                     .labels = {"negative", "positive"},
                                     .metrics = {"accuracy"},
+                                    .dept = {.rule = TaskSpec::DeptRule::thousand_of_train},
                                 });
 
 [[maybe_unused]] const bool described = summaries("task").add("sst2", {"sentiment of film reviews"});

@@ -21,6 +21,7 @@ namespace {
                                     .objective = "regression",
                                     .bounded = true,
                                     .metrics = {"pearson", "spearman"},
+                                    .dept = {.rule = TaskSpec::DeptRule::half_of_dev},
                                 });
 
 [[maybe_unused]] const bool described = summaries("task").add("stsb", {"how similar are two sentences, 0 to 5?"});

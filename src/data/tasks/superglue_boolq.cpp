@@ -14,6 +14,7 @@ namespace {
                            .labels = {"False", "True"},
                            .booleans = true,
                            .metrics = {"accuracy"},
+                           .dept = {.rule = TaskSpec::DeptRule::half_of_dev},
                        });
 
 [[maybe_unused]] const bool described =

@@ -13,6 +13,8 @@ namespace {
                         .sequences = {{"{premise}", "{hypothesis}"}},
                         .labels = {"entailment", "contradiction", "neutral"},
                         .metrics = {"macro_f1", "accuracy"},
+                        .dept = {.rule = TaskSpec::DeptRule::half_of_dev,
+                                 .reference_metrics = {"macro_f1_all", "macro_f1", "accuracy"}},
                     });
 
 [[maybe_unused]] const bool described =

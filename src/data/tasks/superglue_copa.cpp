@@ -14,6 +14,7 @@ namespace {
                           .target = TargetKind::choice,
                           .objective = "choice",
                           .metrics = {"accuracy"},
+                          .dept = {.rule = TaskSpec::DeptRule::half_of_dev},
                       });
 
 [[maybe_unused]] const bool described =

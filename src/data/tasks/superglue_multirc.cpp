@@ -35,20 +35,22 @@ void take_answers(const Json& record, FlatRows& out) {
 
 // MultiRC: is the answer right? A question may have several right ones, or none. [Khashabi et al. 2018, as recast by
 // SuperGLUE]
-[[maybe_unused]] const bool registered =
-    task_registry().add("superglue/multirc", {
-                                                 .dump = {.folder = "MultiRC",
-                                                          .rows = {{"train", 27243}, {"dev", 4848}, {"test", 9693}},
-                                                          .flatten = take_answers},
-                                                 .sequences = {{"{paragraph}", "{question} {answer}"}},
-                                                 .truncation = Truncation::only_first,
-                                                 .idx = "idx.answer",
-                                                 .group = "idx.question",
-                                                 .outer_idx = {"idx.paragraph", "idx.question"},
-                                                 .labels = {"False", "True"},
-                                                 .booleans = true,
-                                                 .metrics = {"multirc_f1a", "multirc_em", "multirc_f1m"},
-                                             });
+[[maybe_unused]] const bool registered = task_registry().add(
+    "superglue/multirc",
+    {
+        .dump = {.folder = "MultiRC",
+                 .rows = {{"train", 27243}, {"dev", 4848}, {"test", 9693}},
+                 .flatten = take_answers},
+        .sequences = {{"{paragraph}", "{question} {answer}"}},
+        .truncation = Truncation::only_first,
+        .idx = "idx.answer",
+        .group = "idx.question",
+        .outer_idx = {"idx.paragraph", "idx.question"},
+        .labels = {"False", "True"},
+        .booleans = true,
+        .metrics = {"multirc_f1a", "multirc_em", "multirc_f1m"},
+        .dept = {.rule = TaskSpec::DeptRule::half_of_dev, .torn_metrics = {"multirc_em"}, .reference_metrics = {"f1"}},
+    });
 
 [[maybe_unused]] const bool described =
     summaries("task").add("superglue/multirc", {"is the answer to the question right, by the paragraph?"});

@@ -104,6 +104,7 @@ void fill_in_entities(const std::vector<RecordValue>& inputs, DerivedTexts& out)
                             .target = TargetKind::choices,
                             .objective = "candidates",
                             .metrics = {"squad_f1", "squad_em"},
+                            .dept = {.rule = TaskSpec::DeptRule::thousand_of_train},
                         });
 
 [[maybe_unused]] const bool described =

@@ -12,6 +12,7 @@ namespace {
                          .sequences = {{"{premise}", "{hypothesis}"}},
                          .labels = {"entailment", "not_entailment"},
                          .metrics = {"accuracy"},
+                         .dept = {.rule = TaskSpec::DeptRule::half_of_dev},
                      });
 
 [[maybe_unused]] const bool described =

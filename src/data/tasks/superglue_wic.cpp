@@ -39,6 +39,7 @@ void check_spans(const std::vector<RecordValue>& inputs, DerivedTexts& out) {
                          .labels = {"False", "True"},
                          .booleans = true,
                          .metrics = {"accuracy"},
+                         .dept = {.rule = TaskSpec::DeptRule::half_of_dev},
                      });
 
 [[maybe_unused]] const bool described =

@@ -52,6 +52,7 @@ void mark_pronoun(const std::vector<RecordValue>& inputs, DerivedTexts& out) {
         .booleans = true,
         .metrics = {"accuracy"},
         .other_names = {"wsc.fixed"},
+        .dept = {.rule = TaskSpec::DeptRule::half_of_dev},
     });
 
 [[maybe_unused]] const bool described = summaries("task").add("superglue/wsc", {"does the pronoun mean the noun?"});

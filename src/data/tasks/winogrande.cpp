@@ -63,6 +63,7 @@ void cut_at_blank(const std::vector<RecordValue>& inputs, DerivedTexts& out) {
                       .objective = "choice",
                       .choices = {"1", "2"},
                       .metrics = {"accuracy"},
+                      .dept = {.rule = TaskSpec::DeptRule::thousand_of_train},
                   });
 
 [[maybe_unused]] const bool described =

@@ -18,6 +18,7 @@ namespace {
                                     .sequences = {{"{sentence1}", "{sentence2}"}},
                                     .labels = {"not_entailment", "entailment"},
                                     .metrics = {"accuracy"},
+                                    .dept = {.rule = TaskSpec::DeptRule::half_of_dev},
                                 });
 
 [[maybe_unused]] const bool described = summaries("task").add("wnli", {"Winograd schemas as sentence pairs"});

@@ -21,6 +21,7 @@ namespace {
                                              .labels = {"negative", "positive"},
                                              .metrics = {"accuracy"},
                                              .other_names = {"yelp"},
+                                             .dept = {TaskSpec::DeptRule::thousand_of_train, "dev", "test", 100000},
                                          });
 
 [[maybe_unused]] const bool described = summaries("task").add("yelp_polarity", {"is the review good or bad?"});
