@@ -92,6 +92,7 @@ EvalSubmission::EvalSubmission(const EvalArguments& arguments)
     if (const auto [other, fresh] = adapters.emplace(task, adapter); !fresh)
       throw_error<ConfigError>("--submission {}: {} and {} both answer {}; expected one adapter for each task", path_,
                                other->second, adapter, task);
+    if (target.task.data.empty()) continue;  // data.files names the files
     for (fs::path& root : dump_roots(target.task.data)) roots_.push_back(std::move(root));
   }
   if (arguments.adapters.empty() && arguments.options.data) roots_ = dump_roots(*arguments.options.data);
