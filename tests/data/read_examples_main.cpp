@@ -1,6 +1,7 @@
-// test-read-examples [--count | --encode MODEL] TASK [COLUMN=NAME...] [LABEL...]: reads paths from stdin, a line each: SPLIT, a tab, and
-// a file or folder of the task. Prints one JSON object for each: {"labels": [...], "examples": [{"texts": [...],
-// "label": ..., "idx": n}, ...], "hash": "..."} or {"error": "...", "code": n}. With labels these are data.labels; COLUMN is text or label.
+// test-read-examples [--count | --encode MODEL] TASK [COLUMN=NAME...] [LABEL...]: reads paths from stdin, a line each:
+// SPLIT, a tab, and a file or folder of the task. Prints one JSON object for each: {"labels": [...], "examples":
+// [{"texts": [...], "label": ..., "idx": n}, ...], "hash": "..."} or {"error": "...", "code": n}. With labels these are
+// data.labels; COLUMN is text or label.
 // --count prints {"examples": n, "bytes": n} of texts and --encode
 // {"examples": n, "tokens": n}, each with the "seconds" it took.
 #include <fmt/format.h>

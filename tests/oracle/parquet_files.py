@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 
 import pyarrow as pa
@@ -46,11 +47,10 @@ def with_classes(table, names, column="label"):
 
 def peak_memory(task, path, *arguments):
     """(answer, largest resident set in bytes) of a process that counts the examples of one file."""
-    process = subprocess.Popen([BIN / "test-read-examples", "--count", task, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    process.stdin.write(f"train\t{path}\n")
-    process.stdin.close()
-    answer = json.loads(process.stdout.read())
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return answer, usage.ru_maxrss * 1024
+    with subprocess.Popen([BIN / "test-read-examples", "--count", task, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        process.stdin.write(f"train\t{path}\n")
+        process.stdin.flush()
+        answer = json.loads(process.stdout.readline())
+        # Not what wait4() says: that starts with the memory of this process.
+        status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    return answer, int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
