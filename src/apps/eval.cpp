@@ -67,9 +67,9 @@ void add_scores(const Evaluation& evaluation, const EncodedSplit& split, const T
 nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArguments& arguments,
                                         EvalSubmission* submission) {
   EvalTarget target = find_target(folder, arguments.options);
+  if (submission != nullptr) EvalSubmission::choose_rows(target);
   target.task.name = resolve_task(target.task, target.data, {arguments.split});
   const std::string split_name = canonical_split(arguments.split, task_registry().at(target.task.name));
-  if (submission != nullptr) target.data.limit = {};  // every row is answered
   ModelSession session(target.folder.model, target.folder.adapter, target.folder.dtype, arguments.device);
   warn_of_another_model(target.folder, session.model());
   if (arguments.options.max_length && target.task.max_length > session.longest_text()) {

@@ -17,7 +17,7 @@ void check_submission(const cxxopts::ParseResult& parsed, EvalArguments& argumen
     throw ConfigError("--fill-missing: --submission DIR is missing: it names the folder to fill");
   if (!arguments.submission) return;
   if (parsed.count("split") == 0) arguments.split = "test";
-  if (arguments.split != "test")
+  if (!arguments.split.starts_with("test"))  // or a part of it
     throw_error<ConfigError>("--split {}: expected test, whose rows a submission answers", arguments.split);
 }
 

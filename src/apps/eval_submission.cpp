@@ -8,7 +8,7 @@
 #include "peft/base/error.h"
 #include "peft/base/hash.h"
 #include "peft/base/log.h"
-#include "peft/data/task.h"
+#include "peft/submission/predictions.h"
 #include "src/apps/main.h"
 
 namespace peft {
@@ -50,29 +50,13 @@ std::string adapter_hash(const TrainedFolder& folder) {
   return hasher.hex();
 }
 
-SubmissionRow row_of(const Target& prediction, const EncodedSplit& split, int64_t example) {
-  SubmissionRow row;
-  const auto outer = split.example_outer_idx(example);
-  *std::copy(outer.begin(), outer.end(), row.idx.begin()) = split.idx[example];
-  const auto* id = std::get_if<int64_t>(&prediction);
-  if (id != nullptr && !split.candidates.empty())
-    row.prediction = split.candidates[split.first_sequence(example) + *id];
-  if (id != nullptr && split.candidates.empty()) row.prediction = *id;
-  if (const auto* score = std::get_if<double>(&prediction)) row.prediction = *score;
-  return row;
-}
-
-/// Whether the example belongs to the file: all of them, or those of one part.
-bool belongs(const SubmissionFile& file, const EncodedSplit& split, int64_t example) {
-  return split.part_names.empty() || file.split == split.name + "_" + split.part_names[split.parts[example]];
-}
-
-std::vector<SubmissionRow> rows_of(const SubmissionFile& file, const Evaluation& evaluation,
-                                   const EncodedSplit& split) {
-  std::vector<SubmissionRow> rows;
-  for (int64_t e = 0; e < split.size(); ++e)
-    if (belongs(file, split, e)) rows.push_back(row_of(evaluation.predictions[e], split, e));
-  return rows;
+/// Which rows are answered is not the user's to say.
+void check_sets(const std::vector<std::string>& sets) {
+  for (const std::string& set : sets)
+    for (const char* key : {"data.split_", "data.limit", "data.k_shot", "data.dev_size", "data.stratify"})
+      if (set.starts_with(key))
+        throw_error<ConfigError>("--set {}: expected none of its kind: a submission answers the official test split",
+                                 set);
 }
 
 /// Every failure is a line of its own on stderr.
@@ -93,6 +77,7 @@ int print_validation(const Validation& validation, nlohmann::ordered_json result
 
 EvalSubmission::EvalSubmission(const EvalArguments& arguments)
     : path_(*arguments.submission), fill_missing_(arguments.fill_missing) {
+  check_sets(arguments.options.sets);
   std::string benchmark;
   std::map<std::string, std::string> adapters;  // by task
   for (const std::string& adapter : arguments.adapters) {
@@ -107,6 +92,7 @@ EvalSubmission::EvalSubmission(const EvalArguments& arguments)
     if (const auto [other, fresh] = adapters.emplace(task, adapter); !fresh)
       throw_error<ConfigError>("--submission {}: {} and {} both answer {}; expected one adapter for each task", path_,
                                other->second, adapter, task);
+    if (target.task.data.empty()) continue;  // data.files names the files
     for (fs::path& root : dump_roots(target.task.data)) roots_.push_back(std::move(root));
   }
   if (arguments.adapters.empty() && arguments.options.data) roots_ = dump_roots(*arguments.options.data);
@@ -117,24 +103,33 @@ EvalSubmission::EvalSubmission(const EvalArguments& arguments)
   folder_.emplace(path_, benchmark);
 }
 
+void EvalSubmission::choose_rows(EvalTarget& target) {
+  target.data.limit = {};
+  target.data.split = {.compat = target.data.split.compat, .dept_metrics = target.data.split.dept_metrics};
+}
+
 std::vector<std::string> EvalSubmission::write(const EvalTarget& target, const Evaluation& evaluation,
                                                const EncodedSplit& split, const TaskInfo& task) {
-  std::vector<std::pair<const SubmissionFile*, std::string>> texts;
-  std::vector<ManifestEntry> entries;
+  struct Answered {
+    const SubmissionFile* file;
+    std::string text;
+    int64_t rows;
+  };
+  std::vector<Answered> answered;  // all before the first is written
   for (const SubmissionFile* file : files_of(task.name)) {
-    const std::vector<SubmissionRow> rows = rows_of(*file, evaluation, split);
-    if (rows.empty()) continue;  // the dump lacks that part
-    texts.emplace_back(file, submission_text(*file, rows, split.statistics.files.front()));
-    entries.push_back({.run = run_of(target.folder).string(),
-                       .adapter_hash = adapter_hash(target.folder),
-                       .rows = static_cast<int64_t>(rows.size())});
+    const auto rows = predicted_rows(*file, split, evaluation.predictions);
+    if (rows.empty()) continue;
+    answered.push_back(
+        {file, submission_text(*file, rows, split.statistics.files.front()), static_cast<int64_t>(rows.size())});
   }
-  std::vector<std::string> written;
-  for (std::size_t i = 0; i < texts.size(); ++i) {
-    folder_->write(*texts[i].first, texts[i].second, entries[i]);
-    written.push_back((fs::path(path_) / texts[i].first->name).string());
+  ManifestEntry entry{.run = run_of(target.folder).string(), .adapter_hash = adapter_hash(target.folder)};
+  std::vector<std::string> paths;
+  for (const Answered& one : answered) {
+    entry.rows = one.rows;
+    folder_->write(*one.file, one.text, entry);
+    paths.push_back((fs::path(path_) / one.file->name).string());
   }
-  return written;
+  return paths;
 }
 
 int EvalSubmission::finish() {

@@ -104,7 +104,7 @@ std::vector<SubmissionRow> constant_rows(const SubmissionFile& file, const TestR
       throw_error<DataError>(
           "{}: cannot be filled without the dump, which tells the questions of each passage; "
           "expected {}/{} in --data ROOT",
-          file.name, file.folder, file.dump_files.front());
+          file.name, file.folders.front(), file.dump_files.front());
     for (const auto& [passage, questions] : rows.passages)
       for (const auto& [question, answers] : questions)
         for (const int64_t answer : answers) {

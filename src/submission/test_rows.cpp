@@ -19,6 +19,11 @@ std::string lower(std::string text) {
   return text;
 }
 
+bool is_folder_of(const SubmissionFile& file, const std::string& lower_name) {
+  return std::any_of(file.folders.begin(), file.folders.end(),
+                     [&](const std::string& folder) { return lower(folder) == lower_name; });
+}
+
 std::string folder_name(const fs::path& folder) {
   std::error_code unreadable;
   return lower(fs::weakly_canonical(folder, unreadable).filename().string());
@@ -30,10 +35,9 @@ std::optional<fs::path> find_test_file(const SubmissionFile& file, const fs::pat
   if (!fs::is_directory(root, unreadable)) return std::nullopt;
   std::vector<fs::path> folders;
   for (fs::directory_iterator at(root, unreadable), end; !unreadable && at != end; at.increment(unreadable))
-    if (at->is_directory() && lower(at->path().filename().string()) == lower(file.folder))
-      folders.push_back(at->path());
+    if (at->is_directory() && is_folder_of(file, lower(at->path().filename().string()))) folders.push_back(at->path());
   std::sort(folders.begin(), folders.end());
-  if (folder_name(root) == lower(file.folder)) folders.insert(folders.begin(), root);
+  if (is_folder_of(file, folder_name(root))) folders.insert(folders.begin(), root);
   for (const fs::path& folder : folders)
     for (const std::string& name : file.dump_files)
       if (fs::is_regular_file(folder / name, unreadable)) return folder / name;
@@ -154,7 +158,7 @@ DumpRoots dump_roots(const fs::path& data) {
   DumpRoots roots{folder};
   const auto& table = submission_table();
   if (std::any_of(table.begin(), table.end(),
-                  [&](const SubmissionFile& file) { return lower(file.folder) == folder_name(folder); }))
+                  [&](const SubmissionFile& file) { return is_folder_of(file, folder_name(folder)); }))
     roots.push_back((folder / "..").lexically_normal());
   return roots;
 }

@@ -43,6 +43,16 @@ TEST_F(TestFiles, AreLookedForAroundATasksFolderToo) {
   EXPECT_TRUE(same(of_file[0], folder_ / "rte") && same(of_file[1], folder_));
 }
 
+TEST_F(TestFiles, MayHaveOtherNames) {
+  write("diagnostic/diagnostic.tsv", "index\tsentence1\tsentence2\n0\ta\tb\n");
+  write("MNLI/test_m.tsv", "index\tsentence1\tsentence2\n0\ta\tb\n");
+  write("MNLI/test-mismatched.tsv", "index\tsentence1\tsentence2\n4\ta\tb\n");
+  EXPECT_EQ(read("AX.tsv").idx, std::vector<int64_t>{0});
+  EXPECT_EQ(read("MNLI-m.tsv").idx, std::vector<int64_t>{0});
+  EXPECT_EQ(read("MNLI-mm.tsv").idx, std::vector<int64_t>{4});
+  EXPECT_EQ(dump_roots(folder_ / "diagnostic").size(), 2U);
+}
+
 TEST_F(TestFiles, OfQqpCallTheirIndexId) {
   write("QQP/test.tsv", "id\tquestion1\tquestion2\n0\ta\tb\n1\tc\td\n");
   EXPECT_EQ(read("QQP.tsv").idx, (std::vector<int64_t>{0, 1}));

@@ -25,7 +25,7 @@ struct SubmissionFile {
   LineKind kind = LineKind::tsv_class;
   std::vector<std::string> classes;     ///< class id -> how it is spelled; empty: scores, texts
   int64_t lines = 0;                    ///< official number, without the header
-  std::string folder;                   ///< of the dump
+  std::vector<std::string> folders;     ///< names that the folder of the dump may have
   std::vector<std::string> dump_files;  ///< names that the dump's test file may have
   std::string index = {};               ///< its column of indices in tsv
   int64_t questions = 0, answers = 0;   ///< official numbers of json_answers
