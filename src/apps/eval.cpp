@@ -5,6 +5,7 @@
 
 #include "peft/base/error.h"
 #include "peft/base/log.h"
+#include "peft/data/report.h"
 #include "peft/data/task.h"
 #include "peft/objectives/objective.h"
 #include "peft/train/evaluate.h"
@@ -92,9 +93,13 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
     throw_error<ConfigError>("--logits: {} has no logits of sequences", dataset.task.name);
   if (arguments.logits) write_logits(*arguments.logits, evaluation.logits);
 
-  nlohmann::ordered_json report{
-      {"adapter", folder},    {"model", target.folder.model.string()},    {"task", dataset.task.name},
-      {"split", split->name}, {"split_policy", target.data.split.policy}, {"n", split->size()}};
+  nlohmann::ordered_json report{{"adapter", folder},
+                                {"model", target.folder.model.string()},
+                                {"task", dataset.task.name},
+                                {"split", split->name},
+                                {"n", split->size()}};
+  const Json policy = describe_policy(dataset);
+  for (const auto& [key, value] : policy.items()) report[key] = value;
   if (split->hidden) {
     log_warning("{}: the labels of {} are hidden: predictions only", folder, split->name);
   } else {
