@@ -58,6 +58,14 @@ TEST_F(BenchmarkTasks, QqpTestHasIdsAndNoLabels) {
   EXPECT_EQ(split.idx, (std::vector<int64_t>{3, 1}));
 }
 
+TEST_F(BenchmarkTasks, QnliTrainHasItsLabelsByName) {
+  const EncodedSplit split = read("qnli", "QNLI/train.tsv",
+                                  "index\tquestion\tsentence\tlabel\n0\tWho \"is\" it?\tIt's me.\tnot_entailment\n"
+                                  "1\ta\tb\tentailment\n");
+  EXPECT_EQ(split.labels, (std::vector<double>{1, 0}));
+  EXPECT_EQ(ids_of(split, 0), ids("Who \"is\" it?", "It's me."));
+}
+
 // MNLI
 
 const std::string mnli_sides =

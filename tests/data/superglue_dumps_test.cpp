@@ -4,6 +4,8 @@
 #include <set>
 
 #include "fixtures.h"
+#include "peft/data/examples.h"
+#include "peft/data/split_files.h"
 #include "peft/data/task.h"
 #include "peft/metrics/metrics.h"
 
@@ -75,6 +77,35 @@ TEST_F(BenchmarkDumps, RteIsTheTaskOfTheFilesFound) {
   for (const std::string benchmark : {"glue", "superglue"}) {
     const TaskConfig task{"rte", (folder_ / benchmark).string(), 128};
     EXPECT_EQ(load_dataset(task, {}, WordTokenizer(), {"dev"}).task.name, benchmark + "/rte");
+  }
+}
+
+// SuperGLUE's copy of RTE lost quotes: apart from them, its texts and labels are those of GLUE.
+TEST_F(BenchmarkDumps, RteOfSuperGlueIsThatOfGlueButForQuotes) {
+  const auto rows = [&](const std::string& benchmark, const std::string& split) {
+    const std::string name = benchmark + "/rte";
+    const TaskSpec& spec = task_registry().at(name);
+    const DataConfig data;
+    const auto files = find_split_files(spec, {name, (folder_ / benchmark).string()}, data, {split});
+    ExampleReader reader({spec, data, split, files.at(split), spec.labels});
+    std::vector<std::string> all;
+    for (Example example; reader.next(example);)
+      all.push_back(fmt::format("{}\t{}\t{}", example.texts[0], example.texts[1], std::get<int64_t>(example.target)));
+    return all;
+  };
+  const auto without_quotes = [](std::string text) {
+    std::erase(text, '"');
+    return text;
+  };
+  for (const auto& [split, known] : {std::pair<const char*, int64_t>{"train", 70}, {"dev", 6}}) {
+    const auto glue = rows("glue", split), superglue = rows("superglue", split);
+    ASSERT_EQ(glue.size(), superglue.size());
+    int64_t different = 0;
+    for (std::size_t i = 0; i < glue.size(); ++i) {
+      different += glue[i] != superglue[i] ? 1 : 0;
+      EXPECT_EQ(without_quotes(glue[i]), without_quotes(superglue[i]));
+    }
+    EXPECT_EQ(different, known) << split;
   }
 }
 
