@@ -5,6 +5,7 @@
 
 #include "peft/base/error.h"
 #include "peft/base/log.h"
+#include "peft/data/report.h"
 #include "peft/data/task.h"
 #include "peft/objectives/objective.h"
 #include "peft/train/evaluate.h"
@@ -97,9 +98,13 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
   std::vector<std::string> written;
   if (submission != nullptr) written = submission->write(target, evaluation, *split, dataset.task);
 
-  nlohmann::ordered_json report{
-      {"adapter", folder},    {"model", target.folder.model.string()},    {"task", dataset.task.name},
-      {"split", split->name}, {"split_policy", target.data.split.policy}, {"n", split->size()}};
+  nlohmann::ordered_json report{{"adapter", folder},
+                                {"model", target.folder.model.string()},
+                                {"task", dataset.task.name},
+                                {"split", split->name},
+                                {"n", split->size()}};
+  const Json policy = describe_policy(dataset);
+  for (const auto& [key, value] : policy.items()) report[key] = value;
   if (split->hidden) {
     log_warning("{}: the labels of {} are hidden: predictions only", folder, split->name);
   } else {
