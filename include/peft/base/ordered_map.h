@@ -39,10 +39,10 @@ struct OrderedMap {
     json = ordered_object(names, std::move(json));
   }
   friend void from_json(const Json& json, OrderedMap& map) {
-    const auto members = ordered_members(json);
-    if (!members) throw Json::type_error::create(302, "not an object", &json);
+    const auto found = ordered_members(json);
+    if (!found) throw Json::type_error::create(302, "not an object", &json);
     map.members.clear();
-    for (const auto& [name, value] : *members) map.members.emplace_back(name, value->template get<T>());
+    for (const auto& [name, value] : *found) map.members.emplace_back(name, value->template get<T>());
   }
 };
 
