@@ -1,4 +1,4 @@
-// For tests/oracle/submission_test.py.
+// For tests/oracle/leaderboard_test.py.
 //   test-submission make FOLDER BENCHMARK [ROOT]: every file, with predictions that follow from the indices, as the
 //   test computes them too test-submission check PLACE [ROOT]: the failures, a line each
 #include <fmt/format.h>
