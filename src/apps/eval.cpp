@@ -5,6 +5,7 @@
 
 #include "peft/base/error.h"
 #include "peft/base/log.h"
+#include "peft/data/report.h"
 #include "peft/data/task.h"
 #include "peft/objectives/objective.h"
 #include "peft/train/evaluate.h"
@@ -36,9 +37,11 @@ void check_fit(const ModelSession& session, TaskInfo task, const EncodedSplit& s
   session.check_rows(split);
 }
 
-/// Rows of the head and classes of the data stand in one order: that of the task or of data.labels, else the head's own; where nobody names
-/// them, load_dataset() must find them first. Gives class of the head -> class of the task where the task joins some of them.
+/// Rows of the head and classes of the data stand in one order: that of the task or of data.labels, else the head's own. A head without
+/// names is left to evaluate_adapter(), which first looks whether it fits. Gives class of the head -> class of the task where the task joins
+/// some of them.
 std::optional<std::vector<int64_t>> choose_labels(ModelSession& session, EvalTarget& target) {
+  if (session.labels().empty()) return std::nullopt;
   if (!outputs_from_file(target.task)) {
     const TaskSpec& spec = task_registry().at(target.task.name);
     auto merged = merged_classes(session.labels(), spec);
@@ -81,8 +84,8 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
   const Dataset dataset = load_dataset(target.task, target.data, session.tokenizer(), {split_name});
   const EncodedSplit* split = dataset.find(split_name);
   if (split == nullptr) throw_error<DataError>("{}: no {} split", target.task.data, split_name);
-  if (session.labels().empty()) session.order_labels(dataset.task.labels);
   check_fit(session, dataset.task, *split, merged.has_value());
+  if (session.labels().empty()) session.order_labels(dataset.task.labels);  // with a warning
 
   const Evaluation evaluation =
       merged ? evaluate_merged(session.model(), session.method(), *split, dataset.task, session.labels(), *merged)
@@ -97,9 +100,13 @@ nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArg
   std::vector<std::string> written;
   if (submission != nullptr) written = submission->write(target, evaluation, *split, dataset.task);
 
-  nlohmann::ordered_json report{
-      {"adapter", folder},    {"model", target.folder.model.string()},    {"task", dataset.task.name},
-      {"split", split->name}, {"split_policy", target.data.split.policy}, {"n", split->size()}};
+  nlohmann::ordered_json report{{"adapter", folder},
+                                {"model", target.folder.model.string()},
+                                {"task", dataset.task.name},
+                                {"split", split->name},
+                                {"n", split->size()}};
+  const Json policy = describe_policy(dataset);
+  for (const auto& [key, value] : policy.items()) report[key] = value;
   if (split->hidden) {
     log_warning("{}: the labels of {} are hidden: predictions only", folder, split->name);
   } else {

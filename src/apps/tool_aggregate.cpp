@@ -60,33 +60,35 @@ OrderedJson json_of(const std::string& benchmark, const AggregateResult& result,
       {"benchmark", benchmark},    {"score", or_null(result.mean)},  {"partial", !result.missing.empty()},
       {"missing", result.missing}, {"tasks", OrderedJson::object()}, {"failed", OrderedJson::array()}};
   for (const AggregateResult::Task& task : result.tasks)
-    report["tasks"][task.task] = {
-        {"metric", task.score},          {"n", task.spread.n},
-        {"mean", task.spread.mean},      {"standard_deviation", or_null(task.spread.deviation)},
-        {"median", task.spread.median},  {"minimum", task.spread.minimum},
-        {"maximum", task.spread.maximum}};
+    report["tasks"][task.task] = {{"metric", task.score},
+                                  {"split", task.split},
+                                  {"n", task.spread.n},
+                                  {"mean", task.spread.mean},
+                                  {"standard_deviation", or_null(task.spread.deviation)},
+                                  {"median", task.spread.median},
+                                  {"minimum", task.spread.minimum},
+                                  {"maximum", task.spread.maximum}};
   for (const FailedRun& run : runs.failed)
     report["failed"].push_back({{"run", run.run}, {"task", run.task}, {"reason", run.reason}});
-  if (!runs.note.empty()) report["note"] = runs.note;
   return report;
 }
 
 std::string percent(double fraction) { return fmt::format("{:.1f}", 100 * fraction); }
 
 std::string table_of(const std::string& benchmark, const AggregateResult& result, const BenchmarkRuns& runs) {
-  using Row = std::array<std::string, 8>;
-  std::vector<Row> rows{{"task", "metric", "seeds", "mean", "sd", "median", "min", "max"}};
-  for (const auto& [task, score, spread] : result.tasks)
-    rows.push_back({task, score, std::to_string(spread.n), percent(spread.mean),
+  using Row = std::array<std::string, 9>;
+  std::vector<Row> rows{{"task", "metric", "split", "seeds", "mean", "sd", "median", "min", "max"}};
+  for (const auto& [task, score, split, spread] : result.tasks)
+    rows.push_back({task, score, split, std::to_string(spread.n), percent(spread.mean),
                     spread.deviation ? percent(*spread.deviation) : "-", percent(spread.median),
                     percent(spread.minimum), percent(spread.maximum)});
-  std::array<std::size_t, 8> widths{};
+  std::array<std::size_t, 9> widths{};
   for (const Row& row : rows)
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
   std::string text;
   for (const Row& row : rows) {
-    text += fmt::format("{:<{}}  {:<{}}", row[0], widths[0], row[1], widths[1]);
-    for (std::size_t i = 2; i < row.size(); ++i) text += fmt::format("  {:>{}}", row[i], widths[i]);
+    text += fmt::format("{:<{}}  {:<{}}  {:<{}}", row[0], widths[0], row[1], widths[1], row[2], widths[2]);
+    for (std::size_t i = 3; i < row.size(); ++i) text += fmt::format("  {:>{}}", row[i], widths[i]);
     text += "\n";
   }
   const std::size_t all = result.tasks.size() + result.missing.size();
@@ -96,7 +98,9 @@ std::string table_of(const std::string& benchmark, const AggregateResult& result
   if (!result.missing.empty()) text += fmt::format("missing: {}\n", fmt::join(result.missing, ", "));
   for (const FailedRun& run : runs.failed)
     text += fmt::format("failed, not counted: {} ({}): {}\n", run.run, run.task, run.reason);
-  if (!runs.note.empty()) text += fmt::format("every score: {}\n", runs.note);
+  if (std::any_of(result.tasks.begin(), result.tasks.end(),
+                  [](const auto& task) { return task.split.starts_with("dev"); }))
+    text += "dev: selected on the reported split\n";
   return text;
 }
 

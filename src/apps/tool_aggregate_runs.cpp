@@ -45,9 +45,9 @@ std::string different_key(const Json& a, const Json& b) {
   return key;
 }
 
-/// eval_NAME -> NAME, where the value is a number.
-std::map<std::string, double> scores_in(const Json& metrics) {
-  constexpr std::string_view prefix = "eval_";
+/// The numbers of the reported split: test_NAME -> NAME, or eval_NAME -> NAME of dev.
+std::map<std::string, double> scores_in(const Json& metrics, const std::string& split) {
+  const std::string prefix = split == "test" ? "test_" : "eval_";
   std::map<std::string, double> scores;
   for (const auto& [key, value] : metrics.items())
     if (key.starts_with(prefix) && value.is_number()) scores[key.substr(prefix.size())] = value.get<double>();
@@ -59,7 +59,6 @@ std::map<std::string, double> scores_in(const Json& metrics) {
 BenchmarkRuns read_runs(const std::vector<std::string>& folders) {
   BenchmarkRuns runs;
   std::set<fs::path> seen;
-  std::set<std::string> notes;
   std::map<std::string, std::pair<std::string, Json>> recipes;  // task -> its first run
   for (const std::string& name : folders) {
     const fs::path folder = name;
@@ -83,10 +82,12 @@ BenchmarkRuns read_runs(const std::vector<std::string>& folders) {
     if (const std::string key = fresh ? "" : different_key(first->second.second, recipe(config)); !key.empty())
       log_warning("{} and {}: runs of {} count as seeds, but these differ in {}", first->second.first, name, full, key);
     const Json metrics = object_in(folder / "metrics.json");
-    runs.finished.push_back({name, full, scores_in(metrics)});
-    notes.insert(text_at(metrics, "note"));
+    const std::string split = text_at(metrics, "reported_split") == "test" ? "test" : "dev";
+    auto scores = scores_in(metrics, split);
+    if (full == "mnli" && split == "test" && text_at(metrics, "split_policy") == "dept" && scores.contains("accuracy"))
+      scores["accuracy_matched"] = scores["accuracy"];  // the file that this policy tests with
+    runs.finished.push_back({name, full, std::move(scores), split});
   }
-  if (notes.size() == 1) runs.note = *notes.begin();
   return runs;
 }
 

@@ -15,7 +15,6 @@ struct FailedRun {
 struct BenchmarkRuns {
   std::vector<RunScores> finished;
   std::vector<FailedRun> failed;  ///< stopped by a guard, or not finished
-  std::string note;               ///< what the runs say of their scores; empty: they differ, or say nothing
 };
 
 /// Warns where runs of one task differ in more than their seeds. Throws ConfigError on a folder that is given twice, DataError on one

@@ -20,7 +20,7 @@ constexpr const char* kRemark = "one seed a side: the tests see the sampling of 
 
 struct CompareArguments {
   std::vector<std::string> paths;
-  std::string split = "dev", metric;
+  std::string split, metric;
   int64_t resamples = 10'000;
   uint64_t seed = 0;
 };
@@ -34,9 +34,10 @@ std::optional<CompareArguments> parse_compare(int argc, char** argv) {
       "two are compared with the first, a line each, with p adjusted by Holm's method");
   options.add_options()("paths", "run folders, or predictions files with idx and reference",
                         cxxopts::value<std::vector<std::string>>(), "A B [C...]")(
-      "split", "of run folders: predictions/NAME.jsonl", cxxopts::value(arguments.split)->default_value("dev"), "NAME")(
-      "metric", "one metric (default: the first one of the runs' task)", cxxopts::value(arguments.metric), "NAME")(
-      "bootstrap", "resamples", cxxopts::value(arguments.resamples)->default_value("10000"), "B")(
+      "split", "of run folders: predictions/NAME.jsonl (default: the one that the run reports, dev or test)",
+      cxxopts::value(arguments.split),
+      "NAME")("metric", "one metric (default: the first one of the runs' task)", cxxopts::value(arguments.metric),
+              "NAME")("bootstrap", "resamples", cxxopts::value(arguments.resamples)->default_value("10000"), "B")(
       "bootstrap-seed", "seed of the resamples", cxxopts::value(arguments.seed)->default_value("0"), "S");
   options.parse_positional("paths");
   options.positional_help("A B [C...]");
@@ -51,7 +52,7 @@ std::optional<CompareArguments> parse_compare(int argc, char** argv) {
     throw_error<ConfigError>("peft-tool compare: {} given; expected two or more run folders or predictions files",
                              arguments.paths.size());
   if (arguments.resamples < 1) throw_error<ConfigError>("--bootstrap {}: expected at least 1", arguments.resamples);
-  arguments.split = canonical_split(arguments.split);
+  if (!arguments.split.empty()) arguments.split = canonical_split(arguments.split);
   return arguments;
 }
 
@@ -169,8 +170,11 @@ int tool_compare(int argc, char** argv) {
     add_holm(reports, "p_bootstrap");
     add_holm(reports, "p_mcnemar");
   }
+  const std::string& told = sides.front().split.empty() ? sides.back().split : sides.front().split;
+  const OrderedJson split = told.empty() ? OrderedJson() : OrderedJson(told);
   for (OrderedJson& report : reports) {
-    report.update({{"metric", metric}, {"n", scored.front().rows()}, {"seeds", {1, 1}}, {"remark", kRemark}});
+    report.update(
+        {{"metric", metric}, {"split", split}, {"n", scored.front().rows()}, {"seeds", {1, 1}}, {"remark", kRemark}});
     print_result(report.dump() + "\n");
   }
   return static_cast<int>(ExitCode::done);

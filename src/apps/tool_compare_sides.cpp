@@ -63,6 +63,21 @@ void check_equal(const char* what, const Values& first, const Values& values, co
   }
 }
 
+/// The split that the run reports.
+std::string reported_split(const fs::path& folder) {
+  const fs::path file = folder / "metrics.json";
+  const Json metrics = path_exists(file) ? read_json_file<DataError>(file) : Json();
+  return metrics.is_object() && metrics.value("reported_split", Json()) == "test" ? "test" : "dev";
+}
+
+/// Parts of a split number their rows each from 0.
+void add_parts_to_ids(PredictedValues& values) {
+  const auto& parts = values.parts.rows;
+  if (parts.size() != values.predictions.rows.size()) return;
+  for (std::size_t row = 0; row < parts.size(); ++row)
+    values.predictions.ids[row] = {{"part", parts[row]}, {"idx", values.predictions.ids[row]}};
+}
+
 }  // namespace
 
 ComparedSide read_side(const std::string& path, const std::string& split) {
@@ -70,7 +85,8 @@ ComparedSide read_side(const std::string& path, const std::string& split) {
   std::string file = path;
   if (std::error_code ignored; fs::is_directory(path, ignored)) {
     read_task(path, side);
-    file = (fs::path(path) / "predictions" / (split + ".jsonl")).string();
+    side.split = split.empty() ? reported_split(path) : split;
+    file = (fs::path(path) / "predictions" / (side.split + ".jsonl")).string();
     if (!path_exists(file)) {
       const fs::path folder = fs::path(path) / "predictions";
       throw_error<DataError>("{}: missing; {} holds {}", file, (path_exists(folder) ? folder : fs::path(path)).string(),
@@ -83,6 +99,7 @@ ComparedSide read_side(const std::string& path, const std::string& split) {
   const Values& predictions = side.values.predictions;
   for (std::size_t row = 0; row < predictions.rows.size(); ++row)
     if (predictions.ids[row].is_null()) predictions.fail(row, "no idx; rows of two runs are matched by it");
+  add_parts_to_ids(side.values);
   const std::size_t n = predictions.rows.size(), references = side.values.references.rows.size();
   if (references != n)
     throw_error<DataError>("{}: {} of {} rows have a reference; runs can be compared where the labels are known", file,

@@ -147,7 +147,7 @@ std::string id_text(const Json& id) { return id.is_string() ? id.get<std::string
 
 PredictedValues read_predictions(const std::string& file, const std::string& adapter) {
   PredictedValues read;
-  read.predictions.file = read.references.file = read.groups.file = file;
+  read.predictions.file = read.references.file = read.groups.file = read.parts.file = file;
   for_lines(file, [&](int64_t line, std::string_view text, Json row) {
     if (!row.is_object()) return add(read.predictions, line, std::move(row));
     const std::string where = fmt::format("{}:{}", file, line);
@@ -161,6 +161,7 @@ PredictedValues read_predictions(const std::string& file, const std::string& ada
     add(read.predictions, line, answers.at(*key), id_of(row));
     if (row.contains("reference")) add(read.references, line, row["reference"]);
     if (row.contains("group")) add(read.groups, line, row["group"]);
+    if (row.contains("part")) add(read.parts, line, row["part"]);
   });
   return read;
 }

@@ -30,8 +30,8 @@ struct Values {
 /// What a file of predictions tells.
 struct PredictedValues {
   Values predictions;
-  std::vector<std::string> names;  ///< class id -> name; empty: not told
-  Values references, groups;       ///< of a predictions file (docs/tasks.md#predictions-files); empty: not told
+  std::vector<std::string> names;    ///< class id -> name; empty: not told
+  Values references, groups, parts;  ///< of a predictions file (docs/tasks.md#predictions-files); empty: not told
 };
 
 /// Plain JSON values, a predictions file of ours, or what peft-predict wrote, one a line. `adapter`: whose answers, where rows hold those

@@ -18,7 +18,7 @@ using Rule = TaskSpec::DeptRule;
 using Rows = SplitOrigin::Rows;
 
 constexpr int64_t thousand = 1000;        // rows of dev that dept takes from train
-constexpr int64_t most_held_out = 1000;   // by default, of holdout
+constexpr double most_held_out = 1000;    // by default, of holdout
 constexpr double default_held_out = 0.1;  // of train
 
 bool passages_are_permuted(const TaskSpec& spec) {
@@ -53,14 +53,15 @@ void check_companions(const SplitConfig& split) {
 
 // Rows of train that holdout takes.
 int64_t held_out_rows(int64_t rows, const SplitConfig& split, const std::string& file) {
-  const auto share = [&](double part) { return std::max<int64_t>(1, static_cast<int64_t>(double(rows) * part)); };
-  const int64_t wanted = !split.dev_size        ? std::min(most_held_out, share(default_held_out))
-                         : *split.dev_size >= 1 ? static_cast<int64_t>(*split.dev_size)
-                                                : share(*split.dev_size);
-  if (wanted >= rows)
+  constexpr double rounding = 1e-9;  // 0.29 of 100 rows are 29, though their product lies below
+  const auto share = [&](double part) { return std::max(1.0, std::floor(double(rows) * part + rounding)); };
+  const double wanted = !split.dev_size        ? std::min(most_held_out, share(default_held_out))
+                        : *split.dev_size >= 1 ? *split.dev_size
+                                               : share(*split.dev_size);
+  if (wanted >= double(rows))
     throw_error<DataError>("{}: {} examples, data.dev_size holds {} of them out: none is left to train on", file, rows,
                            wanted);
-  return wanted;
+  return static_cast<int64_t>(wanted);
 }
 
 // How many of `wanted` examples come from each class: its share, rounded by the largest remainders.

@@ -85,6 +85,8 @@ Json test_metrics(const Evaluation& evaluation, const JobData& data) {
   constexpr std::string_view prefix = "eval_";
   const Json scores = evaluation_metrics(evaluation, *data.test, data.dataset->task);
   for (const auto& [key, value] : scores.items()) metrics["test_" + key.substr(prefix.size())] = value;
+  if (const Json majority = majority_scores(*data.test, data.dataset->task); !majority.is_null())
+    metrics["test_majority"] = majority;
   return metrics;
 }
 

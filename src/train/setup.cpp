@@ -27,11 +27,14 @@ void order_own_head(const Bank& bank, int64_t k, const std::vector<std::string>&
   const auto layer = std::find_if(head.begin(), head.end(), [](const HeadLayer& l) { return l.to_labels; });
   const Linear* own = layer == head.end() ? nullptr : bank.model.head_linear(layer->module);
   if (own == nullptr || own->out_features() != outputs) return;  // drawn anew
+  const bool frozen = config.modules_to_save.is_array() && config.modules_to_save.empty();
+  const std::vector<std::string> names = model_labels(bank.model.folder(), outputs);
+  if (names.empty() && !frozen) return;  // rows that train find their classes
   const std::string file = (bank.model.folder() / "config.json").string();
   try {
-    order_labels(bank.model, *bank.method, k, model_labels(bank.model.folder(), outputs), labels, file);
+    order_labels(bank.model, *bank.method, k, names, labels, file);
   } catch (const DataError& error) {
-    if (config.modules_to_save.is_array() && config.modules_to_save.empty()) throw;  // the head stays as it is
+    if (frozen) throw;
     log_warning("{}; the trained head starts from its rows in their order", error.what());
   }
 }

@@ -66,3 +66,11 @@ def test_runs_of_another_task_are_passed_over_by_a_benchmark(runs):
     done = run("peft-tool", "aggregate", "--benchmark", "glue8", *runs)
     assert done.returncode == 0 and "no finished run" in done.stdout and "missing: mnli, qqp," in done.stdout
     assert done.stderr.count("passed over: its task is not part of glue8") == 2
+
+
+def test_a_run_with_a_test_split_is_compared_on_it(world):
+    split = {"data": {"split_policy": "holdout", "dev_size": 20}}
+    runs = [world.finished(world.config("linear_probe", world.path / f"holdout-{seed}", {"max_steps": 3, "seed": seed}, **split)) for seed in (1, 2)]
+    assert metrics(runs[0])["reported_split"] == "test" and metrics(runs[0])["test_majority"]["accuracy"] == 13 / 25
+    got = json.loads(succeed("peft-tool", "compare", *runs, "--bootstrap", 50))
+    assert (got["split"], got["n"]) == ("test", 25) and got["a"] == metrics(runs[0])["test_accuracy"]

@@ -71,7 +71,7 @@ def test_dev_chooses_and_test_is_reported(dept):
     assert found["eval_samples"] == found["test_samples"] == PAIRS // 2
     for split, prefix in (("dev", "eval"), ("test", "test")):
         again = evaluate(dept, "--split", split)
-        assert again["accuracy"] == found[f"{prefix}_accuracy"] and again["split_policy"] == "dept"
+        assert again["accuracy"] == found[f"{prefix}_accuracy"] and (again["split_policy"], again["split_seed"]) == ("dept", 42)
         assert again["loss"] == pytest.approx(found[f"{prefix}_loss"], rel=1e-6)
 
 

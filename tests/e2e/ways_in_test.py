@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from e2e_runs import BIN, ENVIRONMENT, ROOT, World, contents, run
 
-SUBCOMMANDS = ["import", "init", "inspect", "list", "logits", "merge", "schema", "score", "tokenize"]
+SUBCOMMANDS = ["aggregate", "compare", "data", "import", "init", "inspect", "list", "logits", "merge", "schema", "score", "tokenize"]
 HELPS = [("peft-train",), ("peft-eval",), ("peft-sweep",), ("peft-tool",), *(("peft-tool", name) for name in SUBCOMMANDS)]
 METHODS = ["adept", "bitfit", "dept", "full", "linear_probe", "lora", "ntk_attention", "p_tuning", "p_tuning_v2", "prefix", "prompt"]
 

@@ -14,14 +14,15 @@ using testing::HasSubstr;
 
 // The published rows that the benchmarks' definitions are checked with.
 TEST(Aggregate, Glue8IsTheMeanThatPapersPrint) {
-  const AggregateResult got = aggregate("glue8", {{"a", "mnli", {{"accuracy_m", 0.850}, {"accuracy_mm", 0.1}}},
-                                                  {"b", "qqp", {{"accuracy", 0.904}, {"f1", 0.1}}},
-                                                  {"c", "qnli", {{"accuracy", 0.932}}},
-                                                  {"d", "sst2", {{"accuracy", 0.942}}},
-                                                  {"e", "stsb", {{"pearson", 0.908}, {"spearman", 0.1}}},
-                                                  {"f", "mrpc", {{"accuracy", 0.907}, {"f1", 0.1}}},
-                                                  {"g", "glue/rte", {{"accuracy", 0.791}}},
-                                                  {"h", "cola", {{"mcc", 0.638}, {"accuracy", 0.1}}}});
+  const AggregateResult got =
+      aggregate("glue8", {{"a", "mnli", {{"accuracy_matched", 0.850}, {"accuracy_mismatched", 0.1}}},
+                          {"b", "qqp", {{"accuracy", 0.904}, {"f1", 0.1}}},
+                          {"c", "qnli", {{"accuracy", 0.932}}},
+                          {"d", "sst2", {{"accuracy", 0.942}}},
+                          {"e", "stsb", {{"pearson", 0.908}, {"spearman", 0.1}}},
+                          {"f", "mrpc", {{"accuracy", 0.907}, {"f1", 0.1}}},
+                          {"g", "glue/rte", {{"accuracy", 0.791}}},
+                          {"h", "cola", {{"mcc", 0.638}, {"accuracy", 0.1}}}});
   EXPECT_NEAR(*got.mean, 0.859, 1e-12);
   EXPECT_TRUE(got.missing.empty());
   EXPECT_EQ(got.tasks.front().score, "accuracy (matched)");
@@ -38,13 +39,14 @@ TEST(Aggregate, SuperGlue5IsThatOfDept) {
 }
 
 TEST(Aggregate, MetricsOfATaskAreAveragedFirst) {
-  const AggregateResult glue = aggregate("glue", {{"a", "mrpc", {{"accuracy", 0.8}, {"f1", 0.9}}},
-                                                  {"b", "mnli", {{"accuracy_m", 0.6}, {"accuracy_mm", 0.7}}}});
+  const AggregateResult glue =
+      aggregate("glue", {{"a", "mrpc", {{"accuracy", 0.8}, {"f1", 0.9}}},
+                         {"b", "mnli", {{"accuracy_matched", 0.6}, {"accuracy_mismatched", 0.7}}}});
   EXPECT_EQ(glue.tasks.size(), 2U);
   EXPECT_NEAR(*glue.mean, (0.85 + 0.65) / 2, 1e-12);
   EXPECT_THAT(glue.missing, ElementsAre("cola", "sst2", "stsb", "qqp", "qnli", "glue/rte", "wnli"));
   const AggregateResult pooled = aggregate("glue", {{"b", "mnli", {{"accuracy", 0.7}}}});
-  EXPECT_EQ(pooled.tasks.front().score, "accuracy (pooled)");
+  EXPECT_EQ(pooled.tasks.front().score, "accuracy (whole split)");
 }
 
 TEST(Aggregate, SeveralRunsOfATaskAreItsSeeds) {
@@ -82,7 +84,7 @@ TEST(Aggregate, RunsWithoutTheMetricAreNamed) {
   };
   EXPECT_THAT(message({{"runs/x", "mrpc", {{"accuracy", 0.8}}}}), HasSubstr("runs/x: no f1"));
   EXPECT_THAT(message({{"runs/a", "mnli", {{"accuracy", 0.8}}},
-                       {"runs/b", "mnli", {{"accuracy_m", 0.8}, {"accuracy_mm", 0.8}}}}),
+                       {"runs/b", "mnli", {{"accuracy_matched", 0.8}, {"accuracy_mismatched", 0.8}}}}),
               HasSubstr("runs/b"));
   EXPECT_THROW(aggregate("glue9", {}), ConfigError);
 }
@@ -92,7 +94,8 @@ TEST(Aggregate, EveryMetricIsOneOfOurs) {
     for (const AggregateTask& task : aggregates().at(name).tasks)
       for (const TaskScore& score : task.scores)
         for (const std::string& metric : score.metrics)
-          EXPECT_TRUE(metric_known(metric) || metric == "accuracy_m" || metric == "accuracy_mm") << metric;
+          EXPECT_TRUE(metric_known(metric) || metric == "accuracy_matched" || metric == "accuracy_mismatched")
+              << metric;
 }
 
 }  // namespace

@@ -146,6 +146,32 @@ def test_runs_tell_their_metric_and_the_order_of_their_labels(tmp_path):
     assert got["a"] == pytest.approx(sk.f1_score(references, a), abs=1e-12)
 
 
+def test_the_reported_split_is_compared(tmp_path):
+    runs = []
+    for name, right in (("a", [1, 1, 0]), ("b", [0, 1, 0])):
+        run = write_run(tmp_path / name, "sst2", rows_of(["positive"], ["positive"]), metrics={"reported_split": "test"})
+        write_rows(run / "predictions" / "test.jsonl", rows_of([["negative", "positive"][x] for x in right], ["positive"] * 3))
+        runs.append(run)
+    [got] = answer("compare", *runs, "--bootstrap", 5)
+    assert (got["n"], got["split"], got["only_a"]) == (3, "test", 1)
+    [got] = answer("compare", *runs, "--bootstrap", 5, "--split", "dev")
+    assert (got["n"], got["split"]) == (1, "dev")
+    [got] = answer("compare", *(run / "predictions" / "test.jsonl" for run in runs), "--bootstrap", 5, "--metric", "accuracy")
+    assert got["n"] == 3 and got["split"] is None
+
+
+def test_rows_of_parts_and_of_passages_keep_their_own_numbers(tmp_path):
+    rows = [{"idx": i, "part": part, "prediction": p, "reference": 1} for part in ("matched", "mismatched") for i, p in enumerate([1, 0])]
+    nested = [{"idx": {"passage": i, "query": 0}, "prediction": p, "reference": 1} for i, p in enumerate([1, 0])]
+    for kind in (rows, nested):
+        a, b = write_rows(tmp_path / "a", kind), write_rows(tmp_path / "b", kind[::-1])
+        [got] = answer("compare", a, b, "--metric", "accuracy", "--bootstrap", 5)
+        assert (got["n"], got["a"], got["only_a"], got["only_b"]) == (len(kind), 0.5, 0, 0)
+    write_rows(tmp_path / "a", rows), write_rows(tmp_path / "b", rows[:3])
+    error = ask("compare", tmp_path / "a", tmp_path / "b", "--metric", "accuracy")[2]
+    assert f'b: no row with idx {{"idx":1,"part":"mismatched"}}, which {tmp_path}/a:4 has' in error
+
+
 def holm(p):
     """Each p times the number of tests that are left, never below the one before."""
     order, adjusted, largest = np.argsort(p, kind="stable"), [0.0] * len(p), 0.0
@@ -215,9 +241,9 @@ def test_bad_arguments_are_one_clear_line(tmp_path):
         assert status == code and message in error and "\n" not in error and text == "", (arguments, status, error)
 
 
-GLUE8 = {"mnli": ("accuracy_m", 85.0), "qqp": ("accuracy", 90.4), "qnli": ("accuracy", 93.2), "sst2": ("accuracy", 94.2),
+GLUE8 = {"mnli": ("accuracy_matched", 85.0), "qqp": ("accuracy", 90.4), "qnli": ("accuracy", 93.2), "sst2": ("accuracy", 94.2),
          "stsb": ("pearson", 90.8), "mrpc": ("accuracy", 90.7), "glue/rte": ("accuracy", 79.1), "cola": ("mcc", 63.8)}  # fmt: skip
-KNOWN = ["sst2", "stsb", "mrpc", "glue/rte", "cola", "qnli"]  # tasks that can be trained here today
+KNOWN = ["sst2", "stsb", "mrpc", "glue/rte", "cola", "qnli"]
 
 
 def write_glue(tmp_path, tasks):
@@ -230,11 +256,26 @@ def test_a_benchmark_is_the_mean_over_its_tasks_and_says_what_is_missing(tmp_pat
     got = json.loads(text)
     assert code == 0 and got["partial"] and got["missing"] == ["mnli", "qqp"] and got["failed"] == []
     assert got["score"] == pytest.approx(np.mean([GLUE8[t][1] for t in KNOWN]) / 100, abs=1e-12)
-    assert got["tasks"]["cola"] == {"metric": "mcc", "n": 1, "mean": 0.638, "standard_deviation": None, "median": 0.638, "minimum": 0.638, "maximum": 0.638}
-    assert got["note"] == "selected on the reported split"
+    assert got["tasks"]["cola"] == {"metric": "mcc", "split": "dev", "n": 1, "mean": 0.638, "standard_deviation": None, "median": 0.638, "minimum": 0.638, "maximum": 0.638}
     text, code, _ = ask("aggregate", "--benchmark", "glue8", *runs)
-    assert code == 0 and "glue8 (partial: 6 of 8 tasks)  85.3\nmissing: mnli, qqp\n" in text
-    assert [line.split() for line in text.splitlines() if line.startswith("cola")] == [["cola", "mcc", "1", "63.8", "-", "63.8", "63.8", "63.8"]]
+    assert code == 0 and "glue8 (partial: 6 of 8 tasks)  85.3\nmissing: mnli, qqp\ndev: selected on the reported split\n" in text
+    assert [line.split() for line in text.splitlines() if line.startswith("cola")] == [["cola", "mcc", "dev", "1", "63.8", "-", "63.8", "63.8", "63.8"]]
+
+
+def test_all_eight_tasks_give_the_published_mean(tmp_path):
+    text, code, _ = ask("aggregate", "--benchmark", "glue8", *write_glue(tmp_path, GLUE8))
+    assert code == 0 and "\nglue8  85.9\n" in text and "missing" not in text
+
+
+def test_a_reported_test_split_counts_and_is_named(tmp_path):
+    both = {"eval_accuracy": 0.9, "test_accuracy": 0.6, "reported_split": "test", "split_policy": "dept"}
+    runs = [write_run(tmp_path / "a", "mnli", metrics=both), write_run(tmp_path / "b", "qnli", metrics={"eval_accuracy": 0.8, "reported_split": "dev"}),
+            write_run(tmp_path / "c", "qnli", metrics=both, seed=2)]  # fmt: skip
+    tasks = json.loads(ask("aggregate", "--benchmark", "glue8", "--json", *runs)[0])["tasks"]
+    assert tasks["mnli"]["mean"] == 0.6 and tasks["mnli"]["split"] == "test"
+    assert tasks["mnli"]["metric"] == "accuracy (matched)", "the policy tests with the matched file"
+    assert tasks["qnli"]["mean"] == pytest.approx(0.7) and tasks["qnli"]["split"] == "dev, test"
+    assert "selected on the reported split" not in ask("aggregate", "--benchmark", "glue8", runs[0])[0]
 
 
 def test_runs_of_one_task_are_seeds_and_stopped_ones_are_listed(tmp_path):

@@ -265,11 +265,28 @@ TEST(BankKey, PassesOverWhatMayDifferInABank) {
   KeysPerJob keys;
   run.visit(keys);
   std::set<std::string> expected{"data", "output", "task.data"};
-  for (const char* key :
-       {"adam_beta1",    "adam_beta2",    "adam_epsilon",          "data_seed",     "early_stopping_patience",
-        "eval_steps",    "learning_rate", "learning_rates",        "logging_steps", "lr_scheduler_type",
-        "max_grad_norm", "max_steps",     "metric_for_best_model", "momentum",      "num_train_epochs",
-        "save_steps",    "seed",          "warmup_ratio",          "warmup_steps",  "weight_decay"}) {
+  for (const char* key : {"class_weights",
+                          "label_smoothing_factor",
+                          "adam_beta1",
+                          "adam_beta2",
+                          "adam_epsilon",
+                          "data_seed",
+                          "early_stopping_patience",
+                          "eval_steps",
+                          "learning_rate",
+                          "learning_rates",
+                          "logging_steps",
+                          "lr_scheduler_type",
+                          "max_grad_norm",
+                          "max_steps",
+                          "metric_for_best_model",
+                          "momentum",
+                          "num_train_epochs",
+                          "save_steps",
+                          "seed",
+                          "warmup_ratio",
+                          "warmup_steps",
+                          "weight_decay"}) {
     expected.insert(std::string("train.") + key);
   }
   for (const char* key : {"alpha_pattern", "init_from", "init_head", "lora_alpha", "lora_dropout"})

@@ -37,7 +37,8 @@ struct FirstStep {
                           {.seed = seed, .batch_size = *config.train.batch_size});
     std::vector<BatchExample> examples;
     std::vector<int64_t> ids;
-    for (const int64_t e : sampler.at(0).micro_batches.front()) {
+    const Step step = sampler.at(0);
+    for (const int64_t e : step.micro_batches.front()) {
       examples.push_back({&split, e, 0, static_cast<int64_t>(ids.size())});
       ids.push_back(static_cast<int64_t>(split.labels[e]));
     }
@@ -56,8 +57,11 @@ double first_loss(const RunConfig& config) {
 
 TEST(LossWeights, TheLossOfAStepIsTorchs) {
   const TinyTask task("loss_weights");
-  const std::vector<std::pair<Json, double>> cases{
-      {nullptr, 0.0}, {{{"no", 0.3}, {"yes", 2.0}}, 0.0}, {nullptr, 0.2}, {{{"yes", 0.25}}, 0.1}, {{{"no", 0}}, 0.0}};
+  const std::vector<std::pair<Json, double>> cases{{nullptr, 0.0},
+                                                   {Json{{"no", 0.3}, {"yes", 2.0}}, 0.0},
+                                                   {nullptr, 0.2},
+                                                   {Json::object({{"yes", 0.25}}), 0.1},
+                                                   {Json::object({{"no", 0}}), 0.0}};
   int number = 0;
   for (const auto& [weights, smoothing] : cases) {
     const RunConfig config =
@@ -115,9 +119,9 @@ struct Data {
 TEST(LossWeights, BalancedClassesCountTheSame) {
   const Data data;
   EXPECT_THAT(data.of("balanced").classes, ElementsAre(DoubleEq(10.0 / 18), DoubleEq(10.0 / 9), DoubleEq(10.0 / 3)));
-  EXPECT_THAT(data.of({{"b", 2}}).classes, ElementsAre(1, 2, 1));
+  EXPECT_THAT(data.of(Json::object({{"b", 2}})).classes, ElementsAre(1, 2, 1));
   EXPECT_TRUE(data.of(nullptr).plain());
-  EXPECT_TRUE(data.of({{"a", 1}}).plain());
+  EXPECT_TRUE(data.of(Json::object({{"a", 1}})).plain());
   EXPECT_FALSE(data.of(nullptr, 0.1).plain());
 }
 
@@ -125,7 +129,7 @@ TEST(LossWeights, WhatCannotBeWeighedIsRefused) {
   Data data;
   EXPECT_THAT(
       [&] {
-        data.of({{"B", 2}});
+        data.of(Json::object({{"B", 2}}));
       },
       ThrowsMessage<ConfigError>("train.class_weights: no class is called \"B\"; the classes are a, b, c; did "
                                  "you mean \"b\"?"));

@@ -133,9 +133,9 @@ TEST_F(Sweep, SummaryHasTheTestSplitThatAPolicyReports) {
   const SweepConfig sweep =
       read({{"train.learning_rate", {0.1, 0.2}}, {"data.k_shot", {4}}, {"data.k_shot_seed", {1, 2, 3}}});
   std::vector<SweepOutcome> outcomes(6);
-  for (std::size_t i = 0; i < 3; ++i) {
-    outcomes[i].metrics = metrics(0.5);
-    outcomes[i].metrics.update({{"split_policy", "dept"}, {"test_accuracy", std::vector{0.2, 0.6, 0.4}[i]}});
+  for (std::size_t i = 0; i < 3; ++i) {  // of the first rate, which varies fastest
+    outcomes[2 * i].metrics = metrics(0.5);
+    outcomes[2 * i].metrics.update({{"split_policy", "dept"}, {"test_accuracy", std::vector{0.2, 0.6, 0.4}[i]}});
   }
   const SweepSummary summary = summarise(sweep.runs, outcomes);
   ASSERT_EQ(summary.rows.size(), 2U) << "which examples are drawn is a seed";

@@ -40,11 +40,12 @@ Spread spread_of(std::vector<double> values);
 struct RunScores {
   std::string run, task;                  ///< its folder, and the task's full name
   std::map<std::string, double> metrics;  ///< fractions, by name
+  std::string split = "dev";              ///< that they are of
 };
 
 struct AggregateResult {
   struct Task {
-    std::string task, score;
+    std::string task, score, split;  ///< split: of all runs; "dev, test" where they differ
     Spread spread;
   };
   std::vector<Task> tasks;           ///< those with runs, in the benchmark's order
