@@ -13,7 +13,7 @@ import zipfile
 
 import pytest
 from conftest import BIN
-from leaderboard_rules import BENCHMARKS, broken_rules, dump_of, dump_rows
+from submission_rules import BENCHMARKS, broken_rules, dump_of, dump_rows
 
 ROUNDS = 100
 
