@@ -30,7 +30,7 @@ constexpr std::array kResults{"log.jsonl", "best", "last", "predictions", "check
 /// back where the new one did not arrive.
 void clear_leftovers(const fs::path& run) {
   std::vector<fs::path> leftovers{run / "best.new", run / "last.new", run / "checkpoint" / "next.safetensors"};
-  for (const fs::path& folder : {run, run / "checkpoint", run / "predictions"}) {
+  for (const fs::path& folder : {run, run / "best", run / "last", run / "checkpoint", run / "predictions"}) {
     if (!fs::is_directory(folder)) continue;
     for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
       const std::string name = entry.path().filename().string();

@@ -158,6 +158,17 @@ def test_a_log_cut_in_a_line_goes_on_behind_the_last_whole_one(world, interrupte
     assert_whole(folder)
 
 
+def test_what_a_killed_process_left_of_a_file_is_removed(world, interrupted):
+    config, files = interrupted
+    folder = world.path / "run-stopped"
+    restore(folder, files | {f"{place}.words.12.3.tmp": b"hal" for place in ("", "best/", "checkpoint/")})
+    process = world.start(config, "--resume")
+    wait_for_log(process, folder / "log.jsonl", len(files["log.jsonl"]) + 1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert_whole(folder)
+
+
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_run_that_a_guard_stopped(world, how):
     config = world.config("lora", world.path / "diverged", TRAIN | {"learning_rate": 1e30})
