@@ -70,7 +70,7 @@ void add_scores(const Evaluation& evaluation, const EncodedSplit& split, const T
 nlohmann::ordered_json evaluate_adapter(const std::string& folder, const EvalArguments& arguments,
                                         EvalSubmission* submission) {
   EvalTarget target = find_target(folder, arguments.options);
-  if (submission != nullptr) EvalSubmission::choose_rows(target);
+  if (submission != nullptr) take_official_rows(target.data);  // a submission answers them all
   target.task.name = resolve_task(target.task, target.data, {arguments.split});
   const std::string split_name = canonical_split(arguments.split, task_registry().at(target.task.name));
   ModelSession session(target.folder.model, target.folder.adapter, target.folder.dtype, arguments.device);

@@ -103,11 +103,6 @@ EvalSubmission::EvalSubmission(const EvalArguments& arguments)
   folder_.emplace(path_, benchmark);
 }
 
-void EvalSubmission::choose_rows(EvalTarget& target) {
-  target.data.limit = {};
-  target.data.split = {.compat = target.data.split.compat, .dept_metrics = target.data.split.dept_metrics};
-}
-
 std::vector<std::string> EvalSubmission::write(const EvalTarget& target, const Evaluation& evaluation,
                                                const EncodedSplit& split, const TaskInfo& task) {
   struct Answered {

@@ -17,9 +17,6 @@ class EvalSubmission {
   /// two benchmarks, or where the folder is not for them.
   explicit EvalSubmission(const EvalArguments& arguments);
 
-  /// Of the official test split every row is answered: limits and split policies of the run do not count.
-  static void choose_rows(EvalTarget& target);
-
   /// Writes what an adapter predicts and returns the paths of the files, two for MNLI. Throws DataError naming the first row that has no
   /// prediction; nothing is written then.
   std::vector<std::string> write(const EvalTarget& target, const Evaluation& evaluation, const EncodedSplit& split,

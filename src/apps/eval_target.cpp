@@ -6,6 +6,11 @@
 
 namespace peft {
 
+void take_official_rows(DataConfig& data) {
+  data.limit = {};
+  data.split = {.compat = data.split.compat, .dept_metrics = data.split.dept_metrics};
+}
+
 EvalTarget find_target(const std::string& folder, const EvalOptions& options) {
   EvalTarget target{.folder = find_trained(folder, options.model), .task = {}, .data = {}};
   if (options.dtype) target.folder.dtype = *options.dtype;
@@ -30,8 +35,7 @@ EvalTarget find_target(const std::string& folder, const EvalOptions& options) {
   if (options.data) {
     target.task.data = *options.data;
     target.data.files.clear();
-    target.data.limit = {};
-    target.data.split = {.compat = target.data.split.compat, .dept_metrics = target.data.split.dept_metrics};
+    take_official_rows(target.data);
   }
   if (options.max_length) {
     target.task.max_length = *options.max_length;

@@ -28,4 +28,7 @@ struct EvalTarget {
 /// find_trained, and ConfigError naming the option that is missing.
 EvalTarget find_target(const std::string& folder, const EvalOptions& options);
 
+/// Every row of the official splits: limits and split policies do not count.
+void take_official_rows(DataConfig& data);
+
 }  // namespace peft
