@@ -1,18 +1,11 @@
 #include "src/apps/merged_classes.h"
 
 #include <algorithm>
-#include <cctype>
 #include <limits>
 
+#include "peft/base/lower_case.h"
+
 namespace peft {
-namespace {
-
-std::string lower_case(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
-
-}  // namespace
 
 std::optional<std::vector<int64_t>> merged_classes(const std::vector<std::string>& head, const TaskSpec& spec) {
   if (spec.merged_classes.empty() || head.size() <= spec.labels.size()) return std::nullopt;

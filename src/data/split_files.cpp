@@ -6,6 +6,7 @@
 #include "parquet_files.h"
 #include "peft/base/error.h"
 #include "peft/base/files.h"
+#include "peft/base/lower_case.h"
 #include "peft/data/dataset.h"
 
 namespace peft {
@@ -47,12 +48,6 @@ std::vector<std::string> possible_splits(const TaskSpec& spec) {
   return splits;
 }
 
-std::string lower(std::string text) {
-  for (char& c : text)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return text;
-}
-
 [[noreturn]] void throw_missing(const fs::path& path, const std::string& what) {
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   std::error_code ignored;
@@ -62,7 +57,7 @@ std::string lower(std::string text) {
 
 // The format a file name promises; nothing when it promises none.
 std::optional<FileFormat> format_of_name(const fs::path& path, const TaskSpec& spec) {
-  const std::string extension = lower(path.extension().string());
+  const std::string extension = lower_case(path.extension().string());
   if (extension == ".tsv" || extension == ".txt") return spec.dump.tsv() ? FileFormat::glue_tsv : FileFormat::tsv;
   if (extension == ".csv") return FileFormat::csv;
   if (extension == ".jsonl") return FileFormat::jsonl;
@@ -142,7 +137,9 @@ fs::path task_folder(const fs::path& folder, const TaskSpec& spec, const DataCon
   std::vector<std::string> names = spec.dump.other_folders;
   names.push_back(spec.dump.folder);
   for (const auto& entry : fs::directory_iterator(folder)) {
-    const auto same = [&](const std::string& name) { return lower(entry.path().filename().string()) == lower(name); };
+    const auto same = [&](const std::string& name) {
+      return lower_case(entry.path().filename().string()) == lower_case(name);
+    };
     if (entry.is_directory() && std::any_of(names.begin(), names.end(), same)) inside.push_back(entry.path());
   }
   if (inside.empty()) return folder;

@@ -4,18 +4,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cctype>
 
 #include "peft/base/error.h"
 #include "peft/base/log.h"
+#include "peft/base/lower_case.h"
 
 namespace peft {
 namespace {
-
-std::string lower_case(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
 
 /// Empty: `to` is no permutation of `from`.
 template <class Spelling>

@@ -3,6 +3,7 @@
 
 #include "peft/base/error.h"
 #include "peft/base/json.h"
+#include "peft/base/lower_case.h"
 #include "peft/data/lines.h"
 #include "peft/data/rows.h"
 #include "peft/submission/rows.h"
@@ -13,20 +14,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string lower(std::string text) {
-  for (char& c : text)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return text;
-}
-
 bool is_folder_of(const SubmissionFile& file, const std::string& lower_name) {
   return std::any_of(file.folders.begin(), file.folders.end(),
-                     [&](const std::string& folder) { return lower(folder) == lower_name; });
+                     [&](const std::string& folder) { return lower_case(folder) == lower_name; });
 }
 
 std::string folder_name(const fs::path& folder) {
   std::error_code unreadable;
-  return lower(fs::weakly_canonical(folder, unreadable).filename().string());
+  return lower_case(fs::weakly_canonical(folder, unreadable).filename().string());
 }
 
 // The dump's test file in the folder itself, where that is the task's, or in the task's folder inside it.
@@ -35,7 +30,8 @@ std::optional<fs::path> find_test_file(const SubmissionFile& file, const fs::pat
   if (!fs::is_directory(root, unreadable)) return std::nullopt;
   std::vector<fs::path> folders;
   for (fs::directory_iterator at(root, unreadable), end; !unreadable && at != end; at.increment(unreadable))
-    if (at->is_directory() && is_folder_of(file, lower(at->path().filename().string()))) folders.push_back(at->path());
+    if (at->is_directory() && is_folder_of(file, lower_case(at->path().filename().string())))
+      folders.push_back(at->path());
   std::sort(folders.begin(), folders.end());
   if (is_folder_of(file, folder_name(root))) folders.insert(folders.begin(), root);
   for (const fs::path& folder : folders)
