@@ -109,9 +109,17 @@ def log_lines(folder):
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
+def file_size(file):
+    """0 for a file that is not there: a resumed run without a checkpoint removes its log between any two calls."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def wait_for_log(process, file, size):
     """Until the file has `size` bytes or the process ends."""
-    while process.poll() is None and not (file.exists() and file.stat().st_size >= size):
+    while process.poll() is None and file_size(file) < size:
         time.sleep(0.001)
 
 
