@@ -28,6 +28,9 @@ void check_fit(const ModelSession& session, TaskInfo task, const EncodedSplit& s
     throw_error<DataError>("{}: the head has {} outputs, {} needs {}", session.origin(), session.outputs(), task.name,
                            objective.outputs(task));
   }
+  if (session.outputs() > 0 && session.head() != objective.head())
+    throw_error<DataError>("{}: the head is for {}, {} needs one for {}", session.origin(),
+                           task_type_of(session.head()), task.name, task_type_of(objective.head()));
   check_targets(objective, split, session.model().spec(), session.virtual_tokens());
   if (split.longest_sequence() > session.longest_text()) {
     throw_error<ConfigError>(

@@ -29,7 +29,7 @@ std::vector<const SubmissionFile*> files_of(const std::string& task) {
 /// The folder of the run, or of the adapter where it has none.
 fs::path run_of(const TrainedFolder& folder) {
   const fs::path given = folder.adapter ? *folder.adapter : folder.model;
-  const fs::path place = (given / ".").lexically_normal().parent_path();  // without a slash at the end
+  fs::path place = (given / ".").lexically_normal().parent_path();  // without a slash at the end
   if (!folder.of_run) return place;
   return place.has_parent_path() ? place.parent_path() : fs::path(".");
 }

@@ -21,7 +21,7 @@ class BareModel : public Method {
 
 /// Rows of the checkpoint's own head.
 int64_t own_outputs(const Transformer& model) {
-  for (const HeadLayer& layer : model.spec().head) {
+  for (const HeadLayer& layer : model.spec().head()) {
     const Linear* map = model.head_linear(layer.module);
     if (map == nullptr) {
       throw_error<DataError>(
@@ -39,6 +39,7 @@ int64_t own_outputs(const Transformer& model) {
 LoadedAdapter bare_model(Transformer& model) {
   LoadedAdapter bare;
   bare.method = std::make_unique<BareModel>(model);
+  bare.head = model.spec().head_kind;
   bare.outputs = own_outputs(model);
   bare.labels = model_labels(model.folder(), bare.outputs);
   return bare;

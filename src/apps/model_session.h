@@ -36,6 +36,7 @@ class ModelSession {
   Method& method() { return *loaded_.method; }
   int64_t virtual_tokens() const { return loaded_.method->virtual_tokens(); }
   int64_t outputs() const { return loaded_.outputs; }  ///< N, rows of the head in use
+  HeadKind head() const { return loaded_.head; }
   /// Class id -> name, as the adapter or the whole model tells it; empty: it does not.
   const std::vector<std::string>& labels() const { return loaded_.labels; }
   /// Puts the rows of the head into the order of these names, where its own are known. Throws DataError naming both lists.

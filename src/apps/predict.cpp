@@ -74,8 +74,11 @@ class Prediction {
       Predictor& predictor = adapters_.predictors()[a];
       const EncodedSplit& split = adapters_.readings()[predictor.reading].split;
       check_types(predictor.network->model, split);
-      const at::Tensor logits = split_logits(predictor.network->model, *predictor.loaded.method, 0, split);
-      const std::vector<Target> predictions = objective_of(predictor.task).predict({logits, {}}, split);
+      const Objective& objective = objective_of(predictor.task);
+      predictor.network->model.choose_head(predictor.loaded.head);  // the adapters of a network may have several
+      const at::Tensor logits =
+          split_logits(predictor.network->model, *predictor.loaded.method, 0, split, objective.logit_rows());
+      const std::vector<Target> predictions = objective.predict({logits, {}}, split);
       const std::string name = (a == 0 ? "" : ", ") + Json(predictor.folder.name).dump() + ": ";
       for (std::size_t i = 0; i < lines.size(); ++i) {
         const auto example = static_cast<int64_t>(i);
@@ -93,7 +96,7 @@ class Prediction {
     for (const Reading& reading : adapters_.readings())
       if (reading.cut > 0)
         log_warning("{} of {} texts are longer than {} tokens and were cut", reading.cut, input_.rows(),
-                    reading.max_length);
+                    reading.lengths.max_length);
     for (Predictor& predictor : adapters_.predictors()) {
       predictor.loaded.method->end_evaluation();
       if (predictor.nonfinite > 0)

@@ -27,6 +27,8 @@ std::string task_of_head(const Predictor& predictor) {
     if (type == "multi_label_classification") return "multi_label";
     if (type == "regression") return "regression";
   }
+  if (predictor.loaded.head == HeadKind::token) return "token_classification";
+  if (predictor.loaded.head == HeadKind::span) return "span";
   return predictor.loaded.outputs == 1 ? "regression" : "classification";
 }
 
@@ -57,11 +59,12 @@ TaskInfo task_of(Predictor& predictor, const std::optional<std::string>& given) 
   TaskInfo task{.name = name, .objective = spec.objective, .labels = {}, .metrics = {}};
   if (spec.has_classes()) task.labels = labels_of(predictor, spec);
   const Objective& objective = objective_of(task);
-  if (objective.logit_rows() != LogitRows::sequences)
+  if (objective.logit_rows() == LogitRows::target_tokens)
     throw_error<DataError>("{}: task {} gives texts, which peft-predict does not write", trained.name, task.name);
-  if (objective.outputs(task) != predictor.loaded.outputs)
-    throw_error<DataError>("{}: the head has {} outputs, {} needs {}; --task NAME chooses another task", trained.name,
-                           predictor.loaded.outputs, task.name, objective.outputs(task));
+  if (objective.outputs(task) != predictor.loaded.outputs || objective.head() != predictor.loaded.head)
+    throw_error<DataError>("{}: the head has {} outputs for {}, {} needs {} for {}; --task NAME chooses another task",
+                           trained.name, predictor.loaded.outputs, task_type_of(predictor.loaded.head), task.name,
+                           objective.outputs(task), task_type_of(objective.head()));
   return task;
 }
 
@@ -118,12 +121,15 @@ std::size_t PredictAdapters::reading_of(const Predictor& predictor, const Predic
 
   const Tokenizer* tokenizer = predictor.network->tokenizer.get();
   TaskTexts texts(task_registry().at(predictor.task.name), trained.data.columns);
-  std::string key = fmt::format("{}\n{}\n{}", tokenizer->fingerprint(), predictor.task.name, max_length);
+  std::string key = fmt::format("{}\n{}\n{}\n{}", tokenizer->fingerprint(), predictor.task.name, max_length,
+                                trained.task.value_or(TaskConfig{}).doc_stride);
   for (const std::string& column : texts.columns()) key += "\n" + column;
   const auto known =
       std::find_if(readings_.begin(), readings_.end(), [&](const Reading& reading) { return reading.key == key; });
   if (known != readings_.end()) return static_cast<std::size_t>(known - readings_.begin());
-  readings_.push_back({key, std::move(texts), tokenizer, max_length});
+  TaskConfig lengths = trained.task.value_or(TaskConfig{});
+  lengths.max_length = max_length;
+  readings_.push_back({key, std::move(texts), tokenizer, lengths});
   return readings_.size() - 1;
 }
 

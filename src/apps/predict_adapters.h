@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "peft/data/dataset.h"
 #include "peft/data/unlabelled.h"
 #include "peft/interop/adapter_folder.h"
 #include "peft/train/open_model.h"
@@ -18,7 +19,7 @@ struct Reading {
   std::string key;  ///< of what must be equal
   TaskTexts texts;
   const Tokenizer* tokenizer = nullptr;
-  int64_t max_length = 0;
+  TaskConfig lengths = {};
   EncodedSplit split = {};  ///< the rows at hand
   int64_t cut = 0;          ///< rows with a text that was too long, up to here
 };

@@ -74,8 +74,7 @@ bool PredictInput::next(int64_t count, std::vector<std::string>& ids) {
     }
     ids.push_back(id_of(row));
     for (Reading& reading : readings_)
-      if (!reading.texts.encode(row, *rows_, bad_, *reading.tokenizer, reading.max_length, reading.split))
-        ++reading.cut;
+      if (!reading.texts.encode(row, *rows_, bad_, *reading.tokenizer, reading.lengths, reading.split)) ++reading.cut;
   }
   for (Reading& reading : readings_) reading.split.hidden = true;
   if (ended_ && rows_->rows() == 0) throw_error<DataError>("{}: no rows", file_);

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "peft/data/dataset.h"
@@ -22,10 +23,12 @@ class AnswerWriter {
 
  private:
   std::string name(int64_t id) const { return names_.at(static_cast<std::size_t>(id)); }
+  std::string tags(const std::vector<int64_t>& ids, const EncodedSplit& split, int64_t example) const;
+  static std::string answer(std::string_view text, const EncodedSplit& split, int64_t example);
   std::string named(const std::vector<double>& probabilities) const;
 
   TargetKind kind_;
-  std::vector<std::string> names_;  ///< of classes, as JSON
+  std::vector<std::string> labels_, names_;  ///< of classes, and the same as JSON
 };
 
 }  // namespace peft

@@ -81,6 +81,9 @@ int tool_logits(int argc, char** argv) {
     throw_error<ConfigError>("--max-length {}: expected 1 to {}, the positions left for text", *max_length,
                              session.longest_text());
   }
+  if (session.head() != HeadKind::sequence)
+    throw_error<ConfigError>("peft-tool logits: {}: the head gives outputs of tokens; peft-eval --logits writes them",
+                             session.origin());
   const EncodedSplit split = read_texts((*parsed)["input"].as<std::string>(), session, max_length.value_or(0));
   const at::Tensor logits = split_logits(session.model(), session.method(), 0, split);
   session.method().end_evaluation();  // warns where it has to

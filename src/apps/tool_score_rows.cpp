@@ -115,6 +115,31 @@ Scored read_texts(const Values& predictions, const Values& references) {
   return scored;
 }
 
+// Of each row as many tags on both sides; a missing prediction has none of them right.
+Scored read_tags(const Values& predictions, const Values& references) {
+  const auto tags_of = [](const Values& values, std::size_t row) {
+    const Json& value = values.rows[row];
+    const auto is_tag = [](const Json& tag) { return tag.is_string() || tag.is_number_integer() || tag.is_null(); };
+    if (!value.is_array() || !std::all_of(value.begin(), value.end(), is_tag))
+      values.fail(row, "{}; expected a list of tags", value.dump());
+    std::vector<std::string> tags;
+    for (const Json& tag : value)
+      tags.push_back(tag.is_string() ? tag.get<std::string>() : tag.is_null() ? "O" : tag.dump());
+    return tags;
+  };
+  Scored scored;
+  for (std::size_t row = 0; row < references.rows.size(); ++row) {
+    scored.reference_tags.push_back(tags_of(references, row));
+    const std::size_t words = scored.reference_tags.back().size();
+    scored.predicted_tags.push_back(predictions.rows[row].is_null() ? std::vector<std::string>(words, "O")
+                                                                    : tags_of(predictions, row));
+    if (scored.predicted_tags.back().size() != words)
+      predictions.fail(row, "{} tags, expected {} as in {}:{}", scored.predicted_tags.back().size(), words,
+                       references.file, references.lines[row]);
+  }
+  return scored;
+}
+
 Scored read_classes(const PredictedValues& predicted, const Values& references, int64_t num_classes,
                     const std::string& ordered) {
   const Values& predictions = predicted.predictions;
@@ -157,6 +182,10 @@ ScoredRows read_scored(Metric::Input input, const PredictedValues& predicted, Va
   if (input == Metric::Input::texts) {
     const auto& rows = predictions.rows;
     return {read_texts(predictions, references), std::count_if(rows.begin(), rows.end(), std::mem_fn(&Json::is_null))};
+  }
+  if (input == Metric::Input::tags) {
+    const auto& rows = predictions.rows;
+    return {read_tags(predictions, references), std::count_if(rows.begin(), rows.end(), std::mem_fn(&Json::is_null))};
   }
   Scored scored = input == Metric::Input::numbers ? read_numbers(predictions, references)
                                                   : read_classes(predicted, references, num_classes, ordered);

@@ -16,7 +16,7 @@
 namespace peft {
 namespace {
 
-constexpr std::array kAnswers{"prediction", "label", "labels", "score", "choice"};
+constexpr std::array kAnswers{"prediction", "label", "labels", "tags", "answer", "score", "choice"};
 constexpr std::array kIds{"id", "idx", "index"};
 
 /// Calls `take` with the text and the value of every line; an empty line at the very end is none.
@@ -192,7 +192,7 @@ void match_references(const PredictedValues& predicted, Metric::Input input, Val
                            references.rows.size(), references.file);
   const auto is = [&](auto kind) { return std::any_of(predictions.rows.begin(), predictions.rows.end(), kind); };
   const bool numbers = input == Metric::Input::numbers;
-  const bool sets = is([](const Json& value) { return value.is_array(); });
+  const bool lists = is([](const Json& value) { return value.is_array(); });
   const bool ids = is([](const Json& value) { return value.is_number(); });
   for (std::size_t row = 0; row < references.rows.size(); ++row) {
     const Json &id = references.ids[row], &expected = predictions.ids[row];
@@ -205,7 +205,7 @@ void match_references(const PredictedValues& predicted, Metric::Input input, Val
       const auto number = parsed<double>(value);
       if (!number || !std::isfinite(*number)) references.fail(row, "{}; expected a number", value.dump());
       value = *number;
-    } else if (references.cells && sets) {
+    } else if (references.cells && lists) {
       value = split_list(value.get_ref<const std::string&>());
     } else if (references.cells && ids) {
       const auto number = parsed<int64_t>(value);

@@ -37,7 +37,7 @@ bool is_hub_name(const std::string& name) {
 }  // namespace
 
 fs::path model_cache() {
-  if (const fs::path cache = from_environment("HF_HUB_CACHE"); !cache.empty()) return cache;
+  if (fs::path cache = from_environment("HF_HUB_CACHE"); !cache.empty()) return cache;
   if (const fs::path home = from_environment("HF_HOME"); !home.empty()) return home / "hub";
   if (const fs::path cache = from_environment("XDG_CACHE_HOME"); !cache.empty()) return cache / "huggingface" / "hub";
   return from_environment("HOME") / ".cache" / "huggingface" / "hub";

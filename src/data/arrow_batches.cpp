@@ -151,6 +151,7 @@ class ParquetBatches final : public BatchReader {
       found = &*at;
       fields = &found->children;
     }
+    if (found == nullptr) throw Error("a column without a name");
     return *found;
   }
 

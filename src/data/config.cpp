@@ -22,13 +22,19 @@ void TaskConfig::visit(Fields& fields) {
   fields.field("data", data, {.help = "the task's folder, its parent, or one file", .per_job = true});
   fields.field("max_length", max_length,
                {.help = "tokens of an example with special tokens, without prompt tokens", .min = 1});
+  fields.field("doc_stride", doc_stride,
+               {.help = "span: tokens that two windows of a text longer than max_length share, at most half a window",
+                .min = 0});
 }
 
 void ColumnsConfig::visit(Fields& fields) {
   fields.field("text", text, {.help = "column of the text (default: text)"});
   fields.field("text_pair", text_pair, {.help = "column of the second text (default: text_pair, where there is one)"});
   fields.field("choices", choices, {.help = "column of the list of choices (default: choices)"});
-  fields.field("label", label, {.help = "column of the label or score (default: label)"});
+  fields.field("tokens", tokens,
+               {.help = "column of the list of words (default: tokens; of conll files its number, default: 0)"});
+  fields.field("label", label,
+               {.help = "column of the label or score (default: label; of tags: tags, of conll files -1, the last)"});
   fields.field(
       "idx", idx,
       {.help = "column of the example's own integer id (default: idx where there is one, else its number in the file; "
@@ -76,7 +82,7 @@ void DataConfig::visit(Fields& fields) {
                {.help = "class names in id order; empty: the task's own, or those of the train split"});
   fields.field("format", format,
                {.help = "format of the files; auto: by name",
-                .choices = {"auto", "glue_tsv", "csv", "tsv", "jsonl", "hf_parquet", "hf_arrow"}});
+                .choices = {"auto", "glue_tsv", "csv", "tsv", "conll", "jsonl", "hf_parquet", "hf_arrow"}});
   fields.field("delimiter", delimiter, {.help = "one character between the fields of a csv file"});
   fields.field("quoting", quoting,
                {.help = "of tsv files: none, or csv for quotes as in csv", .choices = {"none", "csv"}});

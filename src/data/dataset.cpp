@@ -43,7 +43,8 @@ std::vector<std::string> splits_of_files(const std::vector<std::string>& asked, 
 }
 
 void check_columns(const TaskSpec& spec, const TaskConfig& task, const ColumnsConfig& columns) {
-  const bool any = columns.text || columns.text_pair || columns.choices || columns.label || columns.idx;
+  const bool any =
+      columns.text || columns.text_pair || columns.choices || columns.tokens || columns.label || columns.idx;
   if (!spec.own_files && any) {
     std::vector<std::string> others;
     for (const std::string& name : task_registry().names())
@@ -55,7 +56,7 @@ void check_columns(const TaskSpec& spec, const TaskConfig& task, const ColumnsCo
   const TaskFields fields(spec);
   std::vector<std::string> known;
   for (const RecordInput& input : fields.inputs()) known.push_back(input.name);
-  for (const char* name : {"text", "text_pair", "choices"})
+  for (const char* name : {"text", "text_pair", "choices", "tokens"})
     if (*column_setting(columns, name) && std::find(known.begin(), known.end(), name) == known.end())
       throw_error<ConfigError>("data.columns.{}: {} reads the columns {}", name, task.name, join_names(known));
 }
@@ -150,7 +151,8 @@ std::vector<std::string> find_labels(const TaskSpec& spec, const TaskConfig& tas
 void check_classes(const TaskSpec& spec, const EncodedSplit& train, const std::vector<std::string>& labels) {
   const auto& counts = train.statistics.label_counts;
   const auto used = std::find_if(counts.begin(), counts.end(), [](int64_t n) { return n > 0; });
-  if (train.target_kind == TargetKind::classes || used == counts.end() || *used != train.size()) return;
+  const bool lists = train.target_kind == TargetKind::classes || train.target_kind == TargetKind::tags;
+  if (lists || used == counts.end() || *used != train.size()) return;
   const auto id = static_cast<std::size_t>(used - counts.begin());
   const auto& skipped = train.statistics.skipped;
   const int64_t lost = std::accumulate(skipped.begin(), skipped.end(), int64_t{0},
@@ -192,11 +194,13 @@ std::string rules(const TaskConfig& task, DataConfig data, const TaskSpec& spec,
   if (spec.labels_from_files()) data.labels = resolved.labels;
   Json rules = print_fields([&](Fields& fields) { data.visit(fields); });
   if (!data.paws_bytes) rules.erase("paws_bytes");  // newer keys
+  if (!data.columns.tokens) rules["columns"].erase("tokens");
   const Json defaults = print_fields([](Fields& fields) { SplitConfig().visit(fields); });
   for (const auto& [key, value] : defaults.items())
     if (rules[key] == value) rules.erase(key);
   rules["task"] = resolved.name;
   rules["max_length"] = task.max_length;
+  if (spec.target == TargetKind::span) rules["doc_stride"] = task.doc_stride;
   return rules.dump();
 }
 
@@ -261,7 +265,7 @@ Dataset load_dataset(const TaskConfig& task, const DataConfig& data, const Token
       if (origin_of(split, spec, data).files == files_split) names.push_back(split);
     const bool whole = names.size() == 1 && is_whole(names.front(), distribution);
     EncodedFile encoded =
-        encode_split(sources, tokenizer, task.max_length, whole ? limit_of(data.limit, names.front()) : std::nullopt);
+        encode_split(sources, tokenizer, task, whole ? limit_of(data.limit, names.front()) : std::nullopt);
     if (counts_in_fingerprint(files_split, train_asked, data)) {
       for (std::size_t i = 0; i < sources.size(); ++i)
         hasher.add(sources.size() == 1 ? files_split : files_split + "_" + sources[i].part)
@@ -271,7 +275,7 @@ Dataset load_dataset(const TaskConfig& task, const DataConfig& data, const Token
     if (whole)
       made.push_back(std::move(encoded));
     else
-      made = distribute(std::move(encoded), files_split, names, distribution);
+      made = distribute(encoded, files_split, names, distribution);
     for (std::size_t i = 0; i < names.size(); ++i) {
       made[i].split.name = names[i];
       if (names[i] == "train") check_classes(spec, made[i].split, dataset.task.labels);

@@ -43,7 +43,7 @@ bool is_whole(const std::string& split, const Distribution& rules) {
   return origin_of(split, rules.spec, rules.data).rows == SplitOrigin::Rows::all && !is_k_shot(rules.data.split, split);
 }
 
-std::vector<EncodedFile> distribute(EncodedFile file, const std::string& files_split,
+std::vector<EncodedFile> distribute(const EncodedFile& file, const std::string& files_split,
                                     const std::vector<std::string>& names, const Distribution& rules) {
   std::vector<int64_t> all(static_cast<std::size_t>(file.split.size()));
   std::iota(all.begin(), all.end(), int64_t{0});

@@ -24,7 +24,7 @@ bool is_whole(const std::string& split, const Distribution& rules);
 
 /// The splits `names`, all of which come from the files of `files_split`, in the same order: cut by the policy, then made few by k-shot or
 /// data.limit, with statistics of their own. Throws as cut_rows and choose_k_shot.
-std::vector<EncodedFile> distribute(EncodedFile file, const std::string& files_split,
+std::vector<EncodedFile> distribute(const EncodedFile& file, const std::string& files_split,
                                     const std::vector<std::string>& names, const Distribution& rules);
 
 /// Of train, dev or test, with its part or without.

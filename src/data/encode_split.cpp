@@ -8,6 +8,8 @@
 #include "peft/base/log.h"
 #include "peft/data/permutation.h"
 #include "sequence_plan.h"
+#include "tagged_words.h"
+#include "windows.h"
 
 namespace peft {
 namespace {
@@ -19,9 +21,9 @@ constexpr std::size_t batch_bytes = 32 << 20;  // or their bytes, whichever come
 struct PendingSequence {
   std::size_t text_begin, pair_begin, end;
   bool has_pair;
-  Encoding encoding = {};
-  uint64_t hash = 0;         // of its texts
-  std::string problem = {};  // why it cannot be encoded
+  std::vector<Encoding> encodings = {};  // one, or the windows of a long text
+  uint64_t hash = 0;                     // of its texts
+  std::string problem = {};              // why it cannot be encoded
 };
 
 struct PendingExample {
@@ -33,17 +35,23 @@ struct PendingExample {
   int64_t place;  // in the permutation of a limit, else unused
   std::vector<int64_t> outer_idx = {};
   std::vector<std::string> candidates = {}, references = {};
+  std::vector<Span> words = {};
+  std::optional<Span> answer = {};
+  std::string name = {};
   std::vector<int32_t> target_ids = {};  // of a text
   std::string problem = {};              // of its target
 };
 
 class SplitEncoder {
  public:
-  SplitEncoder(const TaskSpec& spec, const Tokenizer& tokenizer, int64_t max_length, EncodedFile& result)
+  SplitEncoder(const TaskSpec& spec, const Tokenizer& tokenizer, const TaskConfig& task, EncodedFile& result)
       : plan_(spec), tokenizer_(tokenizer), result_(result) {
-    options_.max_length = max_length;
+    options_.max_length = task.max_length;
     options_.truncation = spec.truncation;
+    options_.offsets = spec.target == TargetKind::tags;
+    if (spec.target == TargetKind::span) windows_.emplace(tokenizer, task.max_length, task.doc_stride);
     result.split.target_kind = spec.target;
+    result.split.may_lack_answer = spec.may_lack_answer;
   }
 
   /// Goes on with the examples of another file; those of the one before must be flushed. Nothing: its split has no parts.
@@ -66,8 +74,12 @@ class SplitEncoder {
     if (const auto* words = std::get_if<std::string_view>(&example.target)) texts_ += *words;
     examples_.push_back({first, sequences_.size(), example.target, target_begin, texts_.size(), example.group,
                          example.idx, example.line, place, example.outer_idx});
-    examples_.back().candidates.assign(example.candidates.begin(), example.candidates.end());
-    examples_.back().references.assign(example.references.begin(), example.references.end());
+    PendingExample& pending = examples_.back();
+    pending.candidates.assign(example.candidates.begin(), example.candidates.end());
+    pending.references.assign(example.references.begin(), example.references.end());
+    pending.words.assign(example.words.begin(), example.words.end());
+    pending.answer = example.answer;
+    pending.name = example.id;
     if (examples_.size() >= batch_examples || texts_.size() >= batch_bytes) flush();
   }
 
@@ -95,7 +107,9 @@ class SplitEncoder {
     s.hash = hash64(text(s));
     if (s.has_pair) s.hash = hash64(text_pair(s), s.hash);
     try {
-      s.encoding = tokenizer_.encode(text(s), s.has_pair ? std::optional(text_pair(s)) : std::nullopt, options_);
+      s.encodings = windows_ ? (*windows_)(text(s), text_pair(s))
+                             : std::vector{tokenizer_.encode(
+                                   text(s), s.has_pair ? std::optional(text_pair(s)) : std::nullopt, options_)};
     } catch (const DataError& error) {
       s.problem = error.what();
     }
@@ -122,7 +136,7 @@ class SplitEncoder {
         reader_->report("length", example.line, s.problem);
         return false;
       }
-      if (s.encoding.ids.empty()) {
+      if (s.encodings.front().ids.empty()) {
         reader_->report("no_tokens", example.line, "no token at all");
         return false;
       }
@@ -138,12 +152,20 @@ class SplitEncoder {
     uint64_t hash = 0;
     for (std::size_t i = example.first; i < example.last; ++i) {
       const PendingSequence& s = sequences_[i];
-      split.add_sequence(s.encoding.ids, s.encoding.types);
-      lost += s.encoding.lost_tokens;
+      for (const Encoding& encoding : s.encodings) {
+        split.add_sequence(encoding.ids, encoding.types);
+        lost += encoding.lost_tokens;
+      }
       empty = empty || text(s).empty() || (s.has_pair && text_pair(s).empty());
       hash = i == example.first ? s.hash : hash64({reinterpret_cast<const char*>(&s.hash), sizeof s.hash}, hash);
     }
-    split.end_example(example.target, example.idx, example.group, example.target_ids);
+    const Encoding& first = sequences_[example.first].encodings.front();
+    if (windows_) {
+      add_answer(example, sequences_[example.first]);
+    } else {
+      split.end_example(example.target, example.idx, example.group, example.target_ids);
+    }
+    if (split.target_kind == TargetKind::tags) split.add_words(first_tokens(example.words, first.offsets));
     split.add_outer_idx(example.outer_idx);
     if (part_) split.parts.push_back(*part_);
     if (split.target_kind == TargetKind::choices) {
@@ -156,11 +178,27 @@ class SplitEncoder {
     result_.empty_texts.push_back(empty ? 1 : 0);
   }
 
+  // The windows of a text end their example with the places of the answer in each.
+  void add_answer(const PendingExample& example, const PendingSequence& s) {
+    EncodedSplit& split = result_.split;
+    std::vector<int32_t> ends;
+    for (const Encoding& window : s.encodings) {
+      split.text_spans.insert(split.text_spans.end(), window.offsets.begin(), window.offsets.end());
+      const TokenRange range = example.answer ? find_answer(window, *example.answer) : TokenRange{};
+      ends.insert(ends.end(), {range.first, range.last});
+    }
+    split.end_example({}, example.idx, example.group, ends);
+    split.texts.emplace_back(text_pair(s));
+    split.references.push_back(example.references);
+    split.names.push_back(example.name);
+  }
+
   ExampleReader* reader_ = nullptr;
   std::optional<uint8_t> part_;
   const SequencePlan plan_;
   const Tokenizer& tokenizer_;
   EncodeOptions options_;
+  std::optional<WindowEncoder> windows_;
   EncodedFile& result_;
   std::string texts_;
   std::vector<PendingSequence> sequences_;
@@ -216,7 +254,7 @@ void add_counts(const std::map<std::string, int64_t>& counts, std::map<std::stri
 
 }  // namespace
 
-EncodedFile encode_split(const std::vector<ExampleSource>& parts, const Tokenizer& tokenizer, int64_t max_length,
+EncodedFile encode_split(const std::vector<ExampleSource>& parts, const Tokenizer& tokenizer, const TaskConfig& task,
                          std::optional<int64_t> limit) {
   const ExampleSource& source = parts.front();
   std::vector<int64_t> place;  // of each good row within the permutation
@@ -232,7 +270,7 @@ EncodedFile encode_split(const std::vector<ExampleSource>& parts, const Tokenize
 
   EncodedFile result;
   EncodedSplit& split = result.split;
-  SplitEncoder encoder(source.spec, tokenizer, max_length, result);
+  SplitEncoder encoder(source.spec, tokenizer, task, result);
   Example example;
   const bool named = parts.size() > 1;
   int64_t before = 0;  // examples of earlier files

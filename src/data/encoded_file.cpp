@@ -51,6 +51,7 @@ EncodedFile take(const EncodedFile& file, std::span<const int64_t> examples) {
   EncodedSplit& split = taken.split;
   split.name = file.split.name;
   split.target_kind = file.split.target_kind;
+  split.may_lack_answer = file.split.may_lack_answer;
   split.hidden = file.split.hidden;
   split.part_names = file.split.part_names;
   split.statistics = file.split.statistics;
@@ -72,7 +73,7 @@ EncodedFile take(const EncodedFile& file, std::span<const int64_t> examples) {
 void count_examples(EncodedFile& file, std::size_t classes) {
   SplitStatistics& statistics = file.split.statistics;
   statistics.label_counts.clear();
-  if (!file.split.hidden && file.split.target_kind != TargetKind::choices)
+  if (!file.split.hidden && file.split.target_kind != TargetKind::choices && file.split.target_kind != TargetKind::span)
     statistics.label_counts = count_labels(file.split, classes);
   statistics.lost_tokens = std::accumulate(file.lost_tokens.begin(), file.lost_tokens.end(), int64_t{0});
   statistics.truncated_examples =

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace peft {
 namespace {
@@ -13,6 +14,10 @@ int64_t longest(const std::vector<int64_t>& offsets) {
   return most;
 }
 
+bool holds_lists(TargetKind kind) {
+  return kind == TargetKind::classes || kind == TargetKind::choices || kind == TargetKind::tags;
+}
+
 double number_of(const Target& target) {
   if (const auto* id = std::get_if<int64_t>(&target)) return static_cast<double>(*id);
   if (const auto* score = std::get_if<double>(&target)) return *score;
@@ -20,6 +25,38 @@ double number_of(const Target& target) {
 }
 
 }  // namespace
+
+int64_t EncodedSplit::first_row(int64_t example) const {
+  if (target_kind == TargetKind::tags) return tagged_offsets[example];
+  const int64_t sequence = sequence_offsets[example];
+  return target_kind == TargetKind::span ? offsets[sequence] : sequence;
+}
+
+std::span<const int32_t> EncodedSplit::example_words(int64_t example) const {
+  return std::span(word_tokens)
+      .subspan(static_cast<std::size_t>(word_offsets[example]),
+               static_cast<std::size_t>(word_offsets[example + 1] - word_offsets[example]));
+}
+
+std::vector<int64_t> EncodedSplit::read_tokens(int64_t example) const {
+  std::vector<int64_t> tokens;
+  if (target_kind == TargetKind::span) {
+    tokens.resize(static_cast<std::size_t>(length(example)));
+    std::iota(tokens.begin(), tokens.end(), int64_t{0});
+    return tokens;
+  }
+  for (const int32_t token : example_words(example))
+    if (token >= 0) tokens.push_back(token);
+  if (tokens.empty()) tokens.push_back(0);
+  return tokens;
+}
+
+void EncodedSplit::add_words(std::span<const int32_t> tokens) {
+  word_tokens.insert(word_tokens.end(), tokens.begin(), tokens.end());
+  word_offsets.push_back(static_cast<int64_t>(word_tokens.size()));
+  tagged_offsets.push_back(tagged_offsets.back() +
+                           static_cast<int64_t>(read_tokens(static_cast<int64_t>(word_offsets.size()) - 2).size()));
+}
 
 int64_t EncodedSplit::longest_sequence() const { return longest(offsets); }
 
@@ -45,8 +82,8 @@ std::vector<int64_t> EncodedSplit::examples_of(std::size_t part) const {
 }
 
 Target EncodedSplit::target(int64_t example) const {
-  if (hidden || target_kind == TargetKind::text) return {};
-  if (target_kind == TargetKind::classes || target_kind == TargetKind::choices) {
+  if (hidden || target_kind == TargetKind::text || target_kind == TargetKind::span) return {};
+  if (holds_lists(target_kind)) {
     const auto classes = example_target_ids(example);
     return std::vector<int64_t>(classes.begin(), classes.end());
   }
@@ -57,15 +94,15 @@ Target EncodedSplit::target(int64_t example) const {
 }
 
 void EncodedSplit::end_example(const Target& target, int64_t example_idx, std::optional<int64_t> group,
-                               std::span<const int32_t> text_ids) {
+                               std::span<const int32_t> given_ids) {
   sequence_offsets.push_back(sequences());
   labels.push_back(number_of(target));
   if (const auto* classes = std::get_if<std::vector<int64_t>>(&target)) {
     target_ids.insert(target_ids.end(), classes->begin(), classes->end());
   } else {
-    target_ids.insert(target_ids.end(), text_ids.begin(), text_ids.end());
+    target_ids.insert(target_ids.end(), given_ids.begin(), given_ids.end());
   }
-  if (target_kind == TargetKind::classes || target_kind == TargetKind::choices || target_kind == TargetKind::text)
+  if (holds_lists(target_kind) || target_kind == TargetKind::text || target_kind == TargetKind::span)
     target_offsets.push_back(static_cast<int64_t>(target_ids.size()));
   idx.push_back(example_idx);
   if (group) groups.push_back(*group);
@@ -78,12 +115,19 @@ void EncodedSplit::append(const EncodedSplit& other, int64_t example) {
     const auto begin = other.candidates.begin();
     candidates.insert(candidates.end(), begin + other.sequence_offsets[example],
                       begin + other.sequence_offsets[example + 1]);
-    references.push_back(other.references[example]);
   }
-  const bool is_text = target_kind == TargetKind::text;
+  if (!other.references.empty()) references.push_back(other.references[example]);
+  if (!other.texts.empty()) texts.push_back(other.texts[example]);
+  if (!other.names.empty()) names.push_back(other.names[example]);
+  if (!other.text_spans.empty()) {
+    const auto begin = other.text_spans.begin() + other.first_row(example);
+    text_spans.insert(text_spans.end(), begin, begin + other.rows(example));
+  }
+  const bool has_ids = target_kind == TargetKind::text || target_kind == TargetKind::span;
   end_example(other.target(example), other.idx[example],
               other.groups.empty() ? std::nullopt : std::optional(other.groups[example]),
-              is_text ? other.example_target_ids(example) : std::span<const int32_t>{});
+              has_ids ? other.example_target_ids(example) : std::span<const int32_t>{});
+  if (target_kind == TargetKind::tags) add_words(other.example_words(example));
   add_outer_idx(other.example_outer_idx(example));
   if (!other.parts.empty()) parts.push_back(other.parts[example]);
 }

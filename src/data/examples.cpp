@@ -8,6 +8,7 @@
 #include "layout.h"
 #include "peft/base/error.h"
 #include "peft/base/log.h"
+#include "peft/text/words.h"
 #include "row_readers.h"
 
 namespace peft {
@@ -79,6 +80,8 @@ class ExampleReader::Parser {
     fields_.read(cells_, record_);
     example.texts = record_.texts;
     example.candidates = record_.candidates;
+    example.words = record_.derived.words;
+    example.id = record_.derived.id;
     read_label(row.cells[inputs], example);
     read_idx(row, inputs + 1, rows, example, has_idx);
     read_group(row.cells[inputs + 2], rows, example);
@@ -93,9 +96,11 @@ class ExampleReader::Parser {
     if (!spec_.no_gold.empty() && (cell.kind == Cell::Kind::text || cell.kind == Cell::Kind::field) &&
         cell.text == spec_.no_gold)
       throw BadRecord{no_gold_kind, ""};
-    ParsedLabel parsed = spec_.target == TargetKind::choices
-                             ? parse_label_.choices(cell, example.candidates, example.references)
-                             : parse_label_(cell, fields_.plan().sequences(example.texts.size()));
+    const bool answers = spec_.target == TargetKind::choices || spec_.target == TargetKind::span;
+    ParsedLabel parsed =
+        answers ? parse_label_.choices(cell, example.candidates, example.references)
+                : parse_label_(cell, spec_.target == TargetKind::tags ? static_cast<int64_t>(example.words.size())
+                                                                      : fields_.plan().sequences(example.texts.size()));
     if (!parsed.kind.empty()) throw BadRecord{std::string(parsed.kind), parsed.problem};
     if (spec_.target == TargetKind::choices && !is_hidden(parsed.value) && example.references.empty()) {
       if (source_.split == "test") {
@@ -110,6 +115,40 @@ class ExampleReader::Parser {
                                               source_.split, minus_one ? fmt::format(" ({})", minus_one_advice) : "")};
     }
     example.target = std::move(parsed.value);
+    if (spec_.target == TargetKind::span && !is_hidden(example.target)) place_answer(example);
+  }
+
+  // Where the first answer stands. A question without one is answered by the empty text.
+  void place_answer(Example& example) {
+    example.answer.reset();
+    const auto& starts = record_.derived.answer_starts;
+    if (!starts.empty() && starts.size() != example.references.size())
+      throw BadRecord{"span", fmt::format("answers.answer_start has {} members, answers.text {}", starts.size(),
+                                          example.references.size())};
+    if (example.references.empty()) example.references.emplace_back();
+    const std::string_view text = example.texts.back(), answer = example.references.front();
+    if (answer.empty()) {
+      record_.derived.odd.emplace_back("no_answer");
+      return;
+    }
+    const auto length = static_cast<int64_t>(count_code_points(answer));
+    if (!starts.empty()) {
+      if (code_points(text, starts.front(), starts.front() + length) != answer)
+        throw BadRecord{"span", fmt::format("answers.text[0] \"{}\" does not stand at character {} of the context",
+                                            shortened(answer, longest_quote), starts.front())};
+      example.answer = {static_cast<int32_t>(starts.front()), static_cast<int32_t>(starts.front() + length)};
+      return;
+    }
+    const auto found = text.find(answer);
+    if (found == std::string_view::npos) {
+      if (source_.split == "train")
+        throw BadRecord{"span", fmt::format("answers.text[0] \"{}\" does not stand in the context",
+                                            shortened(answer, longest_quote))};
+      record_.derived.odd.emplace_back("answer_elsewhere");  // predictions are compared with its words all the same
+      return;
+    }
+    const auto start = static_cast<int64_t>(count_code_points(text.substr(0, found)));
+    example.answer = {static_cast<int32_t>(start), static_cast<int32_t>(start + length)};
   }
 
   void read_idx(const Row& row, std::size_t at, const RowReader& rows, Example& example, bool& has_idx) const {
@@ -256,7 +295,7 @@ std::vector<std::string> infer_labels(const ExampleSource& train) {
   };
   Row row;
   while (rows->next(row)) {
-    if (train.spec.target != TargetKind::classes) {
+    if (train.spec.target == TargetKind::class_id) {
       add(row.cells[0]);
     } else if (const auto members = list_members(row.cells[0])) {
       for (const Cell& member : *members) add(member);

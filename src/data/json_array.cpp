@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <regex>
+#include <stdexcept>
 
 #include "json_cells.h"
 #include "peft/base/error.h"
@@ -24,8 +26,10 @@ class JsonArrayReader final : public RowReader {
         throw_error<DataError>("{}: a JSON array of more than 512 MiB; write JSON Lines", file_);
     }
     hash_ = lines.content_hash();
-    skip_space();
-    ++at_;  // the bracket that made this an array
+    const std::size_t begin = start_of_array(text_).value_or(0);  // which made this an array
+    wrapped_ = text_.find('{') < begin;
+    line_ += std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(begin), '\n');
+    at_ = begin;
     skip_space();
     if (at_ < text_.size() && text_[at_] == ']') finish();
   }
@@ -84,14 +88,26 @@ class JsonArrayReader final : public RowReader {
     throw_error<DataError>("{}:{}: the array ends inside this value", file_, first_line);
   }
 
-  // At the closing bracket: nothing but white space may follow.
+  // At the closing bracket: nothing but white space may follow, or the other members of the object.
   void finish() {
     ++at_;
     skip_space();
+    if (wrapped_) pass_members();
     if (at_ < text_.size()) throw_error<DataError>("{}:{}: text after the end of the array", file_, line_);
     done_ = true;
   }
 
+  void pass_members() {
+    const bool more = at_ < text_.size() && text_[at_] == ',';
+    try {
+      static_cast<void>(parse_json("{" + text_.substr(at_ + (more ? 1 : 0)), ""));
+    } catch (const std::invalid_argument& error) {
+      throw_error<DataError>("{}:{}: behind the list of data: expected the end of the object", file_, line_);
+    }
+    at_ = text_.size();
+  }
+
+  bool wrapped_ = false;
   std::string file_, text_, hash_;
   JsonRows objects_;
   std::size_t at_ = 0;
@@ -100,6 +116,16 @@ class JsonArrayReader final : public RowReader {
 };
 
 }  // namespace
+
+std::optional<std::size_t> start_of_array(std::string_view text) {
+  // Plain members may stand in front of the list; their values hold no brackets.
+  static const std::regex start(
+      R"re(^(\xEF\xBB\xBF)?\s*(\[|\{\s*("[^"]*"\s*:\s*("[^"]*"|[-+.0-9a-z]+)\s*,\s*)*"data"\s*:\s*\[))re");
+  std::cmatch match;
+  const std::string_view head = text.substr(0, 4096);
+  if (!std::regex_search(head.data(), head.data() + head.size(), match, start)) return std::nullopt;
+  return static_cast<std::size_t>(match.length(0));
+}
 
 std::unique_ptr<RowReader> open_json_array(const std::filesystem::path& path, const RowFormat& format,
                                            const std::vector<Column>& columns, BadRows& bad) {

@@ -102,7 +102,7 @@ LabelParser::LabelParser(const TaskSpec& spec, const std::vector<std::string>& l
   expected_ = join_names(spellings);
 }
 
-ParsedLabel LabelParser::operator()(const Cell& cell, int64_t sequences) const {
+ParsedLabel LabelParser::operator()(const Cell& cell, int64_t parts) const {
   switch (target_) {
     case TargetKind::class_id:
       return class_id(cell);
@@ -111,8 +111,11 @@ ParsedLabel LabelParser::operator()(const Cell& cell, int64_t sequences) const {
     case TargetKind::score:
       return score(cell);
     case TargetKind::choice:
-      return choice(cell, sequences);
+      return choice(cell, parts);
+    case TargetKind::tags:
+      return tags(cell, parts);
     case TargetKind::choices:
+    case TargetKind::span:
       throw Error("labels of choices are read beside their candidates");
     case TargetKind::text:
       return text(cell);
@@ -140,7 +143,8 @@ ParsedLabel LabelParser::class_id(const Cell& cell) const {
   return {{}, "label", fmt::format("label {}; expected one of {}", in_quotes(name), expected_)};
 }
 
-ParsedLabel LabelParser::classes(const Cell& cell) const {
+// Class ids of a list, in its order.
+ParsedLabel LabelParser::members(const Cell& cell) const {
   if (cell.kind == Cell::Kind::missing || integer_of(cell) == -1) return {};
   const auto members = list_members(cell);
   if (!members) return {{}, "type", fmt::format("label is {}, expected a list of strings", kind_name(cell.kind))};
@@ -153,9 +157,25 @@ ParsedLabel LabelParser::classes(const Cell& cell) const {
       return {{}, "label", fmt::format("an empty label or -1 in a list; expected some of {}", expected_)};
     ids.push_back(*id);
   }
-  std::sort(ids.begin(), ids.end());
-  if (std::adjacent_find(ids.begin(), ids.end()) != ids.end()) return {{}, "label", "a label occurs twice in the list"};
   return {std::move(ids), {}, {}};
+}
+
+ParsedLabel LabelParser::classes(const Cell& cell) const {
+  ParsedLabel parsed = members(cell);
+  auto* ids = std::get_if<std::vector<int64_t>>(&parsed.value);
+  if (ids == nullptr) return parsed;
+  std::sort(ids->begin(), ids->end());
+  if (std::adjacent_find(ids->begin(), ids->end()) != ids->end())
+    return {{}, "label", "a label occurs twice in the list"};
+  return parsed;
+}
+
+ParsedLabel LabelParser::tags(const Cell& cell, int64_t words) const {
+  ParsedLabel parsed = members(cell);
+  const auto* ids = std::get_if<std::vector<int64_t>>(&parsed.value);
+  if (ids != nullptr && static_cast<int64_t>(ids->size()) != words)
+    return {{}, "label", fmt::format("{} tags for {} words", ids->size(), words)};
+  return parsed;
 }
 
 ParsedLabel LabelParser::spelled_choice(const Cell& cell) const {

@@ -26,15 +26,17 @@ class LabelParser {
  public:
   /// `labels`: class names in id order. `dump`: labels are spelled as in the benchmark's own files.
   LabelParser(const TaskSpec& spec, const std::vector<std::string>& labels, bool dump);
-  /// `sequences`: of the example, among which a choice is made.
-  ParsedLabel operator()(const Cell& cell, int64_t sequences) const;
-  /// Of TargetKind::choices: `candidates` are what the example's sequences stand for. Fills `references` with the texts of the list.
+  /// `parts`: sequences of the example, among which a choice is made, or words, each of which has a tag.
+  ParsedLabel operator()(const Cell& cell, int64_t parts) const;
+  /// Of TargetKind::choices and span: `candidates` are what the example's sequences stand for. Fills `references` with the texts of the list.
   ParsedLabel choices(const Cell& cell, const std::vector<std::string_view>& candidates,
                       std::vector<std::string_view>& references) const;
 
  private:
   ParsedLabel class_id(const Cell& cell) const;
   ParsedLabel classes(const Cell& cell) const;
+  ParsedLabel tags(const Cell& cell, int64_t words) const;
+  ParsedLabel members(const Cell& cell) const;
   ParsedLabel score(const Cell& cell) const;
   ParsedLabel choice(const Cell& cell, int64_t sequences) const;
   ParsedLabel spelled_choice(const Cell& cell) const;

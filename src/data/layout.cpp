@@ -50,6 +50,8 @@ Layout dump_layout(const ExampleSource& source) {
   return layout;
 }
 
+constexpr const char *conll_words = "0", *conll_tags = "-1";  // columns of CoNLL files where data.columns names none
+
 Layout own_layout(const ExampleSource& source, const TaskFields& fields) {
   const ColumnsConfig& names = source.data.columns;
   Layout layout;
@@ -60,7 +62,13 @@ Layout own_layout(const ExampleSource& source, const TaskFields& fields) {
   }
   layout.label = {names.label.value_or(source.spec.label), source.split != "test"};
   const std::string idx = names.idx.value_or(source.spec.idx);
+  if (source.file.format == FileFormat::conll) {
+    for (Column& column : layout.texts)
+      if (column.name == "tokens") column.name = conll_words;
+    if (!names.label) layout.label.name = conll_tags;
+  }
   layout.idx = {idx, names.idx.has_value() && !idx.empty()};
+  layout.format.flatten = source.spec.dump.flatten;
   return layout;
 }
 
@@ -82,7 +90,9 @@ std::vector<Cell::Kind> kinds_of(RecordInput::Kind kind) {
     case RecordInput::Kind::optional_text:
       return {Cell::Kind::text};
     case RecordInput::Kind::texts:
+    case RecordInput::Kind::any_texts:
     case RecordInput::Kind::optional_texts:
+    case RecordInput::Kind::optional_numbers:
       return {Cell::Kind::array};
     case RecordInput::Kind::number:
     case RecordInput::Kind::optional_number:
@@ -102,6 +112,8 @@ void set_kinds(Layout& layout, const TaskSpec& spec, const TaskFields& fields) {
       break;
     case TargetKind::classes:
     case TargetKind::choices:
+    case TargetKind::tags:
+    case TargetKind::span:
       layout.label.kinds = {Kind::array};
       break;
     case TargetKind::score:
@@ -137,6 +149,7 @@ const std::optional<std::string>* column_setting(const ColumnsConfig& columns, s
   if (field == "text") return &columns.text;
   if (field == "text_pair") return &columns.text_pair;
   if (field == "choices") return &columns.choices;
+  if (field == "tokens") return &columns.tokens;
   return nullptr;
 }
 

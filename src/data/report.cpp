@@ -17,7 +17,8 @@ std::string label_name(const TaskInfo& task, std::size_t id) {
 // The class that a guess would name, and how often the guess is right; nothing where examples have no single class.
 Json majority(const EncodedSplit& split, const TaskInfo& task) {
   const auto& counts = split.statistics.label_counts;
-  if (counts.empty() || split.target_kind == TargetKind::classes || split.size() == 0) return {};
+  const bool lists = split.target_kind == TargetKind::classes || split.target_kind == TargetKind::tags;
+  if (counts.empty() || lists || split.size() == 0) return {};
   const auto most = std::max_element(counts.begin(), counts.end());
   return {{"label", label_name(task, static_cast<std::size_t>(most - counts.begin()))},
           {"share", static_cast<double>(*most) / static_cast<double>(split.size())}};
@@ -101,6 +102,7 @@ std::string split_text(const EncodedSplit& split, const TaskInfo& task) {
                  : split.target_kind == TargetKind::score   ? "scores"
                  : split.target_kind == TargetKind::text    ? "texts"
                  : split.target_kind == TargetKind::choices ? "the right ones of an example's candidates"
+                 : split.target_kind == TargetKind::span    ? "parts of the text"
                                                             : list(facts["labels"]));
   if (const Json guess = majority(split, task); !guess.is_null())
     line("majority", fmt::format("{}: {:.1f} % would be right", guess["label"].get<std::string>(),

@@ -1,6 +1,7 @@
 #include "peft/data/rows.h"
 
 #include <algorithm>
+#include <fstream>
 
 #include "peft/base/error.h"
 #include "peft/text/utf8.h"
@@ -9,14 +10,14 @@
 namespace peft {
 namespace {
 
-// A .json file is an array, or JSON Lines under another name (what the datasets library's to_json writes).
+// A .json file is an array, an object whose first list is its rows, or JSON Lines under another name (what the datasets
+// library's to_json writes).
 bool holds_array(const std::filesystem::path& path) {
-  LineReader lines(path);
-  while (lines.next()) {
-    const auto first = lines.text().find_first_not_of(" \t\r");
-    if (first != std::string_view::npos) return lines.text()[first] == '[';
-  }
-  return false;
+  std::string start(4096, '\0');  // its line may be as long as the file
+  std::ifstream stream(path, std::ios::binary);
+  stream.read(start.data(), static_cast<std::streamsize>(start.size()));
+  start.resize(static_cast<std::size_t>(stream.gcount()));
+  return start_of_array(start).has_value();
 }
 
 }  // namespace
@@ -83,6 +84,8 @@ std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path, const Ro
       [[fallthrough]];
     case FileFormat::jsonl:
       return open_json_lines(path, format, columns, bad);
+    case FileFormat::conll:
+      return open_conll(path, format, columns, bad);
     case FileFormat::parquet:
     case FileFormat::arrow:
       return open_arrow(path, format, columns, bad);

@@ -1,6 +1,7 @@
 #include "peft/data/split_files.h"
 
 #include <algorithm>
+#include <array>
 #include <optional>
 
 #include "parquet_files.h"
@@ -55,9 +56,17 @@ std::vector<std::string> possible_splits(const TaskSpec& spec) {
   throw_error<DataError>("{}: no such {}; {} holds {}", path.string(), what, folder.string(), describe_folder(folder));
 }
 
+constexpr std::array conll_extensions{".conll", ".bio", ".iob", ".iob2", ".txt"};
+
+bool is_conll(const std::string& extension, const TaskSpec& spec) {
+  return spec.target == TargetKind::tags &&
+         std::find(conll_extensions.begin(), conll_extensions.end(), extension) != conll_extensions.end();
+}
+
 // The format a file name promises; nothing when it promises none.
 std::optional<FileFormat> format_of_name(const fs::path& path, const TaskSpec& spec) {
   const std::string extension = lower_case(path.extension().string());
+  if (is_conll(extension, spec)) return FileFormat::conll;
   if (extension == ".tsv" || extension == ".txt") return spec.dump.tsv() ? FileFormat::glue_tsv : FileFormat::tsv;
   if (extension == ".csv") return FileFormat::csv;
   if (extension == ".jsonl") return FileFormat::jsonl;
@@ -73,6 +82,7 @@ FileFormat format_of_file(const fs::path& path, const TaskSpec& spec, const Data
   if (data.format == "glue_tsv") return FileFormat::glue_tsv;
   if (data.format == "tsv") return FileFormat::tsv;
   if (data.format == "csv") return FileFormat::csv;
+  if (data.format == "conll") return FileFormat::conll;
   if (data.format == "jsonl") return promised == FileFormat::json ? FileFormat::json : FileFormat::jsonl;
   if (data.format == "hf_parquet") return FileFormat::parquet;
   if (data.format == "hf_arrow") return FileFormat::arrow;
@@ -104,7 +114,13 @@ SplitFile named_file(const fs::path& path, const std::string& split, const TaskS
 }
 
 // Extensions looked for in a folder, in this order.
-std::vector<std::string> extensions(const DataConfig& data) {
+std::vector<std::string> extensions(const TaskSpec& spec, const DataConfig& data) {
+  const bool tags = spec.target == TargetKind::tags;
+  if (data.format == "conll" || (data.format == "auto" && tags)) {
+    std::vector<std::string> all(conll_extensions.begin(), conll_extensions.end());
+    if (data.format == "auto") all.insert(all.end(), {".jsonl", ".json"});
+    return all;
+  }
   if (data.format == "auto") return {".tsv", ".jsonl", ".json", ".csv"};
   if (data.format == "csv") return {".csv"};
   if (data.format == "jsonl") return {".jsonl", ".json"};
@@ -115,7 +131,7 @@ std::vector<std::string> extensions(const DataConfig& data) {
 std::optional<SplitFile> find_in_folder(const fs::path& folder, const std::string& split, const TaskSpec& spec,
                                         const DataConfig& data) {
   std::vector<SplitFile> found;
-  for (const auto& extension : extensions(data))
+  for (const auto& extension : extensions(spec, data))
     for (const auto& spelling : names_of(spec, split))
       if (const fs::path path = folder / (spelling + extension); fs::is_regular_file(path))
         found.push_back({path, format_of_file(path, spec, data)});
@@ -159,7 +175,7 @@ std::vector<std::string> expected_names(const TaskSpec& spec, const std::string&
 
 [[noreturn]] void throw_nothing_found(const fs::path& folder, const TaskSpec& spec, const DataConfig& data,
                                       const std::vector<std::string>& asked) {
-  std::vector<std::string> endings = extensions(data);
+  std::vector<std::string> endings = extensions(spec, data);
   if (data.format == "auto" || data.format == "hf_parquet") endings.emplace_back(".parquet");
   if (data.format == "hf_arrow") endings.emplace_back("/state.json");
   std::string names;
@@ -222,6 +238,8 @@ std::string canonical_split(const std::string& name) { return canonical_split(na
 
 std::map<std::string, SplitFile> find_split_files(const TaskSpec& spec, const TaskConfig& task, const DataConfig& data,
                                                   const std::vector<std::string>& asked) {
+  if (spec.target != TargetKind::tags && data.format == "conll")
+    throw_error<ConfigError>("data.format: conll is the format of tagged words; {} reads no such files", task.name);
   if (!spec.dump.tsv() && data.format == "glue_tsv")
     throw_error<ConfigError>("data.format: glue_tsv is the format of the GLUE tasks; expected tsv, csv or jsonl for {}",
                              task.name);

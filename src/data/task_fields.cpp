@@ -34,6 +34,17 @@ std::vector<std::string_view> texts_in(const Cell& cell, std::string_view column
   return texts;
 }
 
+std::vector<int64_t> integers_in(const InputCell& found) {
+  const auto members = list_members(*found.cell);
+  if (!members)
+    throw BadRecord{"type",
+                    fmt::format("{} is {}, expected a list of integers", found.column, kind_name(found.cell->kind))};
+  std::vector<int64_t> numbers;
+  for (std::size_t i = 0; i < members->size(); ++i)
+    numbers.push_back(integer_in({&(*members)[i], fmt::format("{}[{}]", found.column, i)}));
+  return numbers;
+}
+
 std::string join_keys(const std::map<std::string, std::string>& table) {
   std::vector<std::string> keys;
   for (const auto& entry : table) keys.push_back(entry.first);
@@ -85,23 +96,28 @@ TaskFields::TaskFields(const TaskSpec& spec, bool python_bytes)
 }
 
 bool TaskFields::required(const RecordInput& input) {
-  return input.kind != Kind::optional_text && input.kind != Kind::optional_number;
+  return input.kind != Kind::optional_text && input.kind != Kind::optional_texts &&
+         input.kind != Kind::optional_number && input.kind != Kind::optional_numbers;
 }
 
 RecordValue TaskFields::value_of(const RecordInput& input, const InputCell& found) const {
-  RecordValue value;
+  RecordValue value{.given = true};
   switch (input.kind) {
     case Kind::optional_text:
     case Kind::text:
       value.text = text_in(*found.cell, found.column);
       break;
     case Kind::texts:
+    case Kind::any_texts:
     case Kind::optional_texts:
-      value.texts = texts_in(*found.cell, found.column, input.kind == Kind::optional_texts);
+      value.texts = texts_in(*found.cell, found.column, input.kind != Kind::texts);
       break;
     case Kind::number:
     case Kind::optional_number:
       value.number = integer_in(found);
+      break;
+    case Kind::optional_numbers:
+      value.numbers = integers_in(found);
       break;
   }
   const auto table = spec_.wordings.find(input.name);

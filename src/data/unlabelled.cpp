@@ -7,6 +7,8 @@
 #include "layout.h"
 #include "peft/base/error.h"
 #include "row_readers.h"
+#include "tagged_words.h"
+#include "windows.h"
 
 namespace peft {
 
@@ -42,8 +44,9 @@ std::vector<std::string> TaskTexts::columns() const {
 }
 
 bool TaskTexts::one_text() const {
-  return task_fields_->inputs().front().kind == RecordInput::Kind::text &&
-         std::none_of(fields_.begin() + 1, fields_.end(), [](const Field& field) { return field.required; });
+  const auto& inputs = task_fields_->inputs();
+  const auto needed = std::count_if(fields_.begin(), fields_.end(), [](const Field& field) { return field.required; });
+  return needed == 0 || (needed == 1 && inputs.front().kind == RecordInput::Kind::text && fields_.front().required);
 }
 
 std::string TaskTexts::wanted() const {
@@ -90,18 +93,10 @@ InputCell TaskTexts::find_cell(const Field& field, const Row& row, const RowRead
   return {left_out ? &absent : &cell, field.columns[static_cast<std::size_t>(at - field.cells.begin())]};
 }
 
-bool TaskTexts::encode(const Row& row, const RowReader& rows, const BadRows& bad, const Tokenizer& tokenizer,
-                       int64_t max_length, EncodedSplit& split) const {
-  const std::string where = bad.at(row.line);
+int64_t TaskTexts::encode_sequences(const RecordTexts& record, const Tokenizer& tokenizer, const TaskConfig& lengths,
+                                    EncodedSplit& split) const {
   const SequencePlan& plan = task_fields_->plan();
-  RecordTexts record;
-  try {
-    std::vector<InputCell> cells;
-    for (const Field& field : fields_) cells.push_back(find_cell(field, row, rows));
-    task_fields_->read(cells, record);
-  } catch (const BadRecord& problem) {
-    throw_error<DataError>("{} {}", where, problem.message);
-  }
+  const bool tags = spec_.target == TargetKind::tags;
   int64_t lost = 0;
   std::string text, pair;
   for (int64_t s = 0; s < plan.sequences(record.texts.size()); ++s) {
@@ -109,13 +104,45 @@ bool TaskTexts::encode(const Row& row, const RowReader& rows, const BadRows& bad
     pair.clear();
     plan.write(record.texts, s, SequencePlan::Side::text, text);
     const bool has_pair = plan.write(record.texts, s, SequencePlan::Side::text_pair, pair);
-    const Encoding encoding = tokenizer.encode(text, has_pair ? std::optional<std::string_view>(pair) : std::nullopt,
-                                               {.max_length = max_length, .truncation = spec_.truncation});
-    if (encoding.ids.empty()) throw_error<DataError>("{} the text has no token", where);
+    if (spec_.target == TargetKind::span) {
+      for (const Encoding& window : WindowEncoder(tokenizer, lengths.max_length, lengths.doc_stride)(text, pair)) {
+        split.add_sequence(window.ids, window.types);
+        split.text_spans.insert(split.text_spans.end(), window.offsets.begin(), window.offsets.end());
+      }
+      continue;
+    }
+    const Encoding encoding =
+        tokenizer.encode(text, has_pair ? std::optional<std::string_view>(pair) : std::nullopt,
+                         {.max_length = lengths.max_length, .truncation = spec_.truncation, .offsets = tags});
+    if (encoding.ids.empty()) throw DataError("the text has no token");
     lost += encoding.lost_tokens;
     split.add_sequence(encoding.ids, encoding.types);
+    if (tags) split.add_words(first_tokens(record.derived.words, encoding.offsets));
+  }
+  return lost;
+}
+
+bool TaskTexts::encode(const Row& row, const RowReader& rows, const BadRows& bad, const Tokenizer& tokenizer,
+                       const TaskConfig& lengths, EncodedSplit& split) const {
+  split.target_kind = spec_.target;
+  split.may_lack_answer = spec_.may_lack_answer;
+  RecordTexts record;
+  int64_t lost = 0;
+  try {
+    std::vector<InputCell> cells;
+    for (const Field& field : fields_) cells.push_back(find_cell(field, row, rows));
+    task_fields_->read(cells, record);
+    lost = encode_sequences(record, tokenizer, lengths, split);
+  } catch (const BadRecord& problem) {
+    throw_error<DataError>("{} {}", bad.at(row.line), problem.message);
+  } catch (const DataError& problem) {
+    throw_error<DataError>("{} {}", bad.at(row.line), problem.what());
   }
   split.candidates.insert(split.candidates.end(), record.candidates.begin(), record.candidates.end());
+  if (spec_.target == TargetKind::tags || spec_.target == TargetKind::span) {
+    split.texts.emplace_back(record.texts.back());
+    split.word_spans.insert(split.word_spans.end(), record.derived.words.begin(), record.derived.words.end());
+  }
   split.end_example({}, row.number);
   return lost == 0;
 }

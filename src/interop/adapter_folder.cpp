@@ -65,7 +65,7 @@ std::vector<std::string> read_labels(const SafetensorsFile& file) {
 /// The head's module that gives the labels.
 std::string labels_module(const Transformer& model, const MethodConfig& config) {
   if (std::string own = config.labels_module(); !own.empty()) return own;
-  for (const HeadLayer& layer : model.spec().head) {
+  for (const HeadLayer& layer : model.spec().head()) {
     if (layer.to_labels) return layer.module;
   }
   return {};
@@ -80,7 +80,7 @@ std::optional<int64_t> head_rows(const std::string& module, const AdapterFiles& 
   return std::nullopt;
 }
 
-/// Rows of the checkpoint's own head, which an adapter without task_type leaves in place (peft stores heads for SEQ_CLS only).
+/// Rows of the checkpoint's own head, which an adapter without task_type leaves in place (peft stores heads for tasks that it knows).
 int64_t kept_head_rows(const Transformer& model, const std::string& module, const AdapterFiles& files,
                        const std::string& task_type) {
   const Linear* own = task_type.empty() ? model.head_linear(module) : nullptr;
@@ -92,7 +92,7 @@ int64_t kept_head_rows(const Transformer& model, const std::string& module, cons
 /// Frozen modules of the head that the files bring because the checkpoint has not: for modules_to_save; null when there are none.
 Json brought_modules(const Transformer& model, const AdapterFiles& files) {
   Json modules;
-  for (const HeadLayer& layer : model.spec().head) {
+  for (const HeadLayer& layer : model.spec().head()) {
     const bool brought = files.tensors.contains(kTunerPrefix + layer.module + ".weight") ||
                          files.tensors.contains(kPromptPrefix + layer.module + ".weight");
     if (brought && !layer.trained && model.head_linear(layer.module) == nullptr) modules.push_back(layer.module);
@@ -209,11 +209,12 @@ void write_model_folder(const fs::path& folder, const AdapterFiles& files, const
     id2label[std::to_string(i)] = files.labels[i];
     label2id[files.labels[i]] = i;
   }
-  if (files.labels.empty()) id2label["0"] = "LABEL_0";  // one output
+  const int outputs = model.spec().head_kind == HeadKind::span ? 2 : 1;
+  for (int i = 0; files.labels.empty() && i < outputs; ++i) id2label[std::to_string(i)] = fmt::format("LABEL_{}", i);
   config["id2label"] = id2label;
   config["label2id"] = label2id;
   config.erase("num_labels");
-  config["architectures"] = {model.spec().classifier_architecture};
+  config["architectures"] = {model.spec().head_spec().architecture};
   config["dtype"] = "float32";
   config.erase("torch_dtype");
   fill_and_replace(folder, [&](const fs::path& fresh) {
@@ -231,14 +232,18 @@ LoadedAdapter load_adapter(Transformer& model, const fs::path& path, const Token
   std::string task_type;
   files.read("task_type", task_type);
   const bool has_no_head = task_type == kCausalLanguageModel || task_type == kSequenceToSequence;
-  if (!task_type.empty() && task_type != kSequenceClassification && !(has_no_head && model.spec().output)) {
-    throw_error<DataError>("{}/{}: task_type: \"{}\" is not supported, expected \"{}\" or null", files.origin, kConfig,
-                           task_type, kSequenceClassification);
+  const auto head = head_of_task_type(task_type);
+  if (!task_type.empty() && !head && !(has_no_head && model.spec().output)) {
+    throw_error<DataError>("{}/{}: task_type: \"{}\" is not supported, expected \"{}\", \"{}\", \"{}\" or null",
+                           files.origin, kConfig, task_type, kSequenceClassification, kTokenClassification,
+                           kQuestionAnswering);
   }
+  if (head) model.choose_head(*head);
   LoadedAdapter loaded;
   loaded.config = recognise_adapter(files);
   loaded.config->modules_to_save = brought_modules(model, files);
   loaded.labels = files.labels;
+  loaded.head = model.spec().head_kind;
   const std::string module = labels_module(model, *loaded.config);
   const std::optional<int64_t> rows = head_rows(module, files);
   if (!has_no_head) loaded.outputs = rows ? *rows : kept_head_rows(model, module, files, task_type);

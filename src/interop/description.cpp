@@ -18,6 +18,7 @@ void Description::visit(Fields& fields) {
   fields.section("task", {}, [&](Fields& section) {
     section.field("name", task.name, {});
     section.field("max_length", task.max_length, {.min = 1});
+    section.field("doc_stride", task.doc_stride, {.min = 0});
   });
   fields.section("data", {}, [&](Fields& section) {
     section.field("columns", data.columns, {});

@@ -79,7 +79,7 @@ void order_labels(Transformer& model, const std::vector<std::string>& from, cons
   if (!can_match(from, to, origin)) return;
   const std::vector<int64_t> order = match_labels(from, to, origin);
   if (in_order(order)) return;
-  for (const HeadLayer& layer : model.spec().head) {
+  for (const HeadLayer& layer : model.spec().head()) {
     if (!layer.to_labels) continue;
     model.for_tensors([&](const std::string& name, at::Tensor& tensor) {
       if (name == layer.module + ".weight" || name == layer.module + ".bias") tensor = reordered(tensor, order);
@@ -88,7 +88,7 @@ void order_labels(Transformer& model, const std::vector<std::string>& from, cons
 }
 
 const TrainedLinear* labels_layer(const Transformer& model, Method& method) {
-  for (const HeadLayer& layer : method.head() != nullptr ? *method.head() : model.spec().head) {
+  for (const HeadLayer& layer : method.head() != nullptr ? *method.head() : model.spec().head()) {
     if (layer.to_labels) return method.trained_module(layer.module);
   }
   return nullptr;

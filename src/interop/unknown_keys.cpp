@@ -14,7 +14,7 @@ constexpr std::array kCommon{
     "tokenizer_kwargs", "tokenizer_name_or_path",  "format_version", "library",      "peft_compatible"};
 
 bool asks_for_nothing(const Json& value) {
-  return value.is_null() || value == false || value == "" || (value.is_structured() && value.empty());
+  return value.is_null() || value == false || value == Json("") || (value.is_structured() && value.empty());
 }
 
 bool contains(const auto& keys, const std::string& key) {

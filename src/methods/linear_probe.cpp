@@ -52,10 +52,10 @@ class LinearProbe : public Method {
       linear_ = {{.module = kLinearHead,
                   .to_labels = true,
                   .trained = true,
-                  .dropout = model.spec().head.empty() ? std::nullopt : model.spec().head.back().dropout}};
+                  .dropout = model.spec().head().empty() ? std::nullopt : model.spec().head().back().dropout}};
     }
     add_trained_head();
-    for (const HeadLayer& layer : linear_.empty() ? model.spec().head : linear_) {
+    for (const HeadLayer& layer : linear_.empty() ? model.spec().head() : linear_) {
       if (!layer.to_labels || !config_.init_head_zero) continue;
       const TrainedLinear* labels = trained_module(layer.module);
       labels->weight_KOC.detach().zero_();
@@ -86,7 +86,7 @@ class LinearProbe : public Method {
   void merge_into(int64_t, std::map<std::string, at::Tensor>&) const override {
     if (!linear_.empty())
       throw_error<ConfigError>("method.head: a \"linear\" head has no place in {}; it cannot be merged into a model",
-                               model_.spec().classifier_architecture);
+                               model_.spec().head_spec().architecture);
   }
 
  private:

@@ -190,7 +190,7 @@ class Lora : public Method {
     }
     if (!head) return;
     load_head(k, kTunerPrefix, files);
-    for (const HeadLayer& layer : model_.spec().head) {
+    for (const HeadLayer& layer : model_.spec().head()) {
       if (layer.to_labels && files.tensors.contains(kTunerPrefix + layer.module + ".lora_A.weight"))
         fold_into_labels(k, layer.module, files);
     }

@@ -226,9 +226,10 @@ void Method::add_trained_head(std::optional<double> init_std, bool fill_missing)
   }
 }
 
-/// As peft lists them: "classifier" and "score" are in every SEQ_CLS file, whether the model has them or not; pooler.dense is "pooler".
+/// As peft lists them: "classifier" and "score" are in every file of classes, whether the model has them or not; pooler.dense is "pooler".
 std::vector<std::string> Method::saved_modules() const {
   std::vector<std::string> modules{"classifier", "score"};
+  if (model_.spec().head_kind == HeadKind::span) modules = {"qa_outputs"};
   for (const auto& [module, trained] : trained_) {
     const std::size_t dot = module.rfind('.');
     const std::string outer = module.substr(0, dot), name = outer.substr(outer.rfind('.') + 1);
@@ -271,7 +272,7 @@ Json Method::base_config(const std::string& peft_type) const {
   const bool classifies = bank_.outputs > 0;
   const char* language = model_.stacks().size() == 1 ? kCausalLanguageModel : kSequenceToSequence;
   return {{"peft_type", peft_type},
-          {"task_type", classifies ? kSequenceClassification : language},
+          {"task_type", classifies ? task_type_of(model_.spec().head_kind) : language},
           {"base_model_name_or_path", model_.folder().string()},
           {"modules_to_save", classifies ? Json(saved_modules()) : Json()},
           {"inference_mode", true}};

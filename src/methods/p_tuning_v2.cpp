@@ -60,7 +60,7 @@ struct PTuningV2Config : PrefixConfig {
   }
   void check(const ModelSpec& spec) const override {
     PrefixConfig::check(spec);
-    const auto& own = spec.head;
+    const auto& own = spec.head();
     const bool pooler =
         own.size() == 2 && !own[0].to_labels && !own[0].trained && own[0].activation == Activation::tanh;
     if (head == "pooler_linear" && !pooler) {

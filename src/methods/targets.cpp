@@ -118,7 +118,7 @@ bool is_all_linear(const Json& targets) {
 }
 
 bool gives_labels(const Transformer& model, const std::string& module) {
-  const auto& head = model.spec().head;
+  const auto& head = model.spec().head();
   return std::any_of(head.begin(), head.end(),
                      [&](const HeadLayer& layer) { return layer.to_labels && layer.module == module; });
 }
@@ -168,7 +168,7 @@ std::vector<std::string> idle_names(const Json& names, const std::vector<std::st
 std::vector<std::string> all_maps(const Transformer& model) {
   std::vector<std::string> modules;
   for (const Linear* site : model.linear_sites()) modules.push_back(site->module);
-  for (const HeadLayer& layer : model.spec().head) modules.push_back(layer.module);
+  for (const HeadLayer& layer : model.spec().head()) modules.push_back(layer.module);
   return modules;
 }
 

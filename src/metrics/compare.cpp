@@ -15,12 +15,13 @@ constexpr double kRounding = 1e-12;
 void check_same_rows(const std::string& metric, const Scored& a, const Scored& b) {
   if (a.rows() != b.rows()) throw_error<DataError>("{}: {} rows and {} rows to compare", metric, a.rows(), b.rows());
   if (a.references != b.references || a.reference_sets != b.reference_sets || a.reference_texts != b.reference_texts ||
-      a.groups != b.groups)
+      a.reference_tags != b.reference_tags || a.groups != b.groups)
     throw_error<DataError>("{}: the references or groups of the two sides differ", metric);
 }
 
 std::optional<std::vector<bool>> right_rows(const Metric& metric, const Scored& scored) {
-  if (scored.texts()) return metric.right == nullptr ? std::nullopt : std::optional(metric.right(scored));
+  if (scored.texts() || scored.tags())
+    return metric.right == nullptr ? std::nullopt : std::optional(metric.right(scored));
   if (metric.input == Metric::Input::numbers) return std::nullopt;
   std::vector<bool> right(scored.rows());
   for (std::size_t i = 0; i < right.size(); ++i)

@@ -30,7 +30,9 @@ bool is_set(const std::vector<int64_t>& set, const Scored& scored) {
 void check_sets(const std::string& name, const Metric& metric, const Scored& scored) {
   if (metric.prepare_sets == nullptr)
     throw_error<ConfigError>("{} scores {}, not sets", name,
-                             metric.input == Metric::Input::texts ? "texts" : "single classes or numbers");
+                             metric.input == Metric::Input::texts  ? "texts"
+                             : metric.input == Metric::Input::tags ? "tags of words"
+                                                                   : "single classes or numbers");
   const std::size_t n = scored.reference_sets.size();
   if (scored.predicted_sets.size() != n)
     throw_error<DataError>("{}: {} predictions for {} references", name, scored.predicted_sets.size(), n);
@@ -64,12 +66,25 @@ void check_texts(const std::string& name, const Metric& metric, const Scored& sc
   }
 }
 
+void check_tags(const std::string& name, const Metric& metric, const Scored& scored) {
+  if (metric.input != Metric::Input::tags) throw_error<ConfigError>("{} scores no tags of words", name);
+  const std::size_t n = scored.reference_tags.size();
+  if (scored.predicted_tags.size() != n)
+    throw_error<DataError>("{}: {} predictions for {} references", name, scored.predicted_tags.size(), n);
+  for (std::size_t row = 0; row < n; ++row)
+    if (scored.predicted_tags[row].size() != scored.reference_tags[row].size())
+      throw_error<DataError>("{}: row {}: {} tags, expected {}", name, row, scored.predicted_tags[row].size(),
+                             scored.reference_tags[row].size());
+}
+
 }  // namespace
 
 void check_scored(const std::string& name, const Metric& metric, const Scored& scored) {
+  if (scored.tags()) return check_tags(name, metric, scored);
   if (scored.texts()) return check_texts(name, metric, scored);
   if (scored.sets()) return check_sets(name, metric, scored);
   if (metric.input == Metric::Input::texts) throw_error<ConfigError>("{} scores texts", name);
+  if (metric.input == Metric::Input::tags) throw_error<ConfigError>("{} scores tags of words", name);
   if (metric.prepare == nullptr) throw_error<ConfigError>("{} scores sets of classes", name);
   const std::size_t n = scored.references.size();
   if (scored.predictions.size() != n)

@@ -61,28 +61,37 @@ std::vector<bool> right_answers(const Scored& scored) {
 // Exact equality after normalisation.
 Evaluate squad_em(const Scored& scored) { return share_of_right(right_answers(scored)); }
 
-// F1 of the two bags of words; 0 without a common one.
-Evaluate squad_f1(const Scored& scored) {
+// F1 of the two bags of words; 0 without a common one, `empty` where neither has any.
+Evaluate f1_of_bags(const Scored& scored, double empty) {
   const auto bag = [](const std::string& text) {
     Words words = normal_words(text);
     std::sort(words.begin(), words.end());
     return words;
   };
-  return mean_of_rows(best_of_references(scored, bag, [](const Words& a, const Words& b) {
+  return mean_of_rows(best_of_references(scored, bag, [empty](const Words& a, const Words& b) {
+    if (a.empty() && b.empty()) return empty;
     Words both;
     std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(both));
     return both.empty() ? 0.0 : 2.0 * double(both.size()) / double(a.size() + b.size());
   }));
 }
 
+Evaluate squad_f1(const Scored& scored) { return f1_of_bags(scored, 0.0); }
+
+// Two empty texts agree that there is no answer.
+Evaluate squad_v2_f1(const Scored& scored) { return f1_of_bags(scored, 1.0); }
+
 [[maybe_unused]] const bool registered =
     metric_registry().add("squad_em", {.input = Metric::Input::texts, .prepare = squad_em, .right = right_answers}) &&
-    metric_registry().add("squad_f1", {.input = Metric::Input::texts, .prepare = squad_f1, .right = right_answers});
+    metric_registry().add("squad_f1", {.input = Metric::Input::texts, .prepare = squad_f1, .right = right_answers}) &&
+    metric_registry().add("squad_v2_f1",
+                          {.input = Metric::Input::texts, .prepare = squad_v2_f1, .right = right_answers});
 
 [[maybe_unused]] const bool described =
     summaries("metric").add("squad_em",
                             {"share of answers that equal a reference but for case, articles, punctuation"}) &&
-    summaries("metric").add("squad_f1", {"mean F1 of the words of answers"});
+    summaries("metric").add("squad_f1", {"mean F1 of the words of answers"}) &&
+    summaries("metric").add("squad_v2_f1", {"squad_f1, where an empty answer may be right"});
 
 }  // namespace
 }  // namespace peft

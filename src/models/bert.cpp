@@ -20,9 +20,8 @@ ModelSpec parse_bert(const Json& config, const std::string& origin) {
     throw_error<DataError>("{}: position_embedding_type: found \"{}\", expected \"absolute\"", origin, kind);
   }
   ModelSpec spec;
-  spec.classifier_architecture = "BertForSequenceClassification";
   spec.base_prefix = "bert.";
-  spec.head_prefixes = {"classifier."};
+  spec.head_prefixes = {"classifier.", "qa_outputs."};
   spec.ignorable = {R"((bert\.)?embeddings\.position_ids)", R"(cls\..*)"};
   spec.default_lora_targets = {"query", "value"};
 
@@ -60,11 +59,15 @@ ModelSpec parse_bert(const Json& config, const std::string& origin) {
                   .attention = config_probability(config, "attention_probs_dropout_prob", 0.1, origin),
                   .attention_output = hidden,
                   .feed_forward = hidden};
-  spec.head = {{.module = "bert.pooler.dense", .activation = Activation::tanh},
-               {.module = "classifier",
-                .to_labels = true,
-                .trained = true,
-                .dropout = config_probability(config, "classifier_dropout", hidden, origin)}};
+  const HeadLayer classifier{.module = "classifier",
+                             .to_labels = true,
+                             .trained = true,
+                             .dropout = config_probability(config, "classifier_dropout", hidden, origin)};
+  spec.heads[HeadKind::sequence] = {"BertForSequenceClassification",
+                                    {{.module = "bert.pooler.dense", .activation = Activation::tanh}, classifier}};
+  spec.heads[HeadKind::token] = {"BertForTokenClassification", {classifier}};
+  spec.heads[HeadKind::span] = {"BertForQuestionAnswering",
+                                {{.module = "qa_outputs", .to_labels = true, .trained = true}}};
   spec.labels = config_labels(config, 2);
   return spec;
 }

@@ -10,9 +10,8 @@ namespace {
 
 ModelSpec parse_distilbert(const Json& config, const std::string& origin) {
   ModelSpec spec;
-  spec.classifier_architecture = "DistilBertForSequenceClassification";
   spec.base_prefix = "distilbert.";
-  spec.head_prefixes = {"pre_classifier.", "classifier."};
+  spec.head_prefixes = {"pre_classifier.", "classifier.", "qa_outputs."};
   spec.ignorable = {R"((distilbert\.)?embeddings\.position_ids)", R"(vocab_(transform|layer_norm|projector)\..*)"};
   spec.default_lora_targets = {"q_lin", "v_lin"};
 
@@ -53,11 +52,19 @@ ModelSpec parse_distilbert(const Json& config, const std::string& origin) {
   spec.dropout = {.embedding = hidden,
                   .attention = config_probability(config, "attention_dropout", 0.1, origin),
                   .feed_forward = hidden};
-  spec.head = {{.module = "pre_classifier", .trained = true, .activation = Activation::relu},
-               {.module = "classifier",
-                .to_labels = true,
-                .trained = true,
-                .dropout = config_probability(config, "seq_classif_dropout", 0.2, origin)}};
+  spec.heads[HeadKind::sequence] = {"DistilBertForSequenceClassification",
+                                    {{.module = "pre_classifier", .trained = true, .activation = Activation::relu},
+                                     {.module = "classifier",
+                                      .to_labels = true,
+                                      .trained = true,
+                                      .dropout = config_probability(config, "seq_classif_dropout", 0.2, origin)}}};
+  spec.heads[HeadKind::token] = {"DistilBertForTokenClassification",
+                                 {{.module = "classifier", .to_labels = true, .trained = true, .dropout = hidden}}};
+  spec.heads[HeadKind::span] = {"DistilBertForQuestionAnswering",
+                                {{.module = "qa_outputs",
+                                  .to_labels = true,
+                                  .trained = true,
+                                  .dropout = config_probability(config, "qa_dropout", 0.1, origin)}}};
   spec.labels = config_labels(config, 2);
   return spec;
 }

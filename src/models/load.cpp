@@ -159,12 +159,18 @@ Transformer Transformer::load(const std::filesystem::path& folder, const std::st
   Loader loader(folder, spec, model.dtype_, device);
   for (const StackSpec& stack : spec.stacks) model.stacks_.push_back(load_stack(loader, stack));
   number_attentions(model.stacks_);
-  for (const HeadLayer& layer : spec.head) {
-    if (!loader.has(layer.module)) continue;  // a method brings its own, or using the head is an error then
-    model.head_[layer.module] =
-        loader.linear(layer.module, Role::head, layer.to_labels ? -1 : spec.width(), spec.width(), layer.bias);
-    if (layer.to_labels) spec.labels = model.head_[layer.module].out_features();
+  for (const auto& [kind, head] : spec.heads) {
+    if (head.architecture == spec.architecture) spec.head_kind = kind;
+    for (const HeadLayer& layer : head.layers) {
+      // Without it a method brings its own, or using the head is an error then.
+      if (!loader.has(layer.module) || model.head_.contains(layer.module)) continue;
+      model.head_[layer.module] =
+          loader.linear(layer.module, Role::head, layer.to_labels ? -1 : spec.width(), spec.width(), layer.bias);
+    }
   }
+  for (const HeadLayer& layer : spec.head())
+    if (const Linear* own = model.head_linear(layer.module); own != nullptr && layer.to_labels)
+      spec.labels = own->out_features();
   if (const auto& output = spec.output) {
     model.output_ = loader.linear(output->module, Role::head, spec.first().embedding.vocabulary, spec.width(), false);
     model.output_.bias_O = loader.vector(output->bias, spec.first().embedding.vocabulary);

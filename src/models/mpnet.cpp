@@ -19,9 +19,8 @@ ModelSpec parse_mpnet(const Json& config, const std::string& origin) {
     throw_error<DataError>("{}: relative_attention_num_buckets: found {}, expected {}", origin, buckets, kBuckets);
   }
   ModelSpec spec;
-  spec.classifier_architecture = "MPNetForSequenceClassification";
   spec.base_prefix = "mpnet.";
-  spec.head_prefixes = {"classifier."};
+  spec.head_prefixes = {"classifier.", "qa_outputs."};
   spec.ignorable = {R"((mpnet\.)?embeddings\.position_ids)", R"(lm_head\..*)", R"((mpnet\.)?pooler\..*)"};
   spec.default_lora_targets = {"q", "v"};
 
@@ -61,8 +60,14 @@ ModelSpec parse_mpnet(const Json& config, const std::string& origin) {
                   .attention = config_probability(config, "attention_probs_dropout_prob", 0.1, origin),
                   .attention_output = hidden,
                   .feed_forward = hidden};
-  spec.head = {{.module = "classifier.dense", .trained = true, .dropout = hidden, .activation = Activation::tanh},
-               {.module = "classifier.out_proj", .to_labels = true, .trained = true, .dropout = hidden}};
+  spec.heads[HeadKind::sequence] = {
+      "MPNetForSequenceClassification",
+      {{.module = "classifier.dense", .trained = true, .dropout = hidden, .activation = Activation::tanh},
+       {.module = "classifier.out_proj", .to_labels = true, .trained = true, .dropout = hidden}}};
+  spec.heads[HeadKind::token] = {"MPNetForTokenClassification",
+                                 {{.module = "classifier", .to_labels = true, .trained = true, .dropout = hidden}}};
+  spec.heads[HeadKind::span] = {"MPNetForQuestionAnswering",
+                                {{.module = "qa_outputs", .to_labels = true, .trained = true}}};
   spec.labels = config_labels(config, 2);
   return spec;
 }

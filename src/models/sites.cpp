@@ -46,7 +46,7 @@ std::vector<const Linear*> Transformer::linear_sites() const {
       add(peft::linear_sites(layer.feed_forward));
     }
   }
-  for (const HeadLayer& layer : spec_.head) {
+  for (const HeadLayer& layer : spec_.head()) {
     if (const Linear* map = head_linear(layer.module)) sites.push_back(map);
   }
   return sites;
@@ -120,8 +120,9 @@ void Transformer::override_dropout(double p) {
                      &spec_.dropout.activation, &spec_.dropout.feed_forward}) {
     if (rate->has_value()) *rate = p;
   }
-  for (HeadLayer& layer : spec_.head) {
-    if (layer.dropout) layer.dropout = p;
+  for (auto& [kind, head] : spec_.heads) {
+    for (HeadLayer& layer : head.layers)
+      if (layer.dropout) layer.dropout = p;
   }
 }
 

@@ -64,6 +64,12 @@ void share_width(StackSpec& stack, const std::string& width_key, const std::stri
   stack.head_dim = stack.width / stack.heads;
 }
 
+const HeadSpec& ModelSpec::head_spec() const {
+  static const HeadSpec none;
+  const auto found = heads.find(head_kind);
+  return found == heads.end() ? none : found->second;
+}
+
 std::vector<LayerSpec> numbered_layers(const LayerSpec& layer, int64_t count) {
   std::vector<LayerSpec> layers(static_cast<std::size_t>(count), layer);
   for (int64_t i = 0; i < count; ++i) {

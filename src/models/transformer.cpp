@@ -27,7 +27,7 @@ struct Transformer::Stage {
   const Pass& pass;
   const Stack& stack;
   const Tokens& tokens;
-  bool reads_text;  ///< the method's virtual tokens and first position are this stack's
+  bool reads_text = false;  ///< the method's virtual tokens and first position are this stack's
   const Memory* memory = nullptr;
   KeyValueCache* cache = nullptr;
 };
@@ -95,12 +95,21 @@ at::Tensor Transformer::pooled(const ModelInput& input, Sockets& sockets, const 
   return hidden(input, sockets, context).x_SC;
 }
 
-at::Tensor Transformer::head_logits(const at::Tensor& pooled_BC, const Batch& rows, Sockets& sockets,
+void Transformer::choose_head(HeadKind kind) {
+  if (!spec_.heads.contains(kind))
+    throw_error<DataError>("{}: model_type {} has no head {}", folder_.string(), spec_.model_type,
+                           kind == HeadKind::token  ? "for each token (token classification)"
+                           : kind == HeadKind::span ? "for the ends of an answer (question answering)"
+                                                    : "for a whole text (classification)");
+  spec_.head_kind = kind;
+}
+
+at::Tensor Transformer::head_logits(const at::Tensor& x_SC, const Batch& rows, Sockets& sockets,
                                     const DropoutContext& context) const {
   const Pass pass{sockets, context, spec_.dropout, execution_};
-  at::Tensor x = pooled_BC;
+  at::Tensor x = x_SC;
   const std::vector<HeadLayer>* own = sockets.head();
-  for (const HeadLayer& layer : own != nullptr ? *own : spec_.head) {
+  for (const HeadLayer& layer : own != nullptr ? *own : spec_.head()) {
     x = dropout(x, pass.site("head." + layer.module, layer.dropout), rows, execution_);
     if (const TrainedLinear* trained = sockets.trained_module(layer.module)) {
       x = grouped_linear(x.to(trained->weight_KOC.scalar_type()), trained->weight_KOC, trained->bias_KO,

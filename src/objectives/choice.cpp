@@ -1,28 +1,11 @@
 #include <ATen/ATen.h>
 
-#include <algorithm>
-#include <limits>
-
 #include "peft/kernels/cross_entropy.h"
 #include "peft/objectives/objective.h"
 #include "src/objectives/predictions.h"
 
 namespace peft {
 namespace {
-
-/// Scores of each example's sequences side by side; an example with fewer than others ends in -infinity.     logits_S1 -> [E, most]
-at::Tensor side_by_side(const at::Tensor& logits_S1, const std::vector<int64_t>& offsets) {
-  const auto examples = static_cast<int64_t>(offsets.size()) - 1;
-  int64_t most = 0;
-  for (int64_t e = 0; e < examples; ++e) most = std::max(most, offsets[e + 1] - offsets[e]);
-  std::vector<int64_t> places;
-  for (int64_t e = 0; e < examples; ++e)
-    for (int64_t s = offsets[e]; s < offsets[e + 1]; ++s) places.push_back(e * most + s - offsets[e]);
-  const at::Tensor place_S = at::tensor(at::ArrayRef<int64_t>(places), at::kLong).to(logits_S1.device());
-  return at::full({examples * most}, -std::numeric_limits<double>::infinity(), logits_S1.options())
-      .scatter(0, place_S, logits_S1.flatten())
-      .view({examples, most});
-}
 
 /// The right one of an example's own sequences, any number of them (BertForMultipleChoice): the head has one output, and
 ///   loss_e = -log softmax(scores of the sequences of e)[label_e]
@@ -34,7 +17,7 @@ class Choice final : public Objective {
 
   at::Tensor losses(const at::Tensor& logits_S1, const BatchTargets& targets,
                     const Execution& execution) const override {
-    return cross_entropy(side_by_side(logits_S1, targets.sequence_offsets),
+    return cross_entropy(side_by_side(logits_S1.flatten(), targets.sequence_offsets),
                          {targets.labels.begin(), targets.labels.end()}, execution);
   }
 

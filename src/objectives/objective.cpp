@@ -25,7 +25,17 @@ void BatchTargets::add(const EncodedSplit& split, int64_t example, std::span<con
   const auto sequences = chosen.empty() ? split.sequences(example) : static_cast<int64_t>(chosen.size());
   sequence_offsets.push_back(sequence_offsets.back() + sequences);
   const auto target_ids = split.example_target_ids(example);
-  if (chosen.empty()) {
+  if (split.target_kind == TargetKind::span) {
+    for (int64_t s = split.first_sequence(example); s < split.first_sequence(example + 1); ++s)
+      row_offsets.push_back(row_offsets.back() + split.sequence_length(s));
+  }
+  if (split.target_kind == TargetKind::tags) {
+    const auto words = split.example_words(example);
+    const std::size_t before = ids.size();
+    for (std::size_t w = 0; w < target_ids.size(); ++w)
+      if (words[w] >= 0) ids.push_back(target_ids[w]);
+    ids.resize(before + static_cast<std::size_t>(split.rows(example)), -1);  // no word: its first token has no tag
+  } else if (chosen.empty()) {
     ids.insert(ids.end(), target_ids.begin(), target_ids.end());
   } else {
     for (const int32_t id : target_ids) ids.push_back(std::find(chosen.begin(), chosen.end(), id) - chosen.begin());
@@ -65,7 +75,10 @@ Scored Objective::scored(const std::vector<Target>& predictions, const EncodedSp
 }
 
 Json target_json(const Target& target, const TaskInfo& task) {
-  const auto name = [&](int64_t id) { return task.labels.empty() ? Json(id) : Json(task.labels.at(id)); };
+  const auto name = [&](int64_t id) {
+    if (id < 0) return Json();  // a word without a prediction
+    return task.labels.empty() ? Json(id) : Json(task.labels.at(static_cast<std::size_t>(id)));
+  };
   if (const auto* id = std::get_if<int64_t>(&target)) return name(*id);
   if (const auto* score = std::get_if<double>(&target)) return std::isfinite(*score) ? Json(*score) : Json();
   if (const auto* text = std::get_if<std::string_view>(&target)) return *text;

@@ -4,13 +4,27 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace peft {
 
 std::span<const float> example_logits(const at::Tensor& logits_SN, const EncodedSplit& split, int64_t example) {
   const int64_t outputs = logits_SN.size(1);
-  return {logits_SN.const_data_ptr<float>() + split.first_sequence(example) * outputs,
-          static_cast<std::size_t>(split.sequences(example) * outputs)};
+  return {logits_SN.const_data_ptr<float>() + split.first_row(example) * outputs,
+          static_cast<std::size_t>(split.rows(example) * outputs)};
+}
+
+at::Tensor side_by_side(const at::Tensor& scores_R, const std::vector<int64_t>& offsets) {
+  const auto groups = static_cast<int64_t>(offsets.size()) - 1;
+  int64_t most = 0;
+  for (int64_t g = 0; g < groups; ++g) most = std::max(most, offsets[g + 1] - offsets[g]);
+  std::vector<int64_t> places;
+  for (int64_t g = 0; g < groups; ++g)
+    for (int64_t r = offsets[g]; r < offsets[g + 1]; ++r) places.push_back(g * most + r - offsets[g]);
+  const at::Tensor place_R = at::tensor(at::ArrayRef<int64_t>(places), at::kLong).to(scores_R.device());
+  return at::full({groups * most}, -std::numeric_limits<double>::infinity(), scores_R.options())
+      .scatter(0, place_R, scores_R)
+      .view({groups, most});
 }
 
 bool all_finite(std::span<const float> values) {

@@ -10,7 +10,10 @@
 
 namespace peft {
 
-/// The logits of an example's sequences, [sequences * N].
+/// Scores of several groups side by side; a group with fewer than others ends in -infinity.     scores_R, offsets [G+1] -> [G, most]
+at::Tensor side_by_side(const at::Tensor& scores_R, const std::vector<int64_t>& offsets);
+
+/// The logits of an example's sequences or tokens, [rows * N].
 std::span<const float> example_logits(const at::Tensor& logits_SN, const EncodedSplit& split, int64_t example);
 
 bool all_finite(std::span<const float> values);

@@ -143,7 +143,7 @@ Decomposition decompose(char32_t point, Form form) {
   Decomposition result{{point}, 1};
   const bool other = form == Form::compatible && properties().has(point, compatible);
   if (!other && !properties().has(point, decomposed)) return result;
-  std::array<utf8proc_int32_t, std::tuple_size_v<decltype(result.points)>> points;
+  std::array<utf8proc_int32_t, std::tuple_size_v<decltype(result.points)>> points{};
   int last_class = 0;
   const auto option = static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | (other ? UTF8PROC_COMPAT : 0));
   result.count =

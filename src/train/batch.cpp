@@ -58,6 +58,17 @@ ModelInput make_input(const std::vector<BatchExample>& examples, int64_t adapter
   return {ids.to(device), types.to(device), std::make_shared<PackedBatch>(sequences, adapters, device)};
 }
 
+Selection select_read_tokens(const std::vector<BatchExample>& examples) {
+  Selection selection{.rows = Selection::Rows::chosen};
+  int64_t begin = 0;
+  for (const BatchExample& e : examples) {
+    for (const int64_t token : e.split->read_tokens(e.example)) selection.chosen.push_back(begin + token);
+    begin += e.split->length(e.example);
+  }
+  if (static_cast<int64_t>(selection.chosen.size()) == begin) selection = {.rows = Selection::Rows::all};
+  return selection;
+}
+
 namespace {
 
 /// Sequences that are put together from parts.

@@ -15,7 +15,7 @@
 
 namespace peft {
 
-at::Tensor split_logits(const Transformer& model, Method& method, int64_t k, const EncodedSplit& split,
+at::Tensor split_logits(const Transformer& model, Method& method, int64_t k, const EncodedSplit& split, LogitRows rows,
                         const FeatureCache& cache) {
   at::NoGradGuard no_grad;
   const DropoutContext no_dropout;
@@ -23,15 +23,14 @@ at::Tensor split_logits(const Transformer& model, Method& method, int64_t k, con
   for (const std::vector<int64_t>& batch : length_batches(split, method.virtual_tokens())) {
     std::vector<BatchExample> examples;
     for (const int64_t example : batch) examples.push_back({&split, example, k, 0});
-    const at::Tensor out = batch_logits(model, method, examples, LogitRows::sequences, no_dropout, cache)
-                               .to(at::kCPU, at::kFloat)
-                               .contiguous();
+    const at::Tensor out =
+        batch_logits(model, method, examples, rows, no_dropout, cache).to(at::kCPU, at::kFloat).contiguous();
     const int64_t outputs = out.size(1);
-    if (!logits.defined()) logits = at::empty({split.sequences(), outputs}, at::kFloat);
+    if (!logits.defined()) logits = at::empty({split.first_row(split.size()), outputs}, at::kFloat);
     const auto* from = out.const_data_ptr<float>();
     for (const int64_t example : batch) {
-      const int64_t numbers = split.sequences(example) * outputs;
-      std::copy_n(from, numbers, logits.data_ptr<float>() + split.first_sequence(example) * outputs);
+      const int64_t numbers = split.rows(example) * outputs;
+      std::copy_n(from, numbers, logits.data_ptr<float>() + split.first_row(example) * outputs);
       from += numbers;
     }
   }
@@ -69,8 +68,8 @@ Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const E
   Evaluation result;
   result.tokens = split.offsets.back();
   Answers answers;
-  if (objective.logit_rows() == LogitRows::sequences) {
-    result.logits = answers.logits = split_logits(model, method, k, split, cache);
+  if (objective.logit_rows() != LogitRows::target_tokens) {
+    result.logits = answers.logits = split_logits(model, method, k, split, objective.logit_rows(), cache);
     if (const int64_t outputs = result.logits.size(1); outputs != objective.outputs(task))
       throw_error<DataError>("the head has {} outputs, task {} needs {}", outputs, task.name, objective.outputs(task));
     if (!split.hidden) answers.losses = objective.losses(result.logits, targets_of(split));
@@ -159,9 +158,8 @@ Scored scored(const Evaluation& evaluation, const EncodedSplit& split, const Tas
 
 Json majority_scores(const EncodedSplit& split, const TaskInfo& task) {
   const Objective& objective = objective_of(task);
-  if (objective.target() == TargetKind::score || objective.target() == TargetKind::choices ||
-      objective.target() == TargetKind::text)
-    return {};
+  const TargetKind kind = objective.target();
+  if (kind != TargetKind::class_id && kind != TargetKind::classes && kind != TargetKind::choice) return {};
   std::map<Target, int64_t> times;
   for (int64_t e = 0; e < split.size(); ++e) ++times[split.target(e)];
   const auto commonest =
@@ -192,7 +190,8 @@ Json evaluation_metrics(const Evaluation& evaluation, const EncodedSplit& split,
 
 void write_predictions(const std::filesystem::path& file, const Evaluation& evaluation, const EncodedSplit& split,
                        const TaskInfo& task) {
-  const bool kept = evaluation.logits.defined();
+  // Those of tokens would make long lines that nobody reads.
+  const bool kept = evaluation.logits.defined() && objective_of(task).logit_rows() == LogitRows::sequences;
   const int64_t outputs = kept ? evaluation.logits.size(1) : 0;
   const auto* logits = kept ? evaluation.logits.const_data_ptr<float>() : nullptr;
   write_atomic(file, [&](const std::function<void(std::span<const std::byte>)>& sink) {
@@ -203,8 +202,9 @@ void write_predictions(const std::filesystem::path& file, const Evaluation& eval
         scores.push_back(std::isfinite(score) ? Json(score) : Json());
       }
       Json line = {{"idx", idx_json(split, e, task)},
-                   {"prediction", prediction_json(evaluation.predictions[e], split, e, task)},
-                   {"scores", scores}};
+                   {"prediction", prediction_json(evaluation.predictions[e], split, e, task)}};
+      if (kept) line["scores"] = scores;
+      if (!split.names.empty() && !split.names[e].empty()) line["id"] = split.names[e];
       if (!split.hidden)
         line["reference"] = split.references.empty() ? target_json(split.target(e), task) : Json(split.references[e]);
       if (!split.groups.empty()) line["group"] = split.groups[e];

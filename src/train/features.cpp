@@ -58,6 +58,11 @@ at::Tensor batch_logits(const Transformer& model, Method& method, const std::vec
     const TargetInput target = make_target_input(model.spec(), examples, method.adapters(), model.device());
     return model.logits(model.hidden(target.input, method, dropout, target.selection).x_SC);
   }
+  if (rows == LogitRows::tokens) {
+    const Hidden hidden = model.hidden(make_input(examples, method.adapters(), model.device()), method, dropout,
+                                       select_read_tokens(examples));
+    return model.head_logits(hidden.x_SC, hidden.rows, method, dropout);
+  }
   if (!cache.holds(examples))
     return model.classify(make_input(examples, method.adapters(), model.device()), method, dropout);
   std::vector<PackedBatch::Sequence> single;

@@ -74,7 +74,8 @@ RunRecorder::Start FolderRecorder::open(const RunConfig& config, const Json& pro
   return start;
 }
 
-void FolderRecorder::save(SavedState saved, const Bank& bank, int64_t k, double seconds) {
+void FolderRecorder::save(const SavedState& state, const Bank& bank, int64_t k, double seconds) {
+  SavedState saved = state;
   saved.state.log_bytes = folder_.log_bytes();
   folder_.flush();
   const fs::path next = folder_.checkpoint().parent_path() / "next.safetensors";

@@ -35,7 +35,7 @@ class RunRecorder {
   virtual void log(const Json& /*line*/) {}
   virtual int64_t log_bytes() const { return 0; }
   virtual void flush() {}
-  virtual void save(SavedState /*saved*/, const Bank& /*bank*/, int64_t /*k*/, double /*seconds*/) {}
+  virtual void save(const SavedState& /*saved*/, const Bank& /*bank*/, int64_t /*k*/, double /*seconds*/) {}
   /// Sets best/ aside before another one takes its place that a longer run would not have.
   virtual void keep_best() {}
   /// best/ or last/, and the way back.
@@ -62,7 +62,7 @@ class FolderRecorder final : public RunRecorder {
   void log(const Json& line) override { folder_.log(line); }
   int64_t log_bytes() const override { return folder_.log_bytes(); }
   void flush() override { folder_.flush(); }
-  void save(SavedState saved, const Bank& bank, int64_t k, double seconds) override;
+  void save(const SavedState& state, const Bank& bank, int64_t k, double seconds) override;
   void keep_best() override { folder_.keep_best(); }
   void save_adapter(const char* name, const AdapterStore& store, const Method& method, int64_t k) override {
     store.save(folder_.path() / name, method, k);

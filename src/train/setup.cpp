@@ -23,7 +23,7 @@ bool shared_in_bank(const FieldInfo& info) { return !info.per_job; }
 /// Where the head starts from the checkpoint's own, or is that, its rows stand where the task has their names.
 void order_own_head(const Bank& bank, int64_t k, const std::vector<std::string>& labels, const MethodConfig& config) {
   const auto outputs = static_cast<int64_t>(labels.size());
-  const auto& head = bank.method->head() != nullptr ? *bank.method->head() : bank.model.spec().head;
+  const auto& head = bank.method->head() != nullptr ? *bank.method->head() : bank.model.spec().head();
   const auto layer = std::find_if(head.begin(), head.end(), [](const HeadLayer& l) { return l.to_labels; });
   const Linear* own = layer == head.end() ? nullptr : bank.model.head_linear(layer->module);
   if (own == nullptr || own->out_features() != outputs) return;  // drawn anew
@@ -52,8 +52,11 @@ void start_from(const AdapterStore& store, Method& method, int64_t k, const Meth
 /// Of the layers whose outputs a cache would hold.
 double body_dropout(const Bank& bank) { return bank.model.spec().dropout.largest(); }
 
-void check_caching(const Bank& bank) {  // before anything is written
-  if (bank.method->feature_caching() == FeatureCaching::always && body_dropout(bank) > 0)
+void check_caching(const Bank& bank, LogitRows rows) {  // before anything is written
+  if (bank.method->feature_caching() != FeatureCaching::always) return;
+  if (rows != LogitRows::sequences)
+    throw ConfigError("method.cache_features: true keeps one row a text, but this task reads its tokens");
+  if (body_dropout(bank) > 0)
     throw_error<ConfigError>("method.cache_features: true needs model.dropout 0, the model's is {}",
                              body_dropout(bank));
 }
@@ -110,6 +113,7 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
                            bank.model.spec().model_type, task.name);
   }
   spec.outputs = objective_of(task).outputs(task);
+  if (spec.outputs > 0) bank.model.choose_head(objective_of(task).head());
   spec.max_length = jobs.front()->config().task.max_length;
   spec.tokenizer = bank.tokenizer.get();
   spec.read_folder = [](const std::string& folder) { return read_adapter(find_adapter(folder)); };
@@ -127,7 +131,7 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
   if (bank.method->parameters().empty())
     throw_error<ConfigError>("method.modules_to_save: found {}, but \"{}\" trains nothing else",
                              spec.configs.front()->modules_to_save.dump(), spec.configs.front()->type);
-  check_caching(bank);
+  check_caching(bank, objective_of(task).logit_rows());
 
   const int64_t usable = bank.model.spec().embedding().usable_positions(), taken = bank.method->virtual_tokens();
   for (const auto& job : jobs) {
@@ -151,7 +155,8 @@ void attach_method(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs) {
 double cache_features(Bank& bank, const std::vector<std::unique_ptr<Job>>& jobs, std::size_t batches) {
   constexpr int64_t kLargest = int64_t{1} << 30;  // bytes of a split's features that are worth keeping unasked
   const FeatureCaching wanted = bank.method->feature_caching();
-  if (wanted == FeatureCaching::never || body_dropout(bank) > 0) return 1.0;
+  const LogitRows rows = objective_of(jobs.front()->data().task).logit_rows();
+  if (wanted == FeatureCaching::never || body_dropout(bank) > 0 || rows != LogitRows::sequences) return 1.0;
   std::size_t all = 0, done = 0;
   const int64_t row_bytes = bank.model.spec().width() * static_cast<int64_t>(sizeof(float));
   for (const auto& job : jobs) {

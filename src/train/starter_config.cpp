@@ -57,6 +57,10 @@ Line text_line(const std::string& key, const std::string& value, const std::stri
 }
 
 std::string data_comment(const TaskSpec& task) {
+  if (task.target == TargetKind::span)
+    return "a folder with train.json and dev.json as SQuAD has them (MRQA's jsonl, parquet)";
+  if (task.target == TargetKind::tags)
+    return "a folder with train.conll and dev.conll: word and tag a line (jsonl: tokens and tags, or text and spans)";
   if (!task.own_files) return fmt::format("the unpacked dump {}: train, dev and test", task.dump.folder);
   return "a folder with train.tsv and dev.tsv (csv, jsonl): columns " +
          std::string(task.target == TargetKind::choice ? "text, choices, label"
@@ -125,8 +129,10 @@ std::string starter_config(const StarterOptions& options) {
                   dropout}) +
          section("task", {text_line("name", name, summaries("task").at(name).text),
                           text_line("data", options.data.value_or("data/" + folder), data_comment(task)),
-                          {"max_length", has_pairs(task) ? "128" : "64",
-                           "tokens of a text; longer ones are cut, --dry-run counts them"}}) +
+                          task.target == TargetKind::span
+                              ? Line{"max_length", "384", "tokens of question and text; longer texts become windows"}
+                              : Line{"max_length", has_pairs(task) ? "128" : "64",
+                                     "tokens of a text; longer ones are cut, --dry-run counts them"}}) +
          section("method", method_lines) + section("train", train_lines(options.method, task)) +
          fmt::format("  \"output\": {}  // the run folder, from where the program is started\n}}\n",
                      Json(fmt::format("runs/{}-{}", last, options.method)).dump());

@@ -8,6 +8,7 @@ namespace {
 
 struct Sample {
   std::string task, file, content;
+  bool counted = true;  // an example for every record: none is lost without being counted
 };
 
 std::vector<Sample> samples() {
@@ -27,7 +28,53 @@ std::vector<Sample> samples() {
           {"classification", "train.json", array}};
 }
 
-constexpr std::size_t longest_line = 200;  // of these tests
+// Records that hold many examples, and those of which an example is several lines.
+std::vector<Sample> nested_samples() {
+  std::string conll, multirc, record, wsc, wic, copa, cola, tags, spans, squad = R"({"version": "1.1", "data": [)";
+  for (int i = 0; i < 8; ++i) {
+    const std::string n = std::to_string(i), label = i % 2 ? "1" : "0", yes = i % 2 ? "true" : "false";
+    conll += "caf\xC3\xA9 NN B-X\n" + n + " CD I-X\n. . O\n\n";
+    tags += R"({"tokens": ["a", ")" + n +
+            R"("], "tags": ["O", "B-X"]})"
+            "\n";
+    spans += R"({"text": "a )" + n +
+             R"(, b", "spans": [{"start": 2, "end": 3, "label": "X"}]})"
+             "\n";
+    squad += std::string(i ? "," : "") + R"({"paragraphs": [{"context": "caf\u00e9 )" + n +
+             R"( b", "qas": [{"id": "q", "question": "w?", "answers": [{"text": "b", "answer_start": 7}]}]}]})"
+             "\n";
+    multirc += R"({"idx": )" + n + R"(, "passage": {"text": "P", "questions": [{"question": "Q", "idx": )" + n +
+               R"(, "answers": [{"text": "A", "idx": )" + n + R"(, "label": )" + label + "}]}]}}\n";
+    record += R"({"idx": )" + n +
+              R"(, "passage": {"text": "Ann saw Bo", "entities": [{"start": 0, "end": 2}, {"start": 8, "end": 9}]}, )"
+              R"("qas": [{"query": "@placeholder saw", "idx": )" +
+              n +
+              R"(, "answers": [{"start": 0, "end": 2, "text": "Ann"}]}]})"
+              "\n";
+    wsc += R"({"text": "Ann sees it", "target": {"span1_text": "Ann", "span1_index": 0, "span2_text": "it", )"
+           R"("span2_index": 2}, "idx": )" +
+           n + R"(, "label": )" + yes + "}\n";
+    wic += R"({"word": "run", "sentence1": "I ran", "sentence2": "runs", "start1": 2, "end1": 5, "start2": 0, )"
+           R"("end2": 4, "version": 1.1, "idx": )" +
+           n + R"(, "label": )" + yes + "}\n";
+    copa += R"({"premise": "P", "choice1": "a", "choice2": "b", "question": "cause", "idx": )" + n + R"(, "label": )" +
+            label + "}\n";
+    cola += "gj04\t" + label + "\t*\tA \"sentence " + n + "\n";
+  }
+  squad += "]}";
+  return {{"token_classification", "train.conll", conll, false},
+          {"token_classification", "train.jsonl", tags},
+          {"token_classification", "train.jsonl", spans},
+          {"span", "train.json", squad, false},
+          {"multirc", "train.jsonl", multirc, false},
+          {"record", "train.jsonl", record, false},
+          {"wsc", "train.jsonl", wsc},
+          {"wic", "train.jsonl", wic},
+          {"copa", "train.jsonl", copa},
+          {"cola", "train.tsv", cola, false}};
+}
+
+constexpr std::size_t longest_line = 400;  // of these tests
 
 // What LineReader makes of a text, written down once more.
 std::vector<std::string> lines_of(const std::string& text) {
@@ -118,7 +165,7 @@ std::string broken(std::string text, const RngStream& random) {
         text += text.substr(at, 1 + line_end - at);
         break;  // part of a line once more
       default:
-        text.insert(at, std::string(300, 'x'));
+        text.insert(at, std::string(longest_line + 100, 'x'));
         break;  // beyond data.max_line_bytes
     }
   }
@@ -130,7 +177,10 @@ class BrokenFiles : public FolderTest {};
 TEST_F(BrokenFiles, NeverCrashAndNeverLoseRowsSilently) {
   testing::internal::CaptureStderr();  // thousands of skipped rows
   int64_t read = 0;
-  for (const Sample& sample : samples()) {
+  std::vector<Sample> all = samples();
+  const auto nested = nested_samples();
+  all.insert(all.end(), nested.begin(), nested.end());
+  for (const Sample& sample : all) {
     SetUp();
     for (uint64_t trial = 0; trial < 400; ++trial) {
       const std::string content = broken(sample.content, RngStream(trial, sample.file));
@@ -147,7 +197,9 @@ TEST_F(BrokenFiles, NeverCrashAndNeverLoseRowsSilently) {
           EXPECT_EQ(split.labels.size(), static_cast<std::size_t>(split.size()));
           int64_t records = split.size();
           for (const auto& [kind, count] : split.statistics.skipped) records += count;
-          EXPECT_EQ(records, count_records(sample.file, content)) << policy << ":\n" << content;
+          if (sample.counted) {
+            EXPECT_EQ(records, count_records(sample.file, content)) << policy << ":\n" << content;
+          }
           ++read;
         } catch (const DataError& error) {
           const std::string text = error.what();
@@ -158,7 +210,7 @@ TEST_F(BrokenFiles, NeverCrashAndNeverLoseRowsSilently) {
     }
   }
   testing::internal::GetCapturedStderr();
-  EXPECT_GT(read, 800) << "files that could be read, of 3200";
+  EXPECT_GT(read, 2000) << "files that could be read, of 11200";
 }
 
 }  // namespace

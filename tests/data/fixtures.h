@@ -11,6 +11,7 @@
 #include "peft/base/error.h"
 #include "peft/base/hash.h"
 #include "peft/data/dataset.h"
+#include "peft/text/words.h"
 
 namespace peft {
 
@@ -38,19 +39,35 @@ class WordTokenizer final : public Tokenizer {
       longer.resize(static_cast<std::size_t>(room - (pair ? int64_t(shorter.size()) : 0)));
     }
     Encoding encoding;
-    const auto put = [&](int32_t id, int32_t type) {
+    const auto put = [&](int32_t id, int32_t type, Span span) {
       encoding.ids.push_back(id);
       encoding.types.push_back(type);
+      if (options.offsets) encoding.offsets.push_back(span);
     };
-    put(1, 0);
-    for (const int32_t id : a) put(id, 0);
-    put(2, 0);
+    const auto put_words = [&](const std::vector<int32_t>& ids, std::string_view words, int32_t type) {
+      const std::vector<Span> spans = word_spans(words);
+      for (std::size_t i = 0; i < ids.size(); ++i) put(ids[i], type, spans[i]);
+    };
+    put(1, 0, {0, 0});
+    put_words(a, text, 0);
+    put(2, 0, {0, 0});
     if (pair) {
-      for (const int32_t id : b) put(id, 1);
-      put(2, 1);
+      put_words(b, *pair, 1);
+      put(2, 1, {0, 0});
     }
     encoding.lost_tokens = full - static_cast<int64_t>(a.size() + b.size());
     return encoding;
+  }
+  static std::vector<Span> word_spans(std::string_view text) {
+    std::vector<Span> spans;
+    std::size_t begin = 0;
+    while ((begin = text.find_first_not_of(' ', begin)) != std::string_view::npos) {
+      const std::size_t end = std::min(text.find(' ', begin), text.size());
+      const auto start = static_cast<int32_t>(count_code_points(text.substr(0, begin)));
+      spans.push_back({start, start + static_cast<int32_t>(count_code_points(text.substr(begin, end - begin)))});
+      begin = end;
+    }
+    return spans;
   }
   int64_t size() const override { return 1003; }
   std::optional<int32_t> token_to_id(std::string_view) const override { return std::nullopt; }

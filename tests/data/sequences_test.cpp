@@ -73,7 +73,9 @@ class Sequences : public FolderTest {
   EncodedSplit encode(const TaskSpec& spec, const std::string& content, const std::string& split = "train",
                       std::optional<int64_t> limit = std::nullopt) {
     const SplitFile file{write(split + ".jsonl", content), FileFormat::jsonl};
-    return encode_split({spec, data, split, file, spec.labels}, WordTokenizer(), max_length, limit).split;
+    TaskConfig task;
+    task.max_length = max_length;
+    return encode_split({spec, data, split, file, spec.labels}, WordTokenizer(), task, limit).split;
   }
   static std::vector<int32_t> pair_ids(const std::string& a, const std::string& b) {
     return WordTokenizer().encode(a, b, {.max_length = 100}).ids;

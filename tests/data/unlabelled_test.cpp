@@ -41,7 +41,9 @@ class Unlabelled : public FolderTest {
     const auto rows = open_rows(folder_ / name, row_format, columns, bad);
     EncodedSplit split;
     cut_ = 0;
-    for (Row row; rows->next(row);) cut_ += texts.encode(row, *rows, bad, tokenizer_, longest, split) ? 0 : 1;
+    TaskConfig lengths;
+    lengths.max_length = longest;
+    for (Row row; rows->next(row);) cut_ += texts.encode(row, *rows, bad, tokenizer_, lengths, split) ? 0 : 1;
     return split;
   }
   EncodedSplit jsonl(const std::string& task, const std::string& content, const ColumnsConfig& names = {}) {

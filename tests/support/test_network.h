@@ -250,7 +250,8 @@ struct TestNetwork {
     spec.pool = pools.at(pool);
     spec.eos_token = eos_token;
     spec.decoder_start = 0;
-    spec.head = {{.module = "classifier", .to_labels = true, .trained = true, .dropout = rate("head")}};
+    spec.heads[HeadKind::sequence].layers = {
+        {.module = "classifier", .to_labels = true, .trained = true, .dropout = rate("head")}};
     if (!output.empty()) {
       spec.output = {
           .module = output == "own" ? "lm_head" : "", .bias = output_offset ? "lm_bias" : "", .scale = output_scale};

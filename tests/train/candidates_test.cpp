@@ -1,10 +1,9 @@
 // ReCoRD through the whole trainer: a step shows some of an example's sequences, an evaluation all of them.
 #include <gmock/gmock.h>
 
-#include "peft/interop/adapter_folder.h"
 #include "peft/train/batch.h"
 #include "peft/train/features.h"
-#include "peft/train/trainer.h"
+#include "tests/support/last_adapters.h"
 #include "tests/support/tiny_task.h"
 
 namespace peft {
@@ -37,22 +36,6 @@ struct EntityTask : TinyTask {
     return RunConfig::from_json(json, "test.json");
   }
 };
-
-double train(const RunConfig& config, const std::string& metric) {
-  const JobResult result = train_bank({config}, {}).front();
-  EXPECT_EQ(result.code, ExitCode::done) << result.message;
-  return result.metrics.at(metric).get<double>();
-}
-
-double difference_of(const RunConfig& a, const RunConfig& b) {
-  double worst = 0.0;
-  const AdapterFiles left = read_adapter(a.output + "/last"), right = read_adapter(b.output + "/last");
-  for (const auto& [name, tensor] : left.tensors) {
-    const at::Tensor x = tensor.to(at::kDouble), y = right.tensors.at(name).to(at::kDouble);
-    worst = std::max(worst, (x - y).norm().item<double>() / std::max(1e-12, x.norm().item<double>()));
-  }
-  return worst;
-}
 
 TEST(CandidatesTask, IsLearnedAndWritesTexts) {
   const EntityTask task("learn");

@@ -3,13 +3,13 @@
 #include <gmock/gmock.h>
 
 #include <numeric>
+#include <sstream>
 
 #include "peft/data/sampler.h"
-#include "peft/interop/adapter_folder.h"
 #include "peft/methods/method.h"
 #include "peft/objectives/objective.h"
 #include "peft/train/batch.h"
-#include "peft/train/trainer.h"
+#include "tests/support/last_adapters.h"
 #include "tests/support/tiny_task.h"
 
 namespace peft {
@@ -17,7 +17,8 @@ namespace {
 
 using testing::HasSubstr;
 
-/// The words and model of TinyTask with other files: which of two to four choices holds w0, or which of w0, w1, w2 a text holds.
+/// The words and model of TinyTask with other files: which of two to four choices holds w0, which of w0, w1, w2 a text holds, which of its words
+/// is w0, where w0 stands in a text of one to three windows.
 struct OtherTask : TinyTask {
   OtherTask(const std::string& name, std::string task_name, double dropout = 0.0)
       : TinyTask("objectives_" + name, dropout), task(std::move(task_name)) {
@@ -45,6 +46,22 @@ struct OtherTask : TinyTask {
       }
       return json.dump();
     }
+    if (task == "token_classification") {
+      std::istringstream all(json["text"].get<std::string>() + " w0 " + words(stream, 40));
+      json = {};
+      for (std::string word; all >> word;) {
+        json["tokens"].push_back(word);
+        json["tags"].push_back(word == "w0" ? "B-X" : "O");
+      }
+      return json.dump();
+    }
+    if (task == "span") {
+      const std::string before = words(stream, 50) + " " + words(stream, 60) + " ";
+      return Json{{"question", words(stream, 40)},
+                  {"context", before + "w0 " + words(stream, 70) + " " + words(stream, 80)},
+                  {"answers", {{"text", {"w0"}}, {"answer_start", {before.size()}}}}}
+          .dump();
+    }
     const uint64_t choices = 2 + stream.below(20, 3), right = stream.below(21, choices);
     for (uint64_t c = 0; c < choices; ++c)
       json["choices"].push_back(words(stream, 30 + 10 * c) + (c == right ? " w0" : " w1"));
@@ -63,28 +80,10 @@ struct OtherTask : TinyTask {
   std::string task;
 };
 
-double train(const RunConfig& config, const std::string& metric) {
-  const JobResult result = train_bank({config}, {}).front();
-  EXPECT_EQ(result.code, ExitCode::done) << result.message;
-  return result.metrics.at(metric).get<double>();
-}
-
-/// Of two runs' last adapters. The bias of a choice's one output moves all choices alike: its gradient is rounding, of which AdamW makes whole
-/// steps, so it is set aside.
-double difference_of(const RunConfig& a, const RunConfig& b) {
-  double worst = 0.0;
-  const AdapterFiles left = read_adapter(a.output + "/last"), right = read_adapter(b.output + "/last");
-  EXPECT_EQ(left.tensors.size(), right.tensors.size());
-  for (const auto& [name, tensor] : left.tensors) {
-    if (name.ends_with("classifier.bias") && tensor.numel() == 1) continue;
-    const at::Tensor x = tensor.to(at::kDouble), y = right.tensors.at(name).to(at::kDouble);
-    worst = std::max(worst, (x - y).norm().item<double>() / std::max(1e-12, x.norm().item<double>()));
-  }
-  return worst;
-}
-
 const std::vector<std::pair<std::string, std::string>> kTasks{{"multiple_choice", "eval_accuracy"},
-                                                              {"multi_label", "eval_micro_f1"}};
+                                                              {"multi_label", "eval_micro_f1"},
+                                                              {"token_classification", "eval_entity_f1"},
+                                                              {"span", "eval_squad_em"}};
 
 TEST(OtherObjectives, LearnWhatCanBeLearned) {
   for (const auto& [name, metric] : kTasks) {

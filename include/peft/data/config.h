@@ -15,12 +15,13 @@ struct TaskConfig {
   std::string name;          ///< docs/tasks.md#tasks-of-glue: "sst2", "glue/rte", "classification", ...
   std::string data;          ///< file or folder; may be empty when data.files names every split
   int64_t max_length = 128;  ///< tokens of a text with its special tokens, without prompt tokens
+  int64_t doc_stride = 128;  ///< of TargetKind::span: tokens that two windows of a long text share
   void visit(Fields& fields);
 };
 
 /// Our names of the columns to theirs, for the tasks on the user's own files. A nested JSON key is written a.b.
 struct ColumnsConfig {
-  std::optional<std::string> text, text_pair, choices, label, idx;
+  std::optional<std::string> text, text_pair, choices, tokens, label, idx;
   void visit(Fields& fields);
 };
 
@@ -48,7 +49,7 @@ struct DataConfig {
   std::map<std::string, std::string> files;  ///< split -> file
   ColumnsConfig columns;
   std::vector<std::string> labels;  ///< id order; empty: from the task, or the sorted set of the train split
-  std::string format = "auto";      ///< auto, glue_tsv, csv, tsv, jsonl, hf_parquet, hf_arrow
+  std::string format = "auto";      ///< auto, glue_tsv, csv, tsv, conll, jsonl, hf_parquet, hf_arrow
   std::string delimiter = ",";
   std::string quoting = "none";  ///< of tsv: none, csv
   std::optional<std::string>

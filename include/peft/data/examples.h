@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,8 +27,11 @@ struct Example {
   std::optional<int64_t> group;    ///< for tasks with grouped metrics
   int64_t idx = 0;                 ///< of the idx column, else the number of the record
   std::vector<int64_t> outer_idx;  ///< numbers of what holds the example, where the task and the file have them
-  std::vector<std::string_view> candidates,
-      references;  ///< with TargetKind::choices: what each sequence stands for, and the right answers
+  std::vector<std::string_view> candidates;  ///< with TargetKind::choices: what each sequence stands for
+  std::vector<std::string_view> references;  ///< with choices and span: the right answers
+  std::span<const Span> words;               ///< with TargetKind::tags, of the text
+  std::optional<Span> answer;                ///< with TargetKind::span, of the last text; none: it holds no answer
+  std::string_view id;                       ///< empty: the file names its examples by numbers
   int64_t line = 0;
 };
 

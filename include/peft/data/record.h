@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "peft/base/json.h"
+#include "peft/text/tokenizer.h"
 
 namespace peft {
 
@@ -49,10 +50,12 @@ struct RecordInput {
   enum class Kind : uint8_t {
     text,
     optional_text,
-    texts,           ///< a list
-    optional_texts,  ///< a list that may be empty
+    texts,           ///< a list with members
+    any_texts,       ///< a list, also without members
+    optional_texts,  ///< the same, or no such column
     number,
-    optional_number  ///< a whole number, or no such column
+    optional_number,  ///< a whole number, or no such column
+    optional_numbers  ///< a list of them, or no such column
   };
   std::string name;
   Kind kind = Kind::text;
@@ -60,15 +63,20 @@ struct RecordInput {
 
 /// What stood in it.
 struct RecordValue {
+  bool given = false;  ///< there was such a column
   std::string_view text = {};
   std::vector<std::string_view> texts = {};
   std::optional<int64_t> number = {};
+  std::vector<int64_t> numbers = {};
 };
 
 /// What is made of them.
 struct DerivedTexts {
   std::vector<std::string> texts = {};       ///< of the fields of the task's sequences, the last any number of times
   std::vector<std::string> candidates = {};  ///< of the example's sequences, for TargetKind::choices
+  std::vector<Span> words = {};              ///< of the text, for TargetKind::tags
+  std::vector<int64_t> answer_starts = {};   ///< in the last text, for TargetKind::span; empty: not told
+  std::string id = {};                       ///< where a file names its examples by texts
   std::vector<std::string> odd = {};         ///< kinds of what is odd and accepted
 };
 

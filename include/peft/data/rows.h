@@ -42,8 +42,8 @@ struct Column {
   bool classes = false;                ///< integers that the file has names for are read as these names
 };
 
-/// lines: each is the cell of a column named text. arrow: a stream, as save_to_disk of the datasets library writes it.
-enum class FileFormat { glue_tsv, tsv, csv, jsonl, json, lines, parquet, arrow };
+/// lines: each is the cell of a column named text. conll: a word a line, columns named by their numbers. arrow: a stream, as save_to_disk of the datasets library writes it.
+enum class FileFormat { glue_tsv, tsv, csv, conll, jsonl, json, lines, parquet, arrow };
 
 /// Whether a file consists of lines of text; parquet and arrow do not.
 inline bool is_text(FileFormat format) { return format != FileFormat::parquet && format != FileFormat::arrow; }

@@ -86,10 +86,11 @@ struct TaskSpec {
   bool booleans = false;                             ///< the classes are False and True; JSON has true, false, 0, 1
   std::string no_gold = {};                          ///< label of rows that nobody agreed on: passed over
   std::vector<std::string> choices = {};             ///< how the number of a choice is spelled; empty: from 0
-  bool torn_rows = false;     ///< rows of the train file may be broken: data.on_bad_row is skip there by default
-  bool python_bytes = false;  ///< texts may stand in b'...' (data.paws_bytes)
-  bool own_files = false;     ///< files of users: data.columns and data.labels apply
-  bool bounded = false;       ///< scores must lie in 0..5 and are stored as float32
+  bool torn_rows = false;        ///< rows of the train file may be broken: data.on_bad_row is skip there by default
+  bool python_bytes = false;     ///< texts may stand in b'...' (data.paws_bytes)
+  bool own_files = false;        ///< files of users: data.columns and data.labels apply
+  bool may_lack_answer = false;  ///< of TargetKind::span: a prediction may be that the text holds no answer
+  bool bounded = false;          ///< scores must lie in 0..5 and are stored as float32
   std::vector<std::string> metrics = {};  ///< the first selects the best checkpoint
   std::string trained_as = {};            ///< for a set without training rows: the task whose adapters answer it
   /// Class of such an adapter -> class of this task, where the adapter has more of them.
@@ -97,7 +98,9 @@ struct TaskSpec {
   std::vector<std::string> other_names = {};  ///< of the task
   Dept dept = {};
 
-  bool has_classes() const { return target == TargetKind::class_id || target == TargetKind::classes; }
+  bool has_classes() const {
+    return target == TargetKind::class_id || target == TargetKind::classes || target == TargetKind::tags;
+  }
   /// The classes are those of data.labels or of the train split.
   bool labels_from_files() const { return own_files && has_classes(); }
 };

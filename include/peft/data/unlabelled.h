@@ -15,6 +15,7 @@
 namespace peft {
 
 class TaskFields;
+struct RecordTexts;
 struct InputCell;
 
 /// The texts of one task in the rows of one file.
@@ -40,8 +41,9 @@ class TaskTexts {
   bool found_in(const std::vector<std::string>& names) const;
   /// Appends the sequences of a row to `split`, as an example with a hidden target. False where a text was cut at `max_length`. Throws
   /// DataError `FILE:LINE: ...`: a text that is missing or none, or a sequence without tokens.
-  bool encode(const Row& row, const RowReader& rows, const BadRows& bad, const Tokenizer& tokenizer, int64_t max_length,
-              EncodedSplit& split) const;
+  /// `lengths`: max_length and doc_stride.
+  bool encode(const Row& row, const RowReader& rows, const BadRows& bad, const Tokenizer& tokenizer,
+              const TaskConfig& lengths, EncodedSplit& split) const;
 
  private:
   struct Field {
@@ -49,6 +51,9 @@ class TaskTexts {
     std::vector<std::size_t> cells;    ///< where they stand in a row
     bool required = true;
   };
+  /// Appends the sequences; how many tokens were cut off.
+  int64_t encode_sequences(const RecordTexts& record, const Tokenizer& tokenizer, const TaskConfig& lengths,
+                           EncodedSplit& split) const;
   InputCell find_cell(const Field& field, const Row& row, const RowReader& rows) const;
 
   const TaskSpec& spec_;

@@ -32,6 +32,7 @@ void write_model_folder(const std::filesystem::path& folder, const AdapterFiles&
 struct LoadedAdapter {
   std::unique_ptr<MethodConfig> config;
   std::unique_ptr<Method> method;
+  HeadKind head = HeadKind::sequence;  ///< which the model must have in use
   int64_t outputs = 0;
   std::vector<std::string> labels = {};  ///< class id -> name; empty: the files do not tell
 };

@@ -5,18 +5,28 @@
 #include <ATen/core/Tensor.h>
 
 #include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "peft/base/error.h"
 #include "peft/base/json.h"
+#include "peft/models/spec.h"
 
 namespace peft {
 
-/// peft's task_type of a head that gives one row of outputs per text: classes, or a score.
+/// peft's task_type of a head that gives one row of outputs per text (classes, or a score), one per token, and of one that gives the ends of
+/// an answer.
 inline constexpr const char* kSequenceClassification = "SEQ_CLS";
+inline constexpr const char* kTokenClassification = "TOKEN_CLS";
+inline constexpr const char* kQuestionAnswering = "QUESTION_ANS";
 inline constexpr const char* kCausalLanguageModel = "CAUSAL_LM";
 inline constexpr const char* kSequenceToSequence = "SEQ_2_SEQ_LM";
+
+/// The task_type of a kind of head, and the inverse.
+const char* task_type_of(HeadKind kind);
+std::optional<HeadKind> head_of_task_type(std::string_view task_type);
 
 /// In front of module names in peft's files: of methods that wrap modules, and of those that only add tokens or pairs.
 inline constexpr const char* kTunerPrefix = "base_model.model.";

@@ -133,7 +133,7 @@ class Method : public Sockets {
   const DropoutContext* context_ = nullptr;
 
  private:
-  const std::vector<HeadLayer>& head_layers() const { return head() != nullptr ? *head() : model_.spec().head; }
+  const std::vector<HeadLayer>& head_layers() const { return head() != nullptr ? *head() : model_.spec().head(); }
   std::vector<std::string> saved_modules() const;
 
   int64_t adapters_;

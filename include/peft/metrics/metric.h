@@ -17,16 +17,16 @@ namespace peft {
 using Evaluate = std::function<MetricValue(std::span<const uint32_t> times)>;
 
 struct Metric {
-  enum class Input { classes, numbers, texts };
+  enum class Input { classes, numbers, texts, tags };
   Input input = Input::classes;                              ///< how predictions and references are read
-  Evaluate (*prepare)(const Scored& scored) = nullptr;       ///< of classes, numbers or texts; nullptr: sets only
+  Evaluate (*prepare)(const Scored& scored) = nullptr;       ///< of classes, numbers, texts or tags; nullptr: sets only
   Evaluate (*prepare_sets)(const Scored& scored) = nullptr;  ///< of sets of classes; nullptr: none
   enum class Groups { none, optional, required };
   Groups groups = Groups::none;  ///< not none: where Scored::groups is given, the bootstrap draws whole groups
   bool ordered = false;          ///< the class ids themselves matter (which one is positive), not only their equality
   bool all_classes = false;      ///< Scored::num_classes has to be given
   bool lower_is_better = false;
-  /// Of texts: which rows are right, one by one; nullptr: none is. Single classes and sets are right where they equal the reference.
+  /// Of texts and tags: which rows are right, one by one; nullptr: none is. Single classes and sets are right where they equal the reference.
   std::vector<bool> (*right)(const Scored& scored) = nullptr;
   /// Of texts: why this reference cannot be scored, or nullptr; nullptr itself: every reference can.
   const char* (*problem)(const std::string& reference) = nullptr;

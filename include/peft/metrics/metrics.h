@@ -14,7 +14,7 @@
 namespace peft {
 
 /// Predictions and references of one split: class ids (-1 = invalid prediction), numbers (NaN = unreadable prediction), sets of class ids
-/// in ascending order ({-1} = invalid prediction), or texts in UTF-8 ("" = no prediction).
+/// in ascending order ({-1} = invalid prediction), texts in UTF-8 ("" = no prediction), or tags of words.
 struct Scored {
   std::vector<double> predictions;
   std::vector<double> references;
@@ -24,11 +24,19 @@ struct Scored {
   std::vector<std::string> predicted_texts = {};                               ///< in place of the first two ...
   std::vector<std::vector<std::string>> reference_texts = {};  ///< ... and of each row one text or several
 
+  std::vector<std::vector<std::string>> predicted_tags = {},
+                                        reference_tags =
+                                            {};  ///< of each row one for each word, in place of the first two
+
   bool sets() const { return !reference_sets.empty() || !predicted_sets.empty(); }
   bool texts() const { return !reference_texts.empty() || !predicted_texts.empty(); }
+  bool tags() const { return !reference_tags.empty() || !predicted_tags.empty(); }
   /// Number of references.
   std::size_t rows() const {
-    return texts() ? reference_texts.size() : sets() ? reference_sets.size() : references.size();
+    return tags()    ? reference_tags.size()
+           : texts() ? reference_texts.size()
+           : sets()  ? reference_sets.size()
+                     : references.size();
   }
 };
 
@@ -38,7 +46,8 @@ struct MetricValue {
 };
 
 /// accuracy, f1, macro_f1, macro_f1_all, mcc, pearson, spearman; grouped by question or pair: multirc_f1a, multirc_em, multirc_f1m,
-/// gender_parity; of sets: micro_f1, macro_f1, subset_accuracy; of texts: squad_em, squad_f1, exact_match, number_em, rouge1, rouge2, rougeL,
+/// gender_parity; of sets: micro_f1, macro_f1, subset_accuracy; of tags: entity_f1, entity_precision, entity_recall, tag_accuracy; of texts:
+/// squad_em, squad_f1, squad_v2_f1, exact_match, number_em, rouge1, rouge2, rougeL,
 /// bleu. perplexity takes the summed negative log-likelihoods of texts as predictions and their numbers of tokens as references. All are
 /// fractions but bleu, which goes to 100. Throws ConfigError on an unknown name (lists the known ones) and on missing groups or class
 /// count, DataError on rows that cannot be scored (no rows, unequal numbers of them, a reference that is no class id or no finite number,

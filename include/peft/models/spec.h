@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -103,7 +104,12 @@ struct StackSpec {
   int64_t key_width() const { return kv_heads * head_dim; }  ///< of keys and of values
 };
 
-/// A layer on the pooled row of a classifier: dropout, linear, activation.
+/// What the outputs of a head belong to: the pooled row of a sequence (transformers' ...ForSequenceClassification and
+/// ...ForMultipleChoice), each of its tokens (...ForTokenClassification), or each as the first and as the last of an answer
+/// (...ForQuestionAnswering).
+enum class HeadKind { sequence, token, span };
+
+/// A layer of a head: dropout, linear, activation.
 struct HeadLayer {
   std::string module = {};
   bool to_labels = false;  ///< its outputs are the task's; else the model's width
@@ -111,6 +117,11 @@ struct HeadLayer {
   std::optional<double> dropout = {};  ///< on its input; empty as in DropoutRates
   Activation activation = Activation::none;
   bool bias = true;
+};
+
+struct HeadSpec {
+  std::string architecture;  ///< the class of transformers that has it
+  std::vector<HeadLayer> layers;
 };
 
 /// Logits over the vocabulary.     y = scale x W^T + b
@@ -122,7 +133,6 @@ struct OutputSpec {
 
 struct ModelSpec {
   std::string model_type, architecture;    ///< "bert", "BertForSequenceClassification"
-  std::string classifier_architecture;     ///< the class with a classification head
   std::string base_prefix;                 ///< "bert."
   std::vector<std::string> head_prefixes;  ///< tensors that never take the base prefix
   std::vector<std::string> ignorable;      ///< regular expressions of tensor names that may be present and are not used
@@ -130,8 +140,9 @@ struct ModelSpec {
   Pool pool = Pool::first_of_text;
   int64_t eos_token = -1;      ///< of Pool::last_eos
   int64_t decoder_start = -1;  ///< the token that a decoder reads first
-  std::vector<HeadLayer> head;
-  std::optional<OutputSpec> output;  ///< language models
+  std::map<HeadKind, HeadSpec> heads;
+  HeadKind head_kind = HeadKind::sequence;  ///< the one in use
+  std::optional<OutputSpec> output;         ///< language models
   DropoutRates dropout;
   int64_t labels = 2;  ///< of config.json; the head tensor's rows decide
   std::vector<std::string> default_lora_targets;
@@ -142,6 +153,9 @@ struct ModelSpec {
   const StackSpec& last() const { return stacks.back(); }    ///< the head stands on it
   const EmbeddingSpec& embedding() const { return first().embedding; }
   int64_t width() const { return last().width; }  ///< of what the head reads
+  /// Of the head in use; none: the architecture has no such head.
+  const HeadSpec& head_spec() const;
+  const std::vector<HeadLayer>& head() const { return head_spec().layers; }
 };
 
 /// One stack whose every attention is causal.

@@ -69,6 +69,8 @@ class Transformer {
   void unfuse();
   /// Replaces dropout rates of the checkpoint by one number, wherever the architecture has dropout.
   void override_dropout(double p);
+  /// Takes another head of the architecture into use. Throws DataError where it has none of that kind.
+  void choose_head(HeadKind kind);
   /// Returns what will serve the attention of these layers. Throws ConfigError when the wish cannot be met.
   std::string set_attention(AttentionImplementation wish);
   /// Norms and a method's additions by our own CUDA kernels, where they serve. Throws ConfigError on a CPU.
@@ -84,10 +86,10 @@ class Transformer {
                 const Selection& selection = {}, KeyValueCache* cache = nullptr) const;
   /// Pooled row of every sequence.     -> [B, C]
   at::Tensor pooled(const ModelInput& input, Sockets& sockets, const DropoutContext& dropout) const;
-  /// Classifier logits in float32 (float64 in tests): the head of the spec on the pooled rows.     -> [B, N]
+  /// Classifier logits in float32 (float64 in tests): the head in use on the pooled rows.     -> [B, N]
   at::Tensor classify(const ModelInput& input, Sockets& sockets, const DropoutContext& dropout) const;
-  /// The head alone on pooled rows.     pooled_BC, rows: one row per sequence -> [B, N]
-  at::Tensor head_logits(const at::Tensor& pooled_BC, const Batch& rows, Sockets& sockets,
+  /// The head in use alone, on rows behind the last layer: pooled ones, or those of tokens.     -> [S, N]
+  at::Tensor head_logits(const at::Tensor& x_SC, const Batch& rows, Sockets& sockets,
                          const DropoutContext& dropout) const;
   /// Logits over the vocabulary of rows behind the last layer, in float32 (float64 in tests).     -> [S, V]
   at::Tensor logits(const at::Tensor& x_SC) const;

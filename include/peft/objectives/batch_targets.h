@@ -16,8 +16,11 @@ struct BatchTargets {
   std::vector<int64_t> sequence_offsets{0};  ///< [E+1]
   /// [E, N] what -log p of each class counts in an example's loss, in training; empty: 1 for its own class, 0 for the others.
   std::vector<double> class_weights;
-  std::vector<int64_t> ids;            ///< classes of sets, numbers of right sequences, or tokens of texts
-  std::vector<int64_t> id_offsets{0};  ///< [E+1]
+  /// Classes of sets, numbers of right sequences, tokens of texts, the tag of each token that is read (-1: none), or of each sequence the first and
+  /// the last token of the answer.
+  std::vector<int64_t> ids;
+  std::vector<int64_t> id_offsets{0};   ///< [E+1]
+  std::vector<int64_t> row_offsets{0};  ///< [S+1] tokens of the sequences, with TargetKind::span; else [1]
 
   /// `chosen`: the example's sequences that are in the batch; empty: all.
   void add(const EncodedSplit& split, int64_t example, std::span<const int64_t> chosen = {});

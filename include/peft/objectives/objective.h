@@ -1,6 +1,6 @@
 #pragma once
 /// What is learned: how many outputs a task needs, the loss of an example, and what a prediction is. One file of src/objectives adds one
-/// objective; the trainer, evaluation and programs never name one. E examples, S sequences, N outputs, V vocabulary.
+/// objective; the trainer, evaluation and programs never name one. E examples, S sequences, R tokens that are read, N outputs, V vocabulary.
 
 #include <ATen/core/Tensor.h>
 
@@ -12,6 +12,7 @@
 #include "peft/data/dataset.h"
 #include "peft/kernels/execution.h"
 #include "peft/metrics/metrics.h"
+#include "peft/models/spec.h"
 #include "peft/objectives/batch_targets.h"
 
 namespace peft {
@@ -19,13 +20,14 @@ namespace peft {
 /// Which outputs of the network an objective reads.
 enum class LogitRows {
   sequences,     ///< [S, N]: the head on the pooled token of every sequence, examples in order
+  tokens,        ///< [R, N]: the head on every token of EncodedSplit::read_tokens, examples in order
   target_tokens  ///< [target tokens, V]: the output table on every token that predicts one of a target text, in order
 };
 
 /// What the network said of the examples of a split, in their order.
 struct Answers {
   at::Tensor
-      logits;  ///< [S, N] float32 on the CPU; undefined with LogitRows::target_tokens, where it would be too large
+      logits;  ///< [S or R, N] float32 on the CPU; undefined with LogitRows::target_tokens, where it would be too large
   at::Tensor losses;  ///< [E]; undefined where the labels are hidden
 };
 
@@ -36,6 +38,8 @@ class Objective {
   /// The targets it takes.
   virtual TargetKind target() const = 0;
   virtual LogitRows logit_rows() const { return LogitRows::sequences; }
+  /// The head that it needs.
+  virtual HeadKind head() const { return HeadKind::sequence; }
   /// Outputs of the trained head; 0: there is none, the logits are those of the vocabulary.
   virtual int64_t outputs(const TaskInfo& task) const = 0;
 

@@ -30,6 +30,9 @@ std::vector<std::vector<int64_t>> length_batches(const EncodedSplit& split, int6
 /// Examples must be sorted by adapter. Their sequences follow one another, each with its own ordinal.
 ModelInput make_input(const std::vector<BatchExample>& examples, int64_t adapters, at::Device device);
 
+/// The tokens of the batch whose outputs are read (EncodedSplit::read_tokens).
+Selection select_read_tokens(const std::vector<BatchExample>& examples);
+
 /// A pass whose selected rows predict the target tokens, in order.
 struct TargetInput {
   ModelInput input;

@@ -14,7 +14,7 @@
 namespace peft {
 
 struct Evaluation {
-  at::Tensor logits;                ///< [sequences, N] float32 on the CPU, in the order of the split; undefined where
+  at::Tensor logits;                ///< [rows, N] float32 on the CPU, in the order of the split; undefined where
                                     ///< the objective reads target tokens
   std::vector<Target> predictions;  ///< one an example; nothing where the logits are not finite
   double loss = 0.0;       ///< mean over the examples, or over what the objective counts; 0 when labels are hidden
@@ -25,10 +25,10 @@ struct Evaluation {
   Json facts = {};  ///< what the method says about its own values, for the log
 };
 
-/// Logits of adapter k for every sequence of a split, in its order, without gradients, dropout or padding. Examples are grouped by length
-/// for speed.     -> [sequences, N] float32 on the CPU
+/// Logits of adapter k for every sequence of a split, or every token that is read, in its order, without gradients, dropout or padding.
+/// Examples are grouped by length for speed.     -> [rows, N] float32 on the CPU
 at::Tensor split_logits(const Transformer& model, Method& method, int64_t k, const EncodedSplit& split,
-                        const FeatureCache& cache = {});
+                        LogitRows rows = LogitRows::sequences, const FeatureCache& cache = {});
 
 /// What the task's objective makes of them. Throws DataError when the head has not the outputs that the task needs.
 Evaluation evaluate(const Transformer& model, Method& method, int64_t k, const EncodedSplit& split,

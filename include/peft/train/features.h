@@ -31,7 +31,7 @@ class FeatureCache {
 
 /// Logits of a batch, the rows that an objective reads. Examples must be sorted by adapter.
 /// LogitRows::sequences: [B,N], a row for each of their sequences, from the cache where it holds all examples, else through the whole network.
-/// LogitRows::target_tokens: [target tokens, V].
+/// LogitRows::tokens: [R,N], a row for each token that is read. LogitRows::target_tokens: [target tokens, V].
 at::Tensor batch_logits(const Transformer& model, Method& method, const std::vector<BatchExample>& examples,
                         LogitRows rows, const DropoutContext& dropout, const FeatureCache& cache);
 

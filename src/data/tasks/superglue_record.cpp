@@ -94,7 +94,7 @@ void fill_in_entities(const std::vector<RecordValue>& inputs, DerivedTexts& out)
                             .dump = {.folder = "ReCoRD",
                                      .rows = {{"train", 100730}, {"dev", 10000}, {"test", 10000}},
                                      .flatten = take_queries},
-                            .inputs = {{"passage"}, {"query"}, {"entities", RecordInput::Kind::optional_texts}},
+                            .inputs = {{"passage"}, {"query"}, {"entities", RecordInput::Kind::any_texts}},
                             .derive = fill_in_entities,
                             .sequences = {{"{passage}", "{query*}"}},
                             .truncation = Truncation::only_first,

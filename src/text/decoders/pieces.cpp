@@ -43,7 +43,7 @@ class Fuse : public Decoder {
   void decode(std::vector<std::string>& pieces) const override {
     std::string text;
     for (const std::string& piece : pieces) text += piece;
-    pieces.assign(1, std::move(text));
+    pieces = {text};
   }
 };
 
