@@ -63,7 +63,7 @@ struct PTuningV2Config : PrefixConfig {
     const auto& own = spec.head();
     const bool pooler =
         own.size() == 2 && !own[0].to_labels && !own[0].trained && own[0].activation == Activation::tanh;
-    if (head == "pooler_linear" && !pooler) {
+    if (head == "pooler_linear" && spec.head_kind == HeadKind::sequence && !pooler) {  // tokens have no pooler
       throw_error<ConfigError>(
           "method.head: \"pooler_linear\" needs a model with a pretrained pooler in front of its labels, found {}",
           spec.model_type);

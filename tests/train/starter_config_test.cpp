@@ -18,7 +18,9 @@ using testing::HasSubstr;
 void add_inputs(const TaskSpec& task, int64_t number, Json& row) {
   const std::string words = "w" + std::to_string(number % 7) + " _ @placeholder";
   for (const RecordInput& input : task.inputs) {
-    if (input.kind == RecordInput::Kind::optional_number) continue;
+    if (input.kind == RecordInput::Kind::optional_number || input.kind == RecordInput::Kind::optional_numbers ||
+        input.kind == RecordInput::Kind::optional_text)
+      continue;
     row[input.name] = input.kind == RecordInput::Kind::text     ? Json(words)
                       : input.kind == RecordInput::Kind::number ? Json(0)
                                                                 : Json{"w1", "w2 w3"};
@@ -53,6 +55,12 @@ Json record(const TaskSpec& task, int64_t number) {
       break;
     case TargetKind::choices:
       row[task.label] = Json{"w1"};
+      break;
+    case TargetKind::tags:
+      row[task.label] = Json{"B-X", "O"};
+      break;
+    case TargetKind::span:
+      row[task.label] = Json{"_"};  // a part of every text
       break;
     default:
       row[task.label] = task.choices.empty() ? Json(number % 2) : Json(task.choices[number % 2]);
@@ -90,6 +98,7 @@ TEST_F(StarterConfig, EveryMethodTrainsOnEveryTask) {
       EXPECT_EQ(config.method->type, method);
       EXPECT_EQ(config.task.name, task);
       config.train.num_threads = 1;
+      config.task.max_length = std::min<int64_t>(config.task.max_length, 128);  // the model has few positions
       EXPECT_THAT(dry_run(config), HasSubstr(method + ": ")) << method << " on " << task;
     }
   }
