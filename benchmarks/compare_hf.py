@@ -40,7 +40,7 @@ STEPS = {"sst2": 24, "rte": 10}  # a step of RTE costs about four of SST-2
 METHODS = {
     "lora": {"type": "lora", "r": 8, "lora_alpha": 16, "target_modules": ["query", "value"]},
     "prefix": {"type": "prefix", "num_virtual_tokens": 20},
-    "prompt": {"type": "prompt", "num_virtual_tokens": 20},
+    "prompt": {"type": "prompt", "num_virtual_tokens": 20, "prompt_tuning_init": "RANDOM"},
 }
 
 
