@@ -102,6 +102,23 @@ def train_with_peft(model, folder, rows, steps, rate=RATE):
     return lines
 
 
+def assert_same_training(tmp_path, expected, model, idle=None):
+    """The log of run/ has these (loss, gradient norm), and its last adapter is that of `model`. A tensor `idle` moves all outputs of a softmax alike: its
+    gradient is rounding."""
+    ours = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    ours = [line for line in ours if "loss" in line]
+    assert len(ours) == len(expected) == STEPS
+    for line, (loss, norm) in zip(ours, expected):
+        assert line["loss"] == pytest.approx(loss, rel=1e-4), line["step"]
+        assert line["grad_norm"] == pytest.approx(norm, rel=1e-3), line["step"]
+    model.save_pretrained(tmp_path / "theirs")
+    mine, theirs = (load_file(f / "adapter_model.safetensors") for f in (tmp_path / "run" / "last", tmp_path / "theirs"))
+    assert sorted(mine) == sorted(theirs)
+    for tensor, value in theirs.items():
+        if idle is None or not tensor.endswith(idle):
+            assert (mine[tensor] - value).abs().max() <= 1e-3 * value.abs().max(), tensor
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", METHODS)
 def test_training_equals_a_plain_peft_loop(make_bert, succeed, tmp_path, name, shape):
