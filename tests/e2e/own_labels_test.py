@@ -60,7 +60,7 @@ def test_one_labelled_file_is_enough(world, trained, tmp_path):
 def test_the_folder_itself_tells_what_is_needed(world, trained, tmp_path):
     alone = moved(trained, tmp_path / "alone")
     told = json.loads((alone / "task.json").read_text())
-    assert told["task"] == {"name": "classification", "max_length": 32} and told["base_model"]["name"] == world.model.name
+    assert told["task"] == {"name": "classification", "max_length": 32, "doc_stride": 128} and told["base_model"]["name"] == world.model.name
     assert told["scores"]["accuracy"] == metrics(trained)["eval_accuracy"] and len(told["scores"]["ci95"]["accuracy"]) == 2
     card = (alone / "README.md").read_text()
     assert "yes, no" in card and f"{told['scores']['accuracy']:.4f}" in card
