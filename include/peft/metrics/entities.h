@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace peft {
@@ -11,7 +12,9 @@ namespace peft {
 struct Entity {
   std::string type;
   std::size_t begin, end;
-  auto operator<=>(const Entity&) const = default;
+  bool operator<(const Entity& other) const {
+    return std::tie(type, begin, end) < std::tie(other.type, other.begin, other.end);
+  }
 };
 
 /// Entities as seqeval's default mode and conlleval find them. A tag is a mark and a type, "B-PER"; "O" is outside. An entity begins at B and S, at
