@@ -22,6 +22,7 @@ TEST(FirstTokens, AWordHasTheTokenThatBeginsInIt) {
   const Spans tokens{{0, 0}, {0, 2}, {2, 3}, {4, 9}, {10, 12}, {0, 0}};
   EXPECT_EQ(first_tokens({{0, 3}, {4, 6}, {6, 9}, {10, 12}, {13, 14}}, tokens),
             (std::vector<int32_t>{1, 3, -1, 4, -1}));  // one token is two words, and the last word was cut off
+  EXPECT_EQ(first_tokens({{0, 2}, {2, 4}}, {{2, 4}}), (std::vector<int32_t>{-1, 0}));  // a word without a token
   EXPECT_EQ(first_tokens({}, tokens), std::vector<int32_t>());
   EXPECT_EQ(first_tokens({{0, 1}}, {{0, 0}, {0, 0}}), std::vector<int32_t>{-1});
 }
