@@ -179,13 +179,11 @@ ScoredRows read_scored(Metric::Input input, const PredictedValues& predicted, Va
                        const std::string& ordered) {
   match_references(predicted, input, references);
   const Values& predictions = predicted.predictions;
-  if (input == Metric::Input::texts) {
+  if (input == Metric::Input::texts || input == Metric::Input::tags) {
     const auto& rows = predictions.rows;
-    return {read_texts(predictions, references), std::count_if(rows.begin(), rows.end(), std::mem_fn(&Json::is_null))};
-  }
-  if (input == Metric::Input::tags) {
-    const auto& rows = predictions.rows;
-    return {read_tags(predictions, references), std::count_if(rows.begin(), rows.end(), std::mem_fn(&Json::is_null))};
+    Scored scored =
+        input == Metric::Input::texts ? read_texts(predictions, references) : read_tags(predictions, references);
+    return {std::move(scored), std::count_if(rows.begin(), rows.end(), std::mem_fn(&Json::is_null))};
   }
   Scored scored = input == Metric::Input::numbers ? read_numbers(predictions, references)
                                                   : read_classes(predicted, references, num_classes, ordered);

@@ -78,13 +78,19 @@ def make_rows(seed, count):
     return [{"text": " ".join(rng.choices(WORDS, k=rng.randint(1, 20))), "label": f"class{rng.randrange(LABELS)}"} for _ in range(count)]
 
 
-def train_with_peft(model, folder, rows, steps, rate=RATE):
-    """The loop that everyone writes. Returns lines as our log has them."""
-    model.train()
+def optimizer_of(model, rate=RATE):
+    """The trained parameters, AdamW with decay of those that are no vectors, and a linear schedule."""
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [{"params": [p for p in trained if p.ndim >= 2], "weight_decay": DECAY}, {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=rate)
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, WARMUP, STEPS)
+    return trained, optimizer, schedule
+
+
+def train_with_peft(model, folder, rows, steps, rate=RATE):
+    """The loop that everyone writes. Returns lines as our log has them."""
+    model.train()
+    trained, optimizer, schedule = optimizer_of(model, rate)
     lines = []
     for step, micro_batches in enumerate(steps):
         total, examples = 0.0, sum(map(len, micro_batches))

@@ -13,7 +13,7 @@ peft = pytest.importorskip("peft")
 metrics = pytest.importorskip("sklearn.metrics")
 
 from conftest import WORDS, randomise, write_rows  # noqa: E402
-from loss_curve_test import CLIP, DECAY, RATE, SEED, STEPS, WARMUP, assert_same_training, steps_of  # noqa: E402
+from loss_curve_test import CLIP, DECAY, RATE, SEED, STEPS, WARMUP, assert_same_training, optimizer_of, steps_of  # noqa: E402
 from peft import LoraConfig, get_peft_model  # noqa: E402
 
 LABELS = [f"class{i}" for i in range(4)]
@@ -134,10 +134,7 @@ def test_training_equals_a_plain_peft_loop(make_bert, succeed, tmp_path, name, s
     (tmp_path / "config.json").write_text(json.dumps(config))
     succeed("peft-train", "--config", tmp_path / "config.json")
 
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [{"params": [p for p in trained if p.ndim >= 2], "weight_decay": DECAY}, {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=RATE)
-    schedule = transformers.get_linear_schedule_with_warmup(optimizer, WARMUP, STEPS)
+    trained, optimizer, schedule = optimizer_of(model)
     expected = []
     for micro_batches in steps_of(count, batch_size, accumulation):
         total, examples = 0.0, sum(map(len, micro_batches))

@@ -12,7 +12,7 @@ transformers = pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
 
 from conftest import WORDS, randomise, write_rows  # noqa: E402
-from loss_curve_test import CLIP, DECAY, RATE, SEED, STEPS, WARMUP, assert_same_training, steps_of  # noqa: E402
+from loss_curve_test import CLIP, DECAY, RATE, SEED, STEPS, WARMUP, assert_same_training, optimizer_of, steps_of  # noqa: E402
 from peft import LoraConfig, PeftModel, PrefixTuningConfig, get_peft_model  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
@@ -258,10 +258,7 @@ def test_training_equals_a_plain_peft_loop(make_bert, succeed, tmp_path, name, s
     succeed("peft-train", "--config", tmp_path / "config.json")
 
     features = kind.features(tokenizer, rows)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [{"params": [p for p in trained if p.ndim >= 2], "weight_decay": DECAY}, {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=RATE)
-    schedule = transformers.get_linear_schedule_with_warmup(optimizer, WARMUP, STEPS)
+    trained, optimizer, schedule = optimizer_of(model)
     expected = []
     for micro_batches in steps_of(count, batch_size, accumulation):
         numbers = [i for batch in micro_batches for i in batch]
